@@ -1,0 +1,6 @@
+export type { ApiServer } from './api-server.ts';
+export { buildApi } from './build-api.ts';
+export type { ApiOptions } from './build-api.ts';
+export { normaliseAddress } from './client-address.ts';
+export * from './ports.ts';
+export { ProblemError } from './problem.ts';

@@ -1,0 +1,54 @@
+import type { ApiServer } from '../api-server.ts';
+import type { ApiPorts } from '../ports.ts';
+import { addUser } from './add-user.ts';
+import { blockUser } from './block-user.ts';
+import { demoteMaster } from './demote-master.ts';
+import { enrollAuthenticator } from './enroll-authenticator.ts';
+import { getCluster } from './get-cluster.ts';
+import { getHealth } from './get-health.ts';
+import { getMasterReadiness } from './get-master-readiness.ts';
+import { getMetrics } from './get-metrics.ts';
+import { getOpenapi } from './get-openapi.ts';
+import { getReadiness } from './get-readiness.ts';
+import { getSettings } from './get-settings.ts';
+import { getUser } from './get-user.ts';
+import { listAuthenticators } from './list-authenticators.ts';
+import { listEvents } from './list-events.ts';
+import { listUsers } from './list-users.ts';
+import { promoteNode } from './promote-node.ts';
+import { removeAuthenticator } from './remove-authenticator.ts';
+import { removeUser } from './remove-user.ts';
+import { setSettings } from './set-settings.ts';
+import { setUser } from './set-user.ts';
+import { unblockUser } from './unblock-user.ts';
+import { verifyCode } from './verify-code.ts';
+
+/** Every operation of the API, one file each. */
+export function addOperations(api: ApiServer, ports: ApiPorts): void {
+  verifyCode(api, ports);
+
+  addUser(api, ports);
+  listUsers(api, ports);
+  getUser(api, ports);
+  setUser(api, ports);
+  removeUser(api, ports);
+  blockUser(api, ports);
+  unblockUser(api, ports);
+
+  enrollAuthenticator(api, ports);
+  listAuthenticators(api, ports);
+  removeAuthenticator(api, ports);
+
+  getSettings(api, ports);
+  setSettings(api, ports);
+  getCluster(api, ports);
+  promoteNode(api, ports);
+  demoteMaster(api, ports);
+  listEvents(api, ports);
+
+  getHealth(api, ports);
+  getReadiness(api, ports);
+  getMasterReadiness(api, ports);
+  getMetrics(api, ports);
+  getOpenapi(api);
+}

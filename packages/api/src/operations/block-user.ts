@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import type { ApiServer } from '../api-server.ts';
+import type { ApiPorts } from '../ports.ts';
+import { runCommand } from '../run-command.ts';
+import { noQuery, plainText, problemReply, usernameParams } from '../schemas.ts';
+import { replyToUserWrite, userWriteReply } from '../user-write-reply.ts';
+
+const DEFAULT_BLOCK_DAYS = 90;
+
+export function blockUser(api: ApiServer, ports: ApiPorts): void {
+  api.post(
+    '/api/v1/users/:username/block',
+    {
+      config: { access: { scope: 'users:write' } },
+      schema: {
+        summary: 'Block a user: every verification is denied until unblocked or the days are over',
+        tags: ['users'],
+        params: usernameParams,
+        querystring: noQuery,
+        body: z.strictObject({
+          reason: plainText({ minBytes: 1, maxBytes: 500 }),
+          days: z.int().min(1).max(3650).default(DEFAULT_BLOCK_DAYS),
+        }),
+        response: { 200: userWriteReply, ...problemReply },
+      },
+    },
+    async (request) => {
+      const { username } = request.params;
+      const done = await runCommand(ports, request, {
+        name: 'user.block',
+        args: { username, ...request.body },
+      });
+      return replyToUserWrite(ports, done, username);
+    },
+  );
+}

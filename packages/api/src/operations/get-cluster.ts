@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import type { ApiServer } from '../api-server.ts';
+import type { ApiPorts, ClusterView } from '../ports.ts';
+import { noQuery, problemReply, timestamp } from '../schemas.ts';
+
+const clusterView = z.object({
+  incarnation: z.object({
+    number: z.int(),
+    id: z.string(),
+    parent: z.string().nullable(),
+    baseRevision: z.int(),
+  }),
+  epoch: z.int(),
+  master: z.string().nullable(),
+  masterSince: timestamp.nullable(),
+  lastMaster: z.string().nullable(),
+  failover: z.enum(['automatic', 'manual']),
+  quorum: z.boolean(),
+  logReplicas: z.int(),
+  logServers: z.array(z.object({ name: z.string(), online: z.boolean() })),
+  degraded: z.boolean(),
+  answeredBy: z.string(),
+  nodes: z.array(
+    z.object({
+      name: z.string(),
+      role: z.enum(['master', 'subordinate']),
+      online: z.boolean(),
+      revision: z.int(),
+      epoch: z.int(),
+      digest: z.string(),
+      digestComparable: z.boolean(),
+      behind: z.int(),
+      version: z.string(),
+      clockOffsetMs: z.number(),
+      promotable: z.boolean(),
+      lastSeen: timestamp.nullable(),
+      url: z.string().nullable(),
+      problems: z.array(z.string()),
+    }),
+  ),
+}) satisfies z.ZodType<ClusterView>;
+
+export function getCluster(api: ApiServer, ports: ApiPorts): void {
+  api.get(
+    '/api/v1/cluster',
+    {
+      config: { access: { scope: 'cluster:read' } },
+      schema: {
+        summary: 'The cluster as this node sees it',
+        tags: ['cluster'],
+        querystring: noQuery,
+        response: { 200: clusterView, ...problemReply },
+      },
+    },
+    async () => ports.readCluster(),
+  );
+}

@@ -1,0 +1,16 @@
+import type { ApiServer } from '../api-server.ts';
+import type { ApiPorts } from '../ports.ts';
+
+export function getMetrics(api: ApiServer, ports: ApiPorts): void {
+  api.get(
+    '/metrics',
+    {
+      config: { access: { open: true } },
+      schema: { summary: 'Metrics for Prometheus', tags: ['health'] },
+    },
+    async (_request, reply) => {
+      const { contentType, text } = await ports.metrics();
+      return reply.type(contentType).send(text);
+    },
+  );
+}

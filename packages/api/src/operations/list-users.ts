@@ -1,0 +1,42 @@
+import { usernameKey } from '@countersign/verification';
+import { z } from 'zod';
+import type { ApiServer } from '../api-server.ts';
+import type { ApiPorts } from '../ports.ts';
+import { countInQuery, plainText, problemReply, username } from '../schemas.ts';
+import { userView, viewUser } from '../user-view.ts';
+
+export function listUsers(api: ApiServer, ports: ApiPorts): void {
+  api.get(
+    '/api/v1/users',
+    {
+      config: { access: { scope: 'users:read' } },
+      schema: {
+        summary: 'List users by name; pass `next` as `after` for the next page',
+        tags: ['users'],
+        querystring: z.strictObject({
+          after: username.optional(),
+          limit: countInQuery({ max: 500, default: 100 }),
+          search: plainText({ minBytes: 1, maxBytes: 256 }).optional(),
+        }),
+        response: {
+          200: z.object({ users: z.array(userView), next: z.string().nullable() }),
+          ...problemReply,
+        },
+      },
+    },
+    async (request) => {
+      const { after, search } = request.query;
+      const limit = Number(request.query.limit);
+      const found = await ports.listUsers({
+        limit,
+        ...(after === undefined ? {} : { after: usernameKey(after) }),
+        ...(search === undefined ? {} : { search }),
+      });
+      const nowMs = Date.now();
+      return {
+        users: found.map((user) => viewUser(user, nowMs)),
+        next: found.length < limit ? null : (found.at(-1)?.document.username ?? null),
+      };
+    },
+  );
+}

@@ -1,0 +1,143 @@
+import type { ApiScope, DenialReason, SettingGroup, Settings, UserDocument } from '@countersign/verification';
+
+/** What the routes need from the process that serves them. The auth worker and the agent's local socket each give their own. */
+export type ApiPorts = {
+  node: string;
+  version: string;
+  authenticate(credentials: Credentials): Promise<Caller | null>;
+  verify?(attempt: VerificationAttempt): Promise<VerificationOutcome>;
+  runCommand(request: CommandRequest): Promise<CommandReply>;
+  readCluster(): Promise<ClusterView>;
+  findUser(username: string): Promise<StoredUser | null | 'ambiguous'>;
+  listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]>;
+  readSettings(): Promise<{ settings: Settings; revision: number }>;
+  listEvents(filter: EventFilter): Promise<StoredEvent[]>;
+  /** Waits at most ~500 ms. */
+  checkReady(): Promise<Readiness>;
+  isMaster(): boolean;
+  metrics(): Promise<{ contentType: string; text: string }>;
+};
+
+export type Credentials = { bearer: string | null; remoteAddress: string; local: boolean };
+
+export type Caller = {
+  /** Stable id of who calls: the API key's id, or `socket`. */
+  id: string;
+  name: string;
+  scopes: ReadonlySet<ApiScope>;
+  applications: string[] | null;
+  /** What the master's agent checks again before it executes a command. */
+  proof: CommandProof;
+};
+
+export type CommandProof = { kind: 'api-key'; secret: string } | { kind: 'socket'; node: string };
+
+export type VerificationAttempt = {
+  caller: Caller;
+  username: string;
+  code: string;
+  application: string | null;
+  /** Address of the end user if the caller may assert it, else null. */
+  clientIp: string | null;
+  /** Address the request came from. */
+  remoteAddress: string;
+  idempotencyKey: string | null;
+};
+
+export type VerificationOutcome =
+  | { kind: 'verdict'; id: string; approved: boolean; reason?: DenialReason; degraded: boolean }
+  /** The same Idempotency-Key came with other content. */
+  | { kind: 'conflict' }
+  | { kind: 'not_ready'; detail: string };
+
+/** A wish to change something; the master's agent parses and authorises `args` by `name`. */
+export type CommandRequest = {
+  name: CommandName;
+  args: Record<string, unknown>;
+  caller: Caller;
+  idempotencyKey: string | null;
+  timeoutMs: number;
+};
+
+export const COMMAND_NAMES = [
+  'user.add',
+  'user.set',
+  'user.block',
+  'user.unblock',
+  'user.remove',
+  'authenticator.enroll',
+  'authenticator.remove',
+  'settings.set',
+  'cluster.promote',
+  'cluster.demote',
+] as const;
+export type CommandName = (typeof COMMAND_NAMES)[number];
+
+export type CommandReply =
+  | { kind: 'done'; revision: number; applied: boolean; result: Record<string, unknown> }
+  | { kind: 'refused'; status: number; code: string; detail: string }
+  | { kind: 'master_offline'; lastMaster: string | null; since: string | null }
+  | { kind: 'outcome_unknown' };
+
+export type ClusterView = {
+  incarnation: { number: number; id: string; parent: string | null; baseRevision: number };
+  epoch: number;
+  master: string | null;
+  masterSince: string | null;
+  lastMaster: string | null;
+  failover: 'automatic' | 'manual';
+  quorum: boolean;
+  logReplicas: number;
+  logServers: { name: string; online: boolean }[];
+  /** True while this node judges without the quorum. */
+  degraded: boolean;
+  answeredBy: string;
+  nodes: ClusterNode[];
+};
+
+export type ClusterNode = {
+  name: string;
+  role: 'master' | 'subordinate';
+  online: boolean;
+  revision: number;
+  epoch: number;
+  digest: string;
+  /** False while a compacted log is being caught up with: its digest cannot be compared yet. */
+  digestComparable: boolean;
+  behind: number;
+  version: string;
+  clockOffsetMs: number;
+  promotable: boolean;
+  lastSeen: string | null;
+  url: string | null;
+  problems: string[];
+};
+
+export type StoredUser = { document: UserDocument; revision: number; lockedUntil: string | null };
+
+export type EventFilter = {
+  user?: string;
+  sinceMs?: number;
+  type?: string;
+  limit: number;
+};
+
+export type StoredEvent = {
+  id: string;
+  at: string;
+  type: string;
+  node: string;
+  user: string | null;
+  actor: string | null;
+  application: string | null;
+  clientAddress: string | null;
+  result: string | null;
+  reason: string | null;
+  degraded: boolean;
+  durationMs: number | null;
+  details: Record<string, unknown>;
+};
+
+export type Readiness = { ready: boolean; degraded: boolean; problems: string[] };
+
+export type { ApiScope, DenialReason, SettingGroup, Settings, UserDocument };

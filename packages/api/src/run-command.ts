@@ -1,0 +1,59 @@
+import type { FastifyRequest } from 'fastify';
+import { callerOf } from './authenticate-caller.ts';
+import type { ApiPorts, CommandName } from './ports.ts';
+import { invalidRequest, ProblemError } from './problem.ts';
+
+/** How long a caller waits for the master. Longer than the 2 s a hand-over may hold a write. */
+export const COMMAND_TIMEOUT_MS = 10_000;
+
+export type CommandDone = { revision: number; applied: boolean; result: Record<string, unknown> };
+
+/** Carries a wish to the master. Returns when it is done; every other ending throws a ProblemError. */
+export async function runCommand(
+  ports: ApiPorts,
+  request: FastifyRequest,
+  command: { name: CommandName; args: Record<string, unknown> },
+): Promise<CommandDone> {
+  const reply = await ports.runCommand({
+    ...command,
+    caller: callerOf(request),
+    idempotencyKey: idempotencyKeyOf(request),
+    timeoutMs: COMMAND_TIMEOUT_MS,
+  });
+  switch (reply.kind) {
+    case 'done':
+      return reply;
+    case 'refused':
+      throw new ProblemError(reply.status, reply.code, reply.detail);
+    case 'master_offline':
+      throw masterOffline(reply);
+    case 'outcome_unknown':
+      throw new ProblemError(
+        504,
+        'outcome_unknown',
+        'The change was sent but not confirmed. Repeat it with the same Idempotency-Key to learn its outcome.',
+      );
+  }
+}
+
+/** The caller's key for "this is the same request", or null. Throws a ProblemError if it is malformed. */
+export function idempotencyKeyOf(request: FastifyRequest): string | null {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined) return null;
+  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key)) {
+    throw invalidRequest('idempotency-key must be 1 to 255 visible ASCII characters');
+  }
+  return key;
+}
+
+function masterOffline(reply: { lastMaster: string | null; since: string | null }): ProblemError {
+  const last = reply.lastMaster === null ? '' : ` The last master was ${reply.lastMaster}.`;
+  const since = reply.since === null ? '' : ` There has been none since ${reply.since}.`;
+  return new ProblemError(
+    503,
+    'master_offline',
+    `No master: nothing can be changed, verification goes on.${last}${since}` +
+      ' To make a node master: countersign promote NODE',
+    { fields: { lastMaster: reply.lastMaster, since: reply.since } },
+  );
+}

@@ -1,0 +1,312 @@
+import { randomUUID } from 'node:crypto';
+import {
+  API_SCOPES,
+  changeSetting,
+  checkSecret,
+  decodeBase32,
+  settingsFrom,
+  usernameKey,
+} from '@countersign/verification';
+import type { SettingChange, SettingsDocument, UserDocument } from '@countersign/verification';
+import type {
+  ApiPorts,
+  ApiScope,
+  Caller,
+  ClusterView,
+  CommandReply,
+  CommandRequest,
+  Credentials,
+  Readiness,
+  StoredEvent,
+  StoredUser,
+  VerificationAttempt,
+  VerificationOutcome,
+} from '../ports.ts';
+
+/**
+ * A whole server in memory behind the API, for tests of the routes and of clients: it keeps users,
+ * settings and events, and approves each of `goodCodes` once per user. Public fields bend it.
+ */
+export class MemoryPorts implements ApiPorts {
+  readonly node = 'node-1';
+  readonly version = '0.1.0-test';
+  readonly keys = new Map<string, Omit<Caller, 'proof'>>();
+  readonly events: StoredEvent[] = [];
+  readonly commands: CommandRequest[] = [];
+  readonly attempts: VerificationAttempt[] = [];
+  readonly credentials: Credentials[] = [];
+  goodCodes = new Set(['123456']);
+  cluster: ClusterView = healthyCluster();
+  readiness: Readiness = { ready: true, degraded: false, problems: [] };
+  /** Set to answer every command with it. */
+  commandReply: CommandReply | null = null;
+  /** Set to answer every verification with it. */
+  outcome: VerificationOutcome | null = null;
+
+  #users = new Map<string, { document: UserDocument; revision: number }>();
+  #usedCodes = new Set<string>();
+  #settings = new Map<string, SettingsDocument>();
+  #settingsRevision = 0;
+  #revision = 0;
+
+  addKey(secret: string, scopes: readonly ApiScope[] = API_SCOPES, applications?: string[]): void {
+    this.keys.set(secret, {
+      id: randomUUID(),
+      name: secret,
+      scopes: new Set(scopes),
+      applications: applications ?? null,
+    });
+  }
+
+  async authenticate(credentials: Credentials): Promise<Caller | null> {
+    this.credentials.push(credentials);
+    if (credentials.local) {
+      const scopes = new Set(API_SCOPES);
+      const proof = { kind: 'socket', node: this.node } as const;
+      return { id: 'socket', name: 'socket', scopes, applications: null, proof };
+    }
+    const secret = credentials.bearer ?? '';
+    const key = this.keys.get(secret);
+    return key === undefined ? null : { ...key, proof: { kind: 'api-key', secret } };
+  }
+
+  async verify(attempt: VerificationAttempt): Promise<VerificationOutcome> {
+    this.attempts.push(attempt);
+    if (this.outcome !== null) return this.outcome;
+    const verdict = { kind: 'verdict', id: randomUUID(), degraded: false } as const;
+    const user = this.#users.get(usernameKey(attempt.username))?.document;
+    if (user === undefined) return { ...verdict, approved: false, reason: 'unknown_user' };
+    if (user.blocked !== null) return { ...verdict, approved: false, reason: 'blocked' };
+    if (!this.goodCodes.has(attempt.code)) {
+      return { ...verdict, approved: false, reason: 'wrong_code' };
+    }
+    const item = `${user.id} ${attempt.code}`;
+    if (this.#usedCodes.has(item)) return { ...verdict, approved: false, reason: 'replayed' };
+    this.#usedCodes.add(item);
+    return { ...verdict, approved: true };
+  }
+
+  async runCommand(request: CommandRequest): Promise<CommandReply> {
+    this.commands.push(request);
+    if (this.commandReply !== null) return this.commandReply;
+    return this.#execute(request.name, request.args);
+  }
+
+  async readCluster(): Promise<ClusterView> {
+    return this.cluster;
+  }
+
+  async findUser(username: string): Promise<StoredUser | null> {
+    const found = this.#users.get(usernameKey(username));
+    return found === undefined ? null : { ...found, lockedUntil: null };
+  }
+
+  async listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]> {
+    const { after, limit, search } = page;
+    return [...this.#users]
+      .filter(([key]) => after === undefined || key > after)
+      .filter(([key]) => search === undefined || key.includes(search.toLowerCase()))
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .slice(0, limit)
+      .map(([, user]) => ({ ...user, lockedUntil: null }));
+  }
+
+  async readSettings() {
+    const settings = settingsFrom([...this.#settings.values()]);
+    return { settings, revision: this.#settingsRevision };
+  }
+
+  async listEvents(filter: { user?: string; sinceMs?: number; type?: string; limit: number }) {
+    return this.events
+      .filter((event) => filter.user === undefined || event.user === filter.user)
+      .filter((event) => filter.type === undefined || event.type === filter.type)
+      .filter((event) => Date.parse(event.at) >= (filter.sinceMs ?? 0))
+      .slice(0, filter.limit);
+  }
+
+  async checkReady(): Promise<Readiness> {
+    return this.readiness;
+  }
+
+  isMaster(): boolean {
+    return this.cluster.master === this.node;
+  }
+
+  async metrics() {
+    return { contentType: 'text/plain; version=0.0.4', text: 'countersign_up 1\n' };
+  }
+
+  #execute(name: CommandRequest['name'], args: Record<string, unknown>): CommandReply {
+    switch (name) {
+      case 'user.add':
+        return this.#addUser(args as { username: string });
+      case 'settings.set':
+        return this.#setSettings(args as { changes: SettingChange[] });
+      case 'cluster.promote':
+      case 'cluster.demote':
+        return this.#moveMaster(args as { node?: string });
+      default:
+        return this.#changeUser(name, args as { username: string });
+    }
+  }
+
+  #addUser(args: Partial<UserDocument> & { username: string }): CommandReply {
+    if (this.#users.has(usernameKey(args.username))) {
+      return refused(409, 'username_taken', 'There is a user of that name.');
+    }
+    const now = new Date().toISOString();
+    const document: UserDocument = {
+      id: randomUUID(),
+      username: args.username,
+      enabled: args.enabled ?? true,
+      blocked: null,
+      unlockedAt: null,
+      authenticators: [],
+      createdAt: now,
+      updatedAt: now,
+      ...(args.displayName == null ? {} : { displayName: args.displayName }),
+      ...(args.email == null ? {} : { email: args.email }),
+    };
+    return this.#store(document, { id: document.id });
+  }
+
+  #changeUser(
+    name: CommandRequest['name'],
+    args: { username: string } & Record<string, unknown>,
+  ): CommandReply {
+    const user = this.#users.get(usernameKey(args.username))?.document;
+    if (user === undefined) return refused(404, 'user_not_found', 'There is no such user.');
+    switch (name) {
+      case 'user.set':
+        this.#users.delete(usernameKey(user.username));
+        return this.#store({ ...user, ...(args.changes as object) }, { id: user.id });
+      case 'user.block':
+        return this.#store({ ...user, blocked: block(args) }, { id: user.id });
+      case 'user.unblock':
+        return this.#store({ ...user, blocked: null }, { id: user.id });
+      case 'user.remove':
+        this.#users.delete(usernameKey(user.username));
+        return this.#done({});
+      case 'authenticator.enroll':
+        return this.#enroll(user, args);
+      default:
+        return this.#removeAuthenticator(user, String(args.id));
+    }
+  }
+
+  #enroll(user: UserDocument, args: Record<string, unknown>): CommandReply {
+    const id = randomUUID();
+    const secret = String(args.secret ?? 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP');
+    try {
+      if (checkSecret(decodeBase32(secret)) !== null) throw new Error('too short');
+    } catch {
+      return refused(400, 'invalid_secret', 'The secret is too short or not base32.');
+    }
+    const common = {
+      id,
+      algorithm: 'SHA1',
+      digits: 6,
+      sealedSecret: Buffer.from(`sealed ${secret}`).toString('base64'),
+      createdAt: new Date().toISOString(),
+      ...(args.name === undefined ? {} : { name: String(args.name) }),
+    } as const;
+    const authenticator =
+      args.type === 'totp'
+        ? ({ ...common, type: 'totp', periodSeconds: 30 } as const)
+        : ({ ...common, type: 'hotp', initialCounter: Number(args.initialCounter ?? 0) } as const);
+    const authenticators = [...user.authenticators, authenticator];
+    const otpauth = `otpauth://${String(args.type)}/Countersign:${user.username}?secret=${secret}`;
+    return this.#store({ ...user, authenticators }, { id, otpauth });
+  }
+
+  #removeAuthenticator(user: UserDocument, id: string): CommandReply {
+    const authenticators = user.authenticators.filter((each) => each.id !== id);
+    if (authenticators.length === user.authenticators.length) {
+      return refused(404, 'authenticator_not_found', 'There is no such authenticator.');
+    }
+    return this.#store({ ...user, authenticators }, {});
+  }
+
+  #setSettings({ changes }: { changes: SettingChange[] }): CommandReply {
+    for (const change of changes) {
+      const settings = settingsFrom([...this.#settings.values()]);
+      const document = changeSetting(settings, change);
+      this.#settings.set(document.id, document);
+    }
+    const done = this.#done({});
+    this.#settingsRevision = this.#revision;
+    return done;
+  }
+
+  #moveMaster({ node = 'node-2' }: { node?: string }): CommandReply {
+    if (!this.cluster.nodes.some((each) => each.name === node)) {
+      return refused(404, 'node_not_found', 'There is no such node.');
+    }
+    this.cluster = { ...this.cluster, master: node, epoch: this.cluster.epoch + 1 };
+    return this.#done({ master: node, epoch: this.cluster.epoch });
+  }
+
+  #store(document: UserDocument, result: Record<string, unknown>): CommandReply {
+    const done = this.#done(result);
+    this.#users.set(usernameKey(document.username), { document, revision: this.#revision });
+    return done;
+  }
+
+  #done(result: Record<string, unknown>): CommandReply {
+    this.#revision += 1;
+    return { kind: 'done', revision: this.#revision, applied: true, result };
+  }
+}
+
+/** Three nodes, all well, node-1 master for 12 minutes. */
+export function healthyCluster(nowMs: number = Date.now()): ClusterView {
+  const node = {
+    role: 'subordinate',
+    online: true,
+    revision: 1042,
+    epoch: 3,
+    digest: 'ab'.repeat(32),
+    digestComparable: true,
+    behind: 0,
+    version: '0.1.0',
+    clockOffsetMs: 3,
+    promotable: true,
+    lastSeen: new Date(nowMs).toISOString(),
+    url: null,
+    problems: [],
+  } as const;
+  const names = ['node-1', 'node-2', 'node-3'];
+  return {
+    incarnation: { number: 1, id: '5f3a9c1e', parent: null, baseRevision: 0 },
+    epoch: 3,
+    master: 'node-1',
+    masterSince: new Date(nowMs - 12 * 60_000).toISOString(),
+    lastMaster: 'node-1',
+    failover: 'automatic',
+    quorum: true,
+    logReplicas: 3,
+    logServers: names.map((name) => ({ name, online: true })),
+    degraded: false,
+    answeredBy: 'node-1',
+    nodes: names.map((name) => ({
+      ...node,
+      name,
+      role: name === 'node-1' ? 'master' : 'subordinate',
+      problems: [],
+    })),
+  };
+}
+
+function refused(status: number, code: string, detail: string): CommandReply {
+  return { kind: 'refused', status, code, detail };
+}
+
+function block(args: Record<string, unknown>) {
+  const atMs = Date.now();
+  return {
+    reason: String(args.reason),
+    at: new Date(atMs).toISOString(),
+    by: 'test',
+    expiresAt: new Date(atMs + Number(args.days) * 86_400_000).toISOString(),
+  };
+}

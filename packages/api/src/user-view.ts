@@ -1,0 +1,62 @@
+import { z } from 'zod';
+import type { StoredUser, UserDocument } from './ports.ts';
+import { timestamp } from './schemas.ts';
+
+const authenticatorView = z.object({
+  id: z.string(),
+  type: z.enum(['totp', 'hotp']),
+  name: z.string().nullable(),
+  algorithm: z.string(),
+  digits: z.int(),
+  periodSeconds: z.int().nullable(),
+  createdAt: timestamp,
+});
+
+/** A user as the API shows it: never with a secret. */
+export const userView = z.object({
+  id: z.string(),
+  username: z.string(),
+  displayName: z.string().nullable(),
+  email: z.string().nullable(),
+  enabled: z.boolean(),
+  blocked: z
+    .object({ reason: z.string(), at: timestamp, by: z.string(), expiresAt: timestamp })
+    .nullable(),
+  lockedUntil: timestamp.nullable(),
+  authenticators: z.array(authenticatorView),
+  createdAt: timestamp,
+  updatedAt: timestamp,
+  revision: z.int(),
+});
+export type UserView = z.infer<typeof userView>;
+
+export function viewUser(user: StoredUser, nowMs: number): UserView {
+  const { document } = user;
+  const isBlocked = document.blocked !== null && Date.parse(document.blocked.expiresAt) > nowMs;
+  return {
+    id: document.id,
+    username: document.username,
+    displayName: document.displayName ?? null,
+    email: document.email ?? null,
+    enabled: document.enabled,
+    blocked: isBlocked ? document.blocked : null,
+    lockedUntil: user.lockedUntil,
+    authenticators: document.authenticators.map(viewAuthenticator),
+    createdAt: document.createdAt,
+    updatedAt: document.updatedAt,
+    revision: user.revision,
+  };
+}
+
+// Field by field, so that a new secret field can't slip out.
+function viewAuthenticator(authenticator: UserDocument['authenticators'][number]) {
+  return {
+    id: authenticator.id,
+    type: authenticator.type,
+    name: authenticator.name ?? null,
+    algorithm: authenticator.algorithm,
+    digits: authenticator.digits,
+    periodSeconds: authenticator.type === 'totp' ? authenticator.periodSeconds : null,
+    createdAt: authenticator.createdAt,
+  };
+}

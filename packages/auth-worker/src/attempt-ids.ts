@@ -1,0 +1,44 @@
+import { randomUUID } from 'node:crypto';
+import type { VerificationAttempt } from '@countersign/api';
+import { keyedHash, type PurposeKey } from '@countersign/keys';
+import { usernameKey } from '@countersign/verification';
+
+export type AttemptIds = {
+  /** The same attempt repeated, on any node, has the same id. */
+  attemptId: string;
+  /** Who repeats: the caller and its key, without what was asked; null without a key. */
+  keyHash: string | null;
+  /** Shown to the caller; follows from the attempt id. */
+  verificationId: string;
+};
+
+/** Over everything that is judged: the same key with other content is another attempt. */
+export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): AttemptIds {
+  const { caller, idempotencyKey } = attempt;
+  const attemptId = keyedHash(
+    key,
+    'attempt',
+    caller.id,
+    idempotencyKey ?? randomUUID(),
+    usernameKey(attempt.username),
+    attempt.code,
+    attempt.application ?? '',
+    attempt.clientIp ?? '',
+  ).toString('hex');
+  return {
+    attemptId,
+    keyHash:
+      idempotencyKey === null
+        ? null
+        : keyedHash(key, 'key', caller.id, idempotencyKey).toString('hex'),
+    verificationId: asUuid(keyedHash(key, 'verification', attemptId)),
+  };
+}
+
+/** UUIDv8 of the first 16 bytes. */
+function asUuid(hash: Buffer): string {
+  hash[6] = (hash[6]! & 0x0f) | 0x80;
+  hash[8] = (hash[8]! & 0x3f) | 0x80;
+  const hex = hash.toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`;
+}

@@ -1,0 +1,33 @@
+import { openCircuit, type Database } from '@countersign/database';
+import type { Logger } from 'pino';
+
+/** Silence for this many different users opens the circuit: one user alone never can. */
+const USERS_TO_OPEN = 3;
+const MAX_REMEMBERED = 100;
+
+/**
+ * Notices that the user states do not answer. Only transport failures count; a lost compare-and-set is an answer.
+ * Closing it, after the merge, is merge-claims.ts.
+ */
+export class Circuit {
+  readonly #db: Database;
+  readonly #log: Logger;
+  readonly #silentUsers = new Set<string>();
+
+  constructor(db: Database, log: Logger) {
+    this.#db = db;
+    this.#log = log;
+  }
+
+  noteAnswer(): void {
+    this.#silentUsers.clear();
+  }
+
+  async noteSilence(userId: string, why: string): Promise<void> {
+    if (this.#silentUsers.size < MAX_REMEMBERED) this.#silentUsers.add(userId);
+    if (this.#silentUsers.size < USERS_TO_OPEN) return;
+    if (await openCircuit(this.#db, why)) {
+      this.#log.warn({ why }, 'circuit opened: verifying without the quorum');
+    }
+  }
+}

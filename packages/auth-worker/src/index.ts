@@ -1,0 +1,1 @@
+export type { WorkerConfig } from './config.ts';

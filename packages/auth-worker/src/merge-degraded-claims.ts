@@ -1,0 +1,116 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { UserStates } from '@countersign/cluster';
+import {
+  closeCircuit,
+  markMerged,
+  readCircuit,
+  readSettings,
+  sweepReservations,
+  tryAdvisoryLock,
+  unmergedClaims,
+  type AdvisoryLock,
+  type Database,
+  type UnmergedClaims,
+} from '@countersign/database';
+import { emptyState, encodeState, mergeClaims, parseState, type Settings } from '@countersign/verification';
+import type { Logger } from 'pino';
+
+export type MergeOptions = {
+  db: Database;
+  states: UserStates;
+  /** Names this worker in probes. */
+  worker: string;
+  log: Logger;
+  signal: AbortSignal;
+};
+
+const EVERY_MS = 500;
+const LOCK_EVERY_MS = 1000;
+const SWEEP_EVERY_MS = 10_000;
+const TIMEOUT_MS = 700;
+const BATCH = 200;
+const MAX_TRIES = 5;
+
+/**
+ * Of a node's workers one, by advisory lock, brings claims made without the quorum into the user states as soon as
+ * writes work again, closes the circuit after that, and clears old reservations.
+ */
+export async function mergeDegradedClaims(options: MergeOptions): Promise<void> {
+  while (!options.signal.aborted) {
+    const lock = await tryAdvisoryLock(options.db, 'merge degraded claims').catch(() => null);
+    if (lock) {
+      await holdLock(options, lock);
+      await lock.release().catch(() => undefined);
+    }
+    await pause(LOCK_EVERY_MS, options.signal);
+  }
+}
+
+async function holdLock(options: MergeOptions, lock: AdvisoryLock): Promise<void> {
+  let sweptAt = -Infinity;
+  while (!options.signal.aborted && !lock.lost.aborted) {
+    try {
+      if (performance.now() - sweptAt > SWEEP_EVERY_MS) {
+        sweptAt = performance.now();
+        await sweepReservations(options.db);
+      }
+      await tend(options);
+    } catch (error) {
+      options.log.warn({ error: String(error) }, 'merging claims failed, trying again');
+    }
+    await pause(EVERY_MS, options.signal);
+  }
+}
+
+async function tend(options: MergeOptions): Promise<void> {
+  const { db, states, worker, log } = options;
+  const circuit = await readCircuit(db);
+  if (circuit.open && !(await states.probe(worker, TIMEOUT_MS))) return;
+  const isAllMerged = await mergeAll(options);
+  if (circuit.open && isAllMerged && (await closeCircuit(db))) {
+    log.info({ openSince: circuit.since }, 'circuit closed: the quorum is back');
+  }
+}
+
+/** True when nothing is left to merge. */
+async function mergeAll(options: MergeOptions): Promise<boolean> {
+  const { settings } = await readSettings(options.db);
+  for (;;) {
+    const users = await unmergedClaims(options.db, BATCH);
+    if (users.length === 0) return true;
+    for (const user of users) {
+      if (!(await mergeUser(options, user, settings))) return false;
+      const { userId } = user;
+      await markMerged(
+        options.db,
+        user.claims.map((claim) => ({ userId, ...claim })),
+      );
+    }
+  }
+}
+
+async function mergeUser(
+  options: MergeOptions,
+  user: UnmergedClaims,
+  settings: Settings,
+): Promise<boolean> {
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+    const read = await options.states.readThroughLeader(user.userId, TIMEOUT_MS);
+    if (read.kind === 'silent') return false;
+    const state = read.kind === 'found' ? parseState(read.bytes) : emptyState();
+    const claims = user.claims.map(({ claim }) => claim);
+    const merged = mergeClaims(state, claims, settings, Date.now());
+    if (merged === state) return true;
+    const revision = read.kind === 'found' ? read.revision : 0;
+    const bytes = encodeState(merged);
+    const outcome = await options.states.write(user.userId, bytes, revision, TIMEOUT_MS);
+    if (outcome.kind === 'written') return true;
+    if (outcome.kind === 'silent') return false;
+    await sleep(5 + Math.random() * 15);
+  }
+  return false;
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
+}

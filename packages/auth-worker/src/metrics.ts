@@ -1,0 +1,95 @@
+import type { Verdict } from '@countersign/verification';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export type GaugeSource = () => Promise<{
+  revision: number;
+  epoch: number;
+  isCircuitOpen: boolean;
+  outboxSize: number;
+  clockOffsetMs: number;
+  isMaster: boolean;
+  isConnected: boolean;
+}>;
+
+/** Prometheus metrics of one worker; names start with `countersign_`. */
+export class WorkerMetrics {
+  readonly #registry = new Registry();
+  readonly #verifications = new Counter({
+    name: 'countersign_verifications_total',
+    help: 'Verifications by result, reason and whether they were judged without the quorum',
+    labelNames: ['result', 'reason', 'degraded'],
+    registers: [this.#registry],
+  });
+  readonly #duration = new Histogram({
+    name: 'countersign_verification_seconds',
+    help: 'Time to a verdict',
+    labelNames: ['result'],
+    buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2],
+    registers: [this.#registry],
+  });
+  readonly #writes = new Counter({
+    name: 'countersign_state_writes_total',
+    help: 'Compare-and-set writes of user states by outcome',
+    labelNames: ['outcome'],
+    registers: [this.#registry],
+  });
+  readonly #degraded = new Counter({
+    name: 'countersign_degraded_approvals_total',
+    help: 'Approvals given without the quorum by this node',
+    labelNames: ['node'],
+    registers: [this.#registry],
+  });
+
+  constructor(labels: { node: string; worker: string }, read: GaugeSource) {
+    this.#registry.setDefaultLabels(labels);
+    collectDefaultMetrics({ register: this.#registry });
+    const gauge = (name: string, help: string) =>
+      new Gauge({ name: `countersign_${name}`, help, registers: [this.#registry] });
+    const revision = gauge('applied_revision', 'Revision of the change log applied on this node');
+    const epoch = gauge('applied_epoch', 'Newest epoch applied on this node');
+    const circuit = gauge('circuit_open', '1 while this node verifies without the quorum');
+    const outbox = gauge('outbox_events', 'Events of this node not yet in the log');
+    const clock = gauge('clock_offset_seconds', 'The cluster median clock minus this node');
+    const master = gauge('is_master', '1 on the master');
+    const connected = gauge('log_connected', '1 while connected to a log server');
+    const up = gauge('database_up', '1 while PostgreSQL of this node answers');
+    revision.reset();
+    this.#collect = async () => {
+      try {
+        const now = await read();
+        up.set(1);
+        revision.set(now.revision);
+        epoch.set(now.epoch);
+        circuit.set(Number(now.isCircuitOpen));
+        outbox.set(now.outboxSize);
+        clock.set(now.clockOffsetMs / 1000);
+        master.set(Number(now.isMaster));
+        connected.set(Number(now.isConnected));
+      } catch {
+        up.set(0);
+      }
+    };
+  }
+
+  readonly #collect: () => Promise<void>;
+
+  countVerdict(verdict: Verdict, degraded: boolean, durationMs: number): void {
+    const result = verdict.approved ? 'approved' : 'denied';
+    const reason = verdict.approved ? '' : verdict.reason;
+    this.#verifications.inc({ result, reason, degraded: String(degraded) });
+    this.#duration.observe({ result }, durationMs / 1000);
+  }
+
+  countWrite(outcome: string): void {
+    this.#writes.inc({ outcome });
+  }
+
+  countDegradedApproval(node: string): void {
+    this.#degraded.inc({ node });
+  }
+
+  async render(): Promise<{ contentType: string; text: string }> {
+    await this.#collect();
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+}

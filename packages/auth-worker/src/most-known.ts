@@ -1,0 +1,40 @@
+import type { UserStates } from '@countersign/cluster';
+import { readReservations, readUserState, type Database } from '@countersign/database';
+import {
+  emptyState,
+  mergeClaims,
+  mergeStates,
+  parseState,
+  type Settings,
+  type UserState,
+} from '@countersign/verification';
+
+/**
+ * The most this node can know of a user without the quorum: its own store, what was approved degraded and is not
+ * merged yet, and the copy of any log server that still answers. `state` null = nothing was ever recorded.
+ */
+export async function readMostKnown(
+  options: { db: Database; states: UserStates },
+  userId: string,
+  settings: Settings,
+  directTimeoutMs: number,
+): Promise<{ state: UserState | null; localFailures: number }> {
+  const [stored, reservations, direct] = await Promise.all([
+    readUserState(options.db, userId),
+    readReservations(options.db, userId),
+    options.states.readDirect(userId, directTimeoutMs),
+  ]);
+  let state = stored?.state ?? null;
+  if (direct.kind === 'found') {
+    const copy = parseState(direct.bytes);
+    state = state ? mergeStates(state, copy) : copy;
+  }
+  const claims = reservations
+    .filter((row) => row.degraded && row.phase === 'approved' && !row.merged)
+    .flatMap((row) => row.claim ?? []);
+  const approved = claims.filter((claim) => 'last' in claim);
+  if (approved.length > 0) {
+    state = mergeClaims(state ?? emptyState(), approved, settings, Date.now());
+  }
+  return { state, localFailures: claims.length - approved.length };
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { Agent, request } from 'undici';
+import { CliError } from './cli-error.ts';
+import type { Connection, Server } from './find-servers.ts';
+
+export type ApiCall = {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  path: string;
+  query?: Record<string, string | undefined>;
+  body?: Record<string, unknown>;
+};
+
+const CONNECT_TIMEOUT_MS = 2_000;
+const READ_TIMEOUT_MS = 5_000;
+/** Above the server's own 15 s, so that it is the server who says what became of a change. */
+const WRITE_TIMEOUT_MS = 20_000;
+const MAX_REPLY_BYTES = 64 * 1024 * 1024;
+
+/** What happened before a connection stood: nothing was sent. */
+const NOT_SENT = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'ENOTFOUND', 'EHOSTUNREACH']);
+NOT_SENT.add('ENETUNREACH').add('EAI_AGAIN').add('UND_ERR_CONNECT_TIMEOUT');
+
+/**
+ * Asks the first server that answers and returns its JSON. What is safe to repeat (reads, and posts,
+ * which carry an Idempotency-Key) goes on to the next server after any silence, the rest only while
+ * nothing was sent.
+ * @throws CliError with the server's own words if it refuses
+ */
+export async function callApi(connection: Connection, call: ApiCall): Promise<unknown> {
+  const idempotencyKey = call.method === 'POST' ? randomUUID() : null;
+  const failures: string[] = [];
+  let wasSent = false;
+  for (const server of connection.servers) {
+    try {
+      return await callServer(server, connection.apiKey, call, idempotencyKey);
+    } catch (error) {
+      if (error instanceof CliError) throw error;
+      failures.push(`${nameOf(server)} (${reasonOf(error)})`);
+      if (NOT_SENT.has(codeOf(error))) continue;
+      wasSent = true;
+      if (call.method === 'PATCH' || call.method === 'DELETE') break;
+    }
+  }
+  const unknown = wasSent && call.method !== 'GET' ? '; the change may have happened' : '';
+  throw new CliError(`no answer from ${failures.join(', ')}${unknown}`);
+}
+
+async function callServer(
+  server: Server,
+  apiKey: string | null,
+  call: ApiCall,
+  idempotencyKey: string | null,
+): Promise<unknown> {
+  const timeoutMs = call.method === 'GET' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS;
+  const agent = new Agent({
+    connect: {
+      timeout: CONNECT_TIMEOUT_MS,
+      ...('socketPath' in server ? { socketPath: server.socketPath } : {}),
+    },
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    maxResponseSize: MAX_REPLY_BYTES,
+  });
+  try {
+    const reply = await request(addressOf(server, call), {
+      dispatcher: agent,
+      method: call.method,
+      headers: {
+        accept: 'application/json',
+        ...(apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }),
+        ...(idempotencyKey === null ? {} : { 'idempotency-key': idempotencyKey }),
+        ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      body: call.body === undefined ? null : JSON.stringify(call.body),
+    });
+    const json = parseReply(server, await reply.body.text());
+    if (reply.statusCode < 300) return json;
+    throw refusal(json, reply.statusCode);
+  } finally {
+    await agent.destroy();
+  }
+}
+
+function addressOf(server: Server, call: ApiCall): URL {
+  const address = new URL(call.path, 'url' in server ? server.url : 'http://localhost');
+  for (const [name, value] of Object.entries(call.query ?? {})) {
+    if (value !== undefined) address.searchParams.set(name, value);
+  }
+  return address;
+}
+
+function parseReply(server: Server, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CliError(`${nameOf(server)} does not answer like a Countersign node`, {
+      cause: error,
+    });
+  }
+}
+
+function refusal(problem: unknown, status: number): CliError {
+  const { detail, code } = (problem ?? {}) as { detail?: unknown; code?: unknown };
+  return new CliError(`${String(detail ?? 'refused')} (${String(code ?? status)})`);
+}
+
+function nameOf(server: Server): string {
+  return 'url' in server ? server.url : server.socketPath;
+}
+
+function reasonOf(error: unknown): string {
+  const code = codeOf(error);
+  if (code === 'ECONNREFUSED') return 'nothing listens there';
+  if (code === 'ENOENT') return 'no such socket';
+  if (code === 'EACCES') return 'no permission';
+  if (code.endsWith('TIMEOUT')) return 'silent';
+  return code === '' ? String(error) : code;
+}
+
+// Where a name has several addresses, Node collects their errors in one.
+function codeOf(error: unknown): string {
+  const { code, errors } = error as { code?: string; errors?: { code?: string }[] };
+  return code ?? errors?.[0]?.code ?? '';
+}

@@ -1,0 +1,88 @@
+import { escapeUntrusted } from '@countersign/verification';
+import { Option } from 'commander';
+import type { Command } from 'commander';
+import { AUTHENTICATOR_HEADINGS, describeAuthenticator } from '../describe-user.ts';
+import type { Authenticator } from '../describe-user.ts';
+import { parseCount } from '../parse-count.ts';
+import { printJson, printLines, printTable } from '../print.ts';
+import { printWrite } from '../print-write.ts';
+import { readInputLine } from '../read-input.ts';
+import { openSession } from '../session.ts';
+import { userPath } from './user.ts';
+
+type EnrollOptions = {
+  type: string;
+  name?: string;
+  algorithm?: string;
+  digits?: number;
+  period?: number;
+  initialCounter?: number;
+  secretStdin?: boolean;
+};
+
+export function addAuthenticatorCommands(program: Command): void {
+  const authenticator = program
+    .command('authenticator')
+    .description("enrol, list and remove a user's authenticators");
+  enrollAuthenticator(authenticator);
+  listAuthenticators(authenticator);
+  removeAuthenticator(authenticator);
+}
+
+function enrollAuthenticator(authenticator: Command): void {
+  authenticator
+    .command('enroll')
+    .description('register an OATH token or app; prints its otpauth address, only this once')
+    .argument('<username>')
+    .addOption(new Option('--type <type>').choices(['totp', 'hotp']).default('totp'))
+    .option('--name <text>', 'what the user calls it')
+    .addOption(new Option('--algorithm <name>').choices(['SHA1', 'SHA256', 'SHA512']))
+    .option('--digits <n>', '6 to 8', parseCount)
+    .option('--period <seconds>', '30 or 60, totp only', parseCount)
+    .option('--initial-counter <n>', 'hotp only', parseCount)
+    .option('--secret-stdin', 'read the base32 secret of a token from stdin')
+    .action(async (username: string, options: EnrollOptions, command: Command) => {
+      const session = openSession(command);
+      const body = {
+        type: options.type,
+        name: options.name,
+        algorithm: options.algorithm,
+        digits: options.digits,
+        periodSeconds: options.period,
+        initialCounter: options.initialCounter,
+        secret: options.secretStdin ? await readInputLine('secret') : undefined,
+      };
+      const path = userPath(username, '/authenticators');
+      const reply = await session.call({ method: 'POST', path, body });
+      const { id, otpauth } = reply as { id: string; otpauth: string };
+      printWrite(session, reply, `enrolled authenticator ${id} of ${username}`);
+      if (!session.json) printLines([escapeUntrusted(otpauth, 2_000)]);
+    });
+}
+
+function listAuthenticators(authenticator: Command): void {
+  authenticator
+    .command('list')
+    .argument('<username>')
+    .action(async (username: string, _options, command: Command) => {
+      const session = openSession(command);
+      const path = userPath(username, '/authenticators');
+      const reply = await session.call({ method: 'GET', path });
+      if (session.json) return printJson(reply);
+      const { authenticators } = reply as { authenticators: Authenticator[] };
+      printTable(AUTHENTICATOR_HEADINGS, authenticators.map(describeAuthenticator));
+    });
+}
+
+function removeAuthenticator(authenticator: Command): void {
+  authenticator
+    .command('remove')
+    .argument('<username>')
+    .argument('<id>')
+    .action(async (username: string, id: string, _options, command: Command) => {
+      const session = openSession(command);
+      const path = userPath(username, `/authenticators/${encodeURIComponent(id)}`);
+      const reply = await session.call({ method: 'DELETE', path });
+      printWrite(session, reply, `removed authenticator ${id} of ${username}`);
+    });
+}

@@ -1,0 +1,20 @@
+import type { StoredEvent } from '@countersign/api';
+import { formatLocalTime } from './format-time.ts';
+
+export const EVENT_HEADINGS = ['TIME', 'EVENT', 'USER', 'RESULT', 'APPLICATION', 'CLIENT', 'NODE', 'MS'];
+
+/** One row under EVENT_HEADINGS. */
+export function describeEvent(event: StoredEvent): string[] {
+  const reason = event.reason === null ? '' : ` (${event.reason})`;
+  const degraded = event.degraded ? ' degraded' : '';
+  return [
+    formatLocalTime(Date.parse(event.at)),
+    event.type,
+    event.user ?? '-',
+    `${event.result ?? '-'}${reason}${degraded}`,
+    event.application ?? '-',
+    event.clientAddress ?? '-',
+    event.node,
+    event.durationMs === null ? '-' : String(Math.round(event.durationMs)),
+  ];
+}

@@ -1,0 +1,246 @@
+import { healthyCluster } from '@countersign/api/testing';
+import type { ClusterNode, ClusterView } from '@countersign/api';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeStatus } from './describe-status.ts';
+
+const NOW_MS = Date.parse('2026-03-01T03:24:45Z');
+
+let timeZone: string | undefined;
+beforeAll(() => {
+  timeZone = process.env.TZ;
+  process.env.TZ = 'UTC';
+});
+afterAll(() => {
+  if (timeZone === undefined) delete process.env.TZ;
+  else process.env.TZ = timeZone;
+});
+
+/** The healthy cluster with some facts changed, of the cluster and of nodes by name. */
+function cluster(
+  changes: Partial<ClusterView> = {},
+  nodes: Record<string, Partial<ClusterNode>> = {},
+): ClusterView {
+  const view = { ...healthyCluster(NOW_MS), ...changes };
+  return { ...view, nodes: view.nodes.map((node) => ({ ...node, ...nodes[node.name] })) };
+}
+
+const status = (view: ClusterView) => describeStatus(view, NOW_MS, { colour: false });
+const offline = { online: false, lastSeen: '2026-03-01T03:19:45Z' };
+const withoutServer = (...down: string[]) =>
+  ['node-1', 'node-2', 'node-3'].map((name) => ({ name, online: !down.includes(name) }));
+const adviceOf = (text: string) => text.slice(text.indexOf('what to do next:')).trim();
+
+describe('status', () => {
+  it('of a healthy cluster fits on a screen and says that nothing is to be done', () => {
+    expect(status(cluster())).toBe(
+      [
+        'OK: verification and changes work',
+        '',
+        'master: node-1 since 2026-03-01 03:12:45 (12 min ago)',
+        'failover automatic, epoch 3, incarnation 1, seen from node-1',
+        'log: 3 of 3 servers up: 1 may fail',
+        '',
+        'NODE    ROLE         STATE   REVISION  BEHIND  DIGEST  VERSION  CLOCK',
+        'node-1  master       online  1042      0       ok      0.1.0    ok',
+        'node-2  subordinate  online  1042      0       ok      0.1.0    ok',
+        'node-3  subordinate  online  1042      0       ok      0.1.0    ok',
+        '',
+        'what to do next:',
+        '  nothing to do',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('with a dead master and manual failover names the node to promote', () => {
+    const text = status(
+      cluster(
+        {
+          master: null,
+          masterSince: null,
+          failover: 'manual',
+          logServers: withoutServer('node-1'),
+        },
+        { 'node-1': { ...offline, role: 'subordinate' }, 'node-2': { revision: 1040 } },
+      ),
+    );
+    expect(text).toMatch(/^NO MASTER: verification goes on, nothing can be changed\n/);
+    expect(text).toContain('master: none, the last one was node-1');
+    expect(text).toContain('log: 2 of 3 servers up: 0 may fail');
+    expect(text).toContain('OFFLINE (5 min ago)');
+    expect(adviceOf(text)).toBe(
+      [
+        'what to do next:',
+        '  - countersign promote node-3',
+        '  - start node-1 again; it catches up by itself',
+      ].join('\n'),
+    );
+  });
+
+  it('never advises to promote a node that may not become master', () => {
+    const text = status(
+      cluster(
+        { master: null, failover: 'manual' },
+        { 'node-1': offline, 'node-2': { promotable: false }, 'node-3': { revision: 5 } },
+      ),
+    );
+    expect(text).toContain('countersign promote node-3');
+    expect(text).toContain('never becomes master: node-2');
+  });
+
+  it('while a new master is being elected says to wait, and what if it takes long', () => {
+    const text = status(
+      cluster({ master: null, logServers: withoutServer('node-1') }, { 'node-1': offline }),
+    );
+    expect(text).toMatch(/^NO MASTER/);
+    expect(adviceOf(text)).toContain(
+      'wait 15 s: a node takes over by itself. If none does: countersign promote node-2',
+    );
+  });
+
+  it('with a subordinate down is degraded and says since when', () => {
+    const text = status(cluster({ logServers: withoutServer('node-3') }, { 'node-3': offline }));
+    expect(text).toMatch(/^DEGRADED: /);
+    expect(text).toContain('log: 2 of 3 servers up: 0 may fail');
+    expect(adviceOf(text)).toBe(
+      'what to do next:\n  - start node-3 again; it catches up by itself',
+    );
+  });
+
+  it('with only a log server down points at its log', () => {
+    const text = status(cluster({ logServers: withoutServer('node-3') }));
+    expect(text).toContain('the log server node-3 is down');
+    expect(adviceOf(text)).toContain('nats-server log of node-3');
+  });
+
+  it('names the node whose data differs at the same revision', () => {
+    const text = status(cluster({}, { 'node-2': { digest: 'cd'.repeat(32) } }));
+    expect(text).toMatch(/^DEGRADED: /);
+    expect(text).toMatch(/node-2 .*DIFFERS/);
+    expect(text).toMatch(/node-1 .* ok /);
+    expect(text).toMatch(/node-3 .* ok /);
+    expect(adviceOf(text)).toContain('take node-2 out of the load balancer');
+  });
+
+  it('takes the side of the master between two, and of neither without one', () => {
+    const two = (master: string | null) => {
+      const view = cluster({ master }, { 'node-2': { digest: 'cd'.repeat(32) } });
+      const nodes = view.nodes.slice(0, 2).map((node) => ({
+        ...node,
+        role: node.name === master ? ('master' as const) : ('subordinate' as const),
+      }));
+      return status({ ...view, nodes });
+    };
+    expect(two('node-1')).toMatch(/node-2 .*DIFFERS/);
+    expect(two('node-1')).not.toMatch(/node-1 .*DIFFERS/);
+    expect(two(null)).toMatch(/node-1 .*DIFFERS[^]*node-2 .*DIFFERS/);
+  });
+
+  it('compares no digest with one of another revision or of a node that catches up', () => {
+    const other = { digest: 'cd'.repeat(32) };
+    const text = status(
+      cluster(
+        {},
+        {
+          'node-2': { ...other, revision: 1000, behind: 42 },
+          'node-3': { ...other, digestComparable: false },
+        },
+      ),
+    );
+    expect(text).not.toContain('DIFFERS');
+    expect(text).toMatch(/node-2 .* 42 /);
+    expect(text).toMatch(/node-3 .*catching up/);
+    expect(text).toMatch(/^OK/);
+  });
+
+  it('tells who is far behind', () => {
+    const text = status(cluster({}, { 'node-2': { revision: 42, behind: 1000 } }));
+    expect(text).toContain('node-2 is 1000 changes behind');
+    expect(adviceOf(text)).toContain('wait for node-2 to catch up');
+  });
+
+  it('warns of a clock that is 5 s off', () => {
+    expect(status(cluster({}, { 'node-3': { clockOffsetMs: 4_999 } }))).toMatch(/^OK/);
+    const text = status(cluster({}, { 'node-3': { clockOffsetMs: -7_200 } }));
+    expect(text).toMatch(/node-3 .*-7\.2 s/);
+    expect(text).toContain('the clock of node-3 is 7.2 s behind');
+    expect(adviceOf(text)).toContain('set the clock of node-3 (NTP)');
+  });
+
+  it('with the quorum lost names the servers to start', () => {
+    const text = status(
+      cluster(
+        {
+          master: null,
+          quorum: false,
+          degraded: true,
+          logServers: withoutServer('node-1', 'node-2'),
+        },
+        { 'node-1': offline, 'node-2': offline },
+      ),
+    );
+    expect(text).toMatch(/^NO MASTER/);
+    expect(text).toContain(
+      'log: 1 of 3 servers up, quorum lost: writes are refused, verification goes on (degraded)',
+    );
+    expect(text).toContain('1 of 3 log servers answer, 2 are needed');
+    expect(adviceOf(text)).toBe(
+      'what to do next:\n  - start node-1 or node-2 again, or mend the network to it',
+    );
+  });
+
+  it('is degraded while the quorum is lost under a master, or out of reach of this node', () => {
+    expect(status(cluster({ quorum: false }))).toMatch(/^DEGRADED: quorum lost/);
+    const text = status(cluster({ degraded: true }));
+    expect(text).toMatch(/^DEGRADED: /);
+    expect(text).toContain('node-1 verifies without the quorum');
+  });
+
+  it('of a single node says that only its disk protects the changes', () => {
+    const view = cluster({ logReplicas: 1, logServers: [{ name: 'node-1', online: true }] });
+    const text = status({ ...view, nodes: view.nodes.slice(0, 1) });
+    expect(text).toMatch(/^OK/);
+    expect(text).toContain(
+      'log: 0 servers may fail: nothing protects acknowledged changes but this disk',
+    );
+    expect(text).toContain('nothing to do');
+  });
+
+  it('of two nodes without a witness says that no server may fail for writes', () => {
+    const view = cluster({ logReplicas: 1, logServers: [{ name: 'node-1', online: true }] });
+    const text = status({ ...view, nodes: view.nodes.slice(0, 2) });
+    expect(text).toContain('log: 1 of 1 server up: 0 servers may fail for writes');
+  });
+
+  it('repeats what a node says of itself', () => {
+    const text = status(cluster({}, { 'node-2': { problems: ['disk 91 % full'] } }));
+    expect(text).toContain('  - node-2: disk 91 % full');
+    expect(adviceOf(text)).toContain('look at the logs of node-2');
+  });
+
+  it('uses colour only when asked, and lets no text from outside through (rule 28)', () => {
+    const view = cluster({}, { 'node-2': { problems: ['\u001b[2J\u202egone'] } });
+    expect(status(view)).not.toMatch(/[\u001b\u202e]/);
+    const coloured = describeStatus(cluster(), NOW_MS, { colour: true });
+    expect(coloured).toMatch(/^\u001b\[1;32mOK: [^\u001b]*\u001b\[0m\n[^\u001b]*$/);
+  });
+
+  it('stays within 100 columns when all is wrong', () => {
+    const text = status(
+      cluster(
+        {
+          master: null,
+          quorum: false,
+          degraded: true,
+          logServers: withoutServer('node-1', 'node-2', 'node-3'),
+        },
+        {
+          'node-1': { ...offline, revision: 123_456_789 },
+          'node-2': { digest: 'x', clockOffsetMs: 25_000, behind: 5_000 },
+          'node-3': { digestComparable: false, clockOffsetMs: -25_000 },
+        },
+      ),
+    );
+    for (const line of text.split('\n')) expect(line.length, line).toBeLessThanOrEqual(100);
+  });
+});

@@ -1,0 +1,210 @@
+import type { ClusterNode, ClusterView } from '@countersign/api';
+import { compareDigests } from './compare-digests.ts';
+import type { DigestFinding } from './compare-digests.ts';
+import { describeLog } from './describe-log.ts';
+import { escapeAll } from './escape-all.ts';
+import { formatAgo, formatLocalTime } from './format-time.ts';
+import { formatTable } from './table.ts';
+
+/** A clock this far off is a problem; more than 20 s off, the node stops verifying. */
+const CLOCK_WARN_MS = 5_000;
+/** Fewer revisions behind is what any write looks like for a moment. */
+const BEHIND_WARN = 100;
+
+const RED = 31;
+const GREEN = 32;
+const YELLOW = 33;
+
+/** What is wrong, and what to do about it unless another finding says so already. */
+type Finding = { problem: string; advice?: string };
+
+/** The text of `countersign status`, for someone who was just woken up. Pure. */
+export function describeStatus(
+  untrusted: ClusterView,
+  nowMs: number,
+  options: { colour: boolean },
+): string {
+  const view = escapeAll(untrusted);
+  const digests = compareDigests(view.nodes);
+  const findings = [
+    ...findMasterProblems(view),
+    ...findLogProblems(view),
+    ...view.nodes.flatMap((node) => findNodeProblems(view, node, digests.get(node.name), nowMs)),
+  ];
+  const state = summarise(view, findings);
+
+  const lines = [
+    options.colour ? `\u001b[1;${state.colour}m${state.text}\u001b[0m` : state.text,
+    '',
+    describeMaster(view, nowMs),
+    `failover ${view.failover}, epoch ${view.epoch}, incarnation ${view.incarnation.number}, seen from ${view.answeredBy}`,
+    `log: ${describeLog(view)}`,
+    '',
+    ...describeNodes(view, digests, nowMs),
+  ];
+  if (findings.length > 0) {
+    lines.push('', 'problems:', ...findings.map(({ problem }) => `  - ${problem}`));
+  }
+  lines.push('', 'what to do next:', ...listAdvice(findings));
+  return `${lines.join('\n')}\n`;
+}
+
+function summarise(view: ClusterView, findings: Finding[]): { text: string; colour: number } {
+  if (view.master === null) {
+    return { text: 'NO MASTER: verification goes on, nothing can be changed', colour: RED };
+  }
+  if (!view.quorum) {
+    return { text: 'DEGRADED: quorum lost, verification goes on, writes are refused', colour: RED };
+  }
+  if (findings.length > 0) {
+    return { text: 'DEGRADED: the cluster works, but not all is well', colour: YELLOW };
+  }
+  return { text: 'OK: verification and changes work', colour: GREEN };
+}
+
+function describeMaster(view: ClusterView, nowMs: number): string {
+  const sinceMs = view.masterSince === null ? null : Date.parse(view.masterSince);
+  const since =
+    sinceMs === null ? '' : ` since ${formatLocalTime(sinceMs)} (${formatAgo(sinceMs, nowMs)})`;
+  if (view.master !== null) return `master: ${view.master}${since}`;
+  const last = view.lastMaster === null ? '' : `, the last one was ${view.lastMaster}`;
+  return `master: none${since}${last}`;
+}
+
+function describeNodes(
+  view: ClusterView,
+  digests: Map<string, DigestFinding>,
+  nowMs: number,
+): string[] {
+  const rows = view.nodes.map((node) => [
+    node.name,
+    node.role,
+    describeOnline(node, nowMs),
+    String(node.revision),
+    node.online ? String(node.behind) : '-',
+    digests.get(node.name) ?? '-',
+    node.version,
+    node.online ? describeClock(node.clockOffsetMs) : '-',
+  ]);
+  const headings = ['NODE', 'ROLE', 'STATE', 'REVISION', 'BEHIND', 'DIGEST', 'VERSION', 'CLOCK'];
+  const fixed = view.nodes.filter((node) => !node.promotable).map((node) => node.name);
+  const note = fixed.length === 0 ? [] : [`never becomes master: ${fixed.join(', ')}`];
+  return [...formatTable(headings, rows), ...note];
+}
+
+function describeOnline(node: ClusterNode, nowMs: number): string {
+  if (node.online) return 'online';
+  if (node.lastSeen === null) return 'OFFLINE';
+  return `OFFLINE (${formatAgo(Date.parse(node.lastSeen), nowMs)})`;
+}
+
+function describeClock(offsetMs: number): string {
+  if (Math.abs(offsetMs) < 1_000) return 'ok';
+  return `${offsetMs < 0 ? '-' : '+'}${(Math.abs(offsetMs) / 1_000).toFixed(1)} s`;
+}
+
+function findMasterProblems(view: ClusterView): Finding[] {
+  // Without the quorum nobody can become master: what to do is said about the log.
+  if (view.master !== null || !view.quorum) return [];
+  const candidate = bestCandidate(view.nodes);
+  if (candidate === null) {
+    return [
+      {
+        problem: 'no master, and no node that may become one is online',
+        advice: 'start a promotable node',
+      },
+    ];
+  }
+  const promote = `countersign promote ${candidate}`;
+  if (view.failover === 'manual') {
+    return [{ problem: 'no master; failover is manual, so no node takes over', advice: promote }];
+  }
+  return [
+    {
+      problem: 'no master; another node is about to take over',
+      advice: `wait 15 s: a node takes over by itself. If none does: ${promote}`,
+    },
+  ];
+}
+
+function bestCandidate(nodes: readonly ClusterNode[]): string | null {
+  const able = nodes.filter((node) => node.online && node.promotable);
+  return able.toSorted((a, b) => b.revision - a.revision)[0]?.name ?? null;
+}
+
+function findLogProblems(view: ClusterView): Finding[] {
+  const down = view.logServers.filter((server) => !server.online).map((server) => server.name);
+  if (!view.quorum) return [describeLostQuorum(view, down)];
+  if (view.degraded) {
+    return [
+      {
+        problem: `${view.answeredBy} verifies without the quorum (degraded)`,
+        advice: `wait: ${view.answeredBy} goes back by itself once it reaches the log again`,
+      },
+    ];
+  }
+  const offline = new Set(view.nodes.filter((node) => !node.online).map((node) => node.name));
+  return down
+    .filter((name) => !offline.has(name))
+    .map((name) => ({
+      problem: `the log server ${name} is down`,
+      advice: `look at the nats-server log of ${name}; it should be running`,
+    }));
+}
+
+function describeLostQuorum(view: ClusterView, down: string[]): Finding {
+  const total = view.logServers.length;
+  const problem = `quorum lost: ${total - down.length} of ${total} log servers answer, ${Math.floor(total / 2) + 1} are needed`;
+  if (down.length === 0) {
+    return {
+      problem,
+      advice: 'wait 15 s for the log to choose a leader; then check the network between the nodes',
+    };
+  }
+  return { problem, advice: `start ${down.join(' or ')} again, or mend the network to it` };
+}
+
+function findNodeProblems(
+  view: ClusterView,
+  node: ClusterNode,
+  digest: DigestFinding | undefined,
+  nowMs: number,
+): Finding[] {
+  const { name } = node;
+  if (!node.online) {
+    const problem = `${name} is ${describeOnline(node, nowMs)}`;
+    // Without the quorum the log's advice names the servers to start.
+    if (!view.quorum) return [{ problem }];
+    return [{ problem, advice: `start ${name} again; it catches up by itself` }];
+  }
+  const findings: Finding[] = node.problems.map((problem) => ({
+    problem: `${name}: ${problem}`,
+    advice: `look at the logs of ${name}`,
+  }));
+  if (digest === 'DIFFERS') {
+    findings.push({
+      problem: `${name} holds other data than the rest at revision ${node.revision}`,
+      advice: `take ${name} out of the load balancer, don't promote it, see docs/failover.md`,
+    });
+  }
+  if (node.behind >= BEHIND_WARN) {
+    findings.push({
+      problem: `${name} is ${node.behind} changes behind`,
+      advice: `wait for ${name} to catch up; if the number stays, restart it`,
+    });
+  }
+  if (Math.abs(node.clockOffsetMs) >= CLOCK_WARN_MS) {
+    const seconds = (Math.abs(node.clockOffsetMs) / 1_000).toFixed(1);
+    findings.push({
+      problem: `the clock of ${name} is ${seconds} s ${node.clockOffsetMs < 0 ? 'behind' : 'ahead'}`,
+      advice: `set the clock of ${name} (NTP); more than 20 s off, it stops verifying`,
+    });
+  }
+  return findings;
+}
+
+function listAdvice(findings: Finding[]): string[] {
+  const advice = findings.flatMap((finding) => finding.advice ?? []);
+  if (advice.length === 0) return ['  nothing to do'];
+  return [...new Set(advice)].map((line) => `  - ${line}`);
+}

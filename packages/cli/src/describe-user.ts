@@ -1,0 +1,72 @@
+import { escapeAll } from './escape-all.ts';
+import { formatLocalTime } from './format-time.ts';
+import { formatTable } from './table.ts';
+
+/** A user as the API tells of one. */
+export type User = {
+  id: string;
+  username: string;
+  displayName: string | null;
+  email: string | null;
+  enabled: boolean;
+  blocked: { reason: string; at: string; by: string; expiresAt: string } | null;
+  lockedUntil: string | null;
+  authenticators: Authenticator[];
+  createdAt: string;
+  updatedAt: string;
+  revision: number;
+};
+
+export type Authenticator = {
+  id: string;
+  type: string;
+  name: string | null;
+  algorithm: string;
+  digits: number;
+  periodSeconds: number | null;
+  createdAt: string;
+};
+
+export const AUTHENTICATOR_HEADINGS = ['ID', 'TYPE', 'NAME', 'CODES', 'ENROLLED'];
+
+export function describeUser(untrusted: User): string[] {
+  const user = escapeAll(untrusted);
+  const { blocked } = user;
+  const facts = [
+    ['username', user.username],
+    ['id', user.id],
+    ['name', user.displayName ?? '-'],
+    ['email', user.email ?? '-'],
+    ['enabled', user.enabled ? 'yes' : 'no'],
+    [
+      'blocked',
+      blocked === null
+        ? 'no'
+        : `until ${timeOf(blocked.expiresAt)} by ${blocked.by}: ${blocked.reason}`,
+    ],
+    ['locked out', user.lockedUntil === null ? 'no' : `until ${timeOf(user.lockedUntil)}`],
+    ['changed', `${timeOf(user.updatedAt)} (revision ${user.revision})`],
+  ];
+  const lines = facts.map(([name = '', value = '']) => `${name.padEnd(10)}  ${value}`);
+  if (user.authenticators.length === 0) return [...lines, '', 'no authenticators'];
+  const table = formatTable(AUTHENTICATOR_HEADINGS, user.authenticators.map(describeAuthenticator));
+  return [...lines, '', ...table];
+}
+
+/** One row under AUTHENTICATOR_HEADINGS. */
+export function describeAuthenticator(authenticator: Authenticator): string[] {
+  const period = authenticator.periodSeconds === null ? '' : ` every ${authenticator.periodSeconds} s`;
+  return [
+    authenticator.id,
+    authenticator.type,
+    authenticator.name ?? '-',
+    `${authenticator.digits} digits${period}, ${authenticator.algorithm}`,
+    timeOf(authenticator.createdAt),
+  ];
+}
+
+function timeOf(iso: string): string {
+  const atMs = Date.parse(iso);
+  // An administrator's lock has words instead of a time.
+  return Number.isNaN(atMs) ? iso : formatLocalTime(atMs);
+}

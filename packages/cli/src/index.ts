@@ -1,0 +1,2 @@
+export { describeStatus } from './describe-status.ts';
+export { runCli } from './run-cli.ts';

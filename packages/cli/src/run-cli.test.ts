@@ -1,0 +1,253 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildApi } from '@countersign/api';
+import { healthyCluster, MemoryPorts, silentLogger, startApi } from '@countersign/api/testing';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+
+let server: Awaited<ReturnType<typeof startApi>>;
+let directory: string;
+
+beforeAll(async () => {
+  server = await startApi();
+  directory = mkdtempSync(join(tmpdir(), 'countersign-cli-'));
+});
+afterAll(async () => {
+  await server.close();
+  rmSync(directory, { recursive: true });
+});
+beforeEach(() => {
+  server.ports.commandReply = null;
+  server.ports.outcome = null;
+  server.ports.cluster = healthyCluster();
+});
+
+type Run = { code: number | null; stdout: string; stderr: string };
+
+/** Runs the program as its own process, by default with the test server and its key in the environment. */
+function countersign(
+  args: string[],
+  options: { env?: Record<string, string>; stdin?: string } = {},
+): Promise<Run> {
+  const env = options.env ?? { COUNTERSIGN_SERVER: server.url, COUNTERSIGN_API_KEY: 'all' };
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd: directory,
+    env: { PATH: process.env.PATH, TZ: 'UTC', ...env },
+    timeout: 30_000,
+    killSignal: 'SIGKILL',
+  });
+  child.stdin.end(options.stdin ?? '');
+  const run: Run = { code: null, stdout: '', stderr: '' };
+  child.stdout.on('data', (data) => (run.stdout += String(data)));
+  child.stderr.on('data', (data) => (run.stderr += String(data)));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ ...run, code }));
+  });
+}
+
+async function json(args: string[]): Promise<Record<string, unknown>> {
+  const { stdout } = await countersign([...args, '--json']);
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+describe('countersign', () => {
+  it('manages a user from adding to removing', async () => {
+    const added = await countersign([
+      'user', 'add', 'alice', '--display-name', 'Alice A.', '--email', 'a@example.org',
+    ]);
+    expect(added).toEqual({ code: 0, stderr: '', stdout: expect.stringMatching(/^added alice \(revision \d+\)\n$/) });
+
+    const twice = await countersign(['user', 'add', 'alice']);
+    expect(twice).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'countersign: There is a user of that name. (username_taken)\n',
+    });
+
+    expect((await countersign(['user', 'set', 'alice', '--disable', '--email', ''])).code).toBe(0);
+    expect((await countersign(['user', 'block', 'alice', '--reason', 'lost phone'])).code).toBe(0);
+    expect(await json(['user', 'show', 'alice'])).toMatchObject({
+      enabled: false,
+      email: null,
+      blocked: { reason: 'lost phone' },
+    });
+    const shown = await countersign(['user', 'show', 'alice']);
+    expect(shown.stdout).toMatch(/blocked +until .* by test: lost phone/);
+    expect((await countersign(['user', 'unblock', 'alice'])).code).toBe(0);
+    expect((await countersign(['user', 'list'])).stdout).toMatch(/alice +Alice A\. +disabled +0/);
+    expect((await countersign(['user', 'remove', 'alice'])).code).toBe(0);
+    expect(await json(['user', 'list'])).toEqual({ users: [], next: null });
+  });
+
+  it('enrols an authenticator with a secret from stdin and prints its address once', async () => {
+    await countersign(['user', 'add', 'erin']);
+    const secret = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ';
+    const enrolled = await countersign(
+      ['authenticator', 'enroll', 'erin', '--type', 'totp', '--secret-stdin'],
+      { stdin: `${secret}\n` },
+    );
+    expect(enrolled.code).toBe(0);
+    expect(enrolled.stdout).toContain(`otpauth://totp/Countersign:erin?secret=${secret}`);
+
+    const listed = await countersign(['authenticator', 'list', 'erin']);
+    expect(listed.stdout).toMatch(/totp +- +6 digits every 30 s, SHA1/);
+    expect(listed.stdout).not.toContain(secret);
+    const { authenticators } = await json(['authenticator', 'list', 'erin']);
+    const [first] = authenticators as { id: string }[];
+    const removed = await countersign(['authenticator', 'remove', 'erin', String(first?.id)]);
+    expect(removed.code).toBe(0);
+
+    const none = await countersign(['authenticator', 'enroll', 'erin', '--secret-stdin']);
+    expect(none).toMatchObject({ code: 2, stderr: 'countersign: secret is missing on stdin\n' });
+  });
+
+  it('exits 0 on an approved code and 1 on a denied one', async () => {
+    await countersign(['user', 'add', 'vera']);
+    const approved = await countersign(['verify', 'vera', '123456']);
+    expect(approved).toEqual({ code: 0, stdout: 'approved\n', stderr: '' });
+    const replayed = await countersign(['verify', 'vera'], { stdin: '123456\n' });
+    expect(replayed).toEqual({ code: 1, stdout: 'denied: replayed\n', stderr: '' });
+    const { code, stdout } = await countersign(['--json', 'verify', 'vera', '000000']);
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ status: 'denied', reason: 'wrong_code' });
+  });
+
+  it('shows the status as text and as JSON', async () => {
+    const text = await countersign(['status']);
+    expect(text).toMatchObject({ code: 0, stderr: '' });
+    expect(text.stdout).toMatch(/^OK: [^]*nothing to do\n$/);
+    expect(await json(['status'])).toMatchObject({ master: 'node-1', quorum: true });
+  });
+
+  it('promotes a node by name, the answering one by default, and demotes', async () => {
+    const named = await countersign(['promote', 'node-3']);
+    expect(named.stdout).toMatch(/^node-3 is the master \(revision \d+\)\n$/);
+    const own = await countersign(['promote']);
+    expect(own.stdout).toMatch(/^node-1 is the master/);
+    expect((await countersign(['demote'])).stdout).toMatch(/^node-2 is the master/);
+    const nobody = await countersign(['promote', 'node-9']);
+    expect(nobody).toMatchObject({ code: 1, stderr: expect.stringContaining('node_not_found') });
+  });
+
+  it('says in one line that there is no master and how to promote', async () => {
+    const since = '2026-03-01T03:12:45Z';
+    server.ports.commandReply = { kind: 'master_offline', lastMaster: 'node-1', since };
+    const { code, stderr } = await countersign(['user', 'add', 'never']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^countersign: No master.*node-1.*countersign promote.*\n$/);
+  });
+
+  it('reads and sets settings', async () => {
+    const set = await countersign(['settings', 'set', 'lockout.failures', '7']);
+    expect(set.stdout).toMatch(/^lockout\.failures is 7 \(revision/);
+    expect((await countersign(['settings', 'get', 'lockout.failures'])).stdout).toBe('7\n');
+    expect((await countersign(['settings', 'get'])).stdout).toMatch(/failover\.mode +automatic/);
+    const bad = await countersign(['settings', 'set', 'lockout.failures', 'many']);
+    expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining('invalid_request') });
+  });
+
+  it('lists events and lets nothing in them reach the terminal (rule 28)', async () => {
+    const event = {
+      id: '0190d6a2-0000-7000-8000-000000000001',
+      at: new Date().toISOString(),
+      type: 'verification',
+      node: 'node-2',
+      user: 'eve\u001b[2J\u202e',
+      actor: null,
+      application: 'vpn',
+      clientAddress: '192.0.2.7',
+      result: 'denied',
+      reason: 'wrong_code',
+      degraded: true,
+      durationMs: 11.6,
+      details: {},
+    };
+    server.ports.events.push(event);
+    const { stdout } = await countersign(['events', '--since', '15m']);
+    expect(stdout).toMatch(
+      /verification +eve\\u\{1b\}\[2J\\u\{202e\} +denied \(wrong_code\) degraded +vpn +192\.0\.2\.7 +node-2 +12/,
+    );
+    const asJson = await countersign(['events', '--json', '--limit', '1']);
+    expect(asJson.stdout).not.toMatch(/[\u001b\u202e]/);
+    expect(JSON.parse(asJson.stdout)).toEqual({ events: [event] });
+  });
+
+  it.each([
+    [['nonsense']],
+    [['user', 'block', 'alice']],
+    [['events', '--limit', 'all']],
+    [['authenticator', 'enroll', 'x', '--type', 'sms']],
+    [['user', 'set', 'alice']],
+    [[]],
+  ])('exits 2 on wrong usage: %s', async (args) => {
+    expect((await countersign(args)).code).toBe(2);
+  });
+
+  it('prints help and exits 0', async () => {
+    const help = await countersign(['status', '--help']);
+    expect(help.code).toBe(0);
+    expect(help.stdout).toContain('--api-key-file');
+  });
+});
+
+describe('the server to ask', () => {
+  it('is the first of several that answers', async () => {
+    const refused = `http://127.0.0.1:${await freePort()}`;
+    const env = { COUNTERSIGN_SERVER: `${refused},${server.url}`, COUNTERSIGN_API_KEY: 'all' };
+    expect((await countersign(['status'], { env })).code).toBe(0);
+    expect((await countersign(['user', 'add', 'second'], { env })).code).toBe(0);
+  });
+
+  it('is passed over where it takes the connection and says nothing', async () => {
+    const silent = createServer();
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as AddressInfo;
+    const servers = `http://127.0.0.1:${port},${server.url}`;
+    const env = { COUNTERSIGN_SERVER: servers, COUNTERSIGN_API_KEY: 'all' };
+    expect((await countersign(['status'], { env })).code).toBe(0);
+    silent.close();
+  });
+
+  it('is told by name where none answers', async () => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const env = { COUNTERSIGN_SERVER: url, COUNTERSIGN_API_KEY: 'all' };
+    const { code, stderr } = await countersign(['status'], { env });
+    expect(code).toBe(1);
+    expect(stderr).toBe(`countersign: no answer from ${url} (nothing listens there)\n`);
+  });
+
+  it("may be the local node's socket, without a key", async () => {
+    const socketPath = join(directory, 'node.sock');
+    const local = buildApi(new MemoryPorts(), { logger: silentLogger(), local: true });
+    await local.listen({ path: socketPath });
+    const env = { COUNTERSIGN_SOCKET: socketPath };
+    expect((await countersign(['status'], { env })).stdout).toMatch(/^OK/);
+    await local.close();
+  });
+
+  it('gets the key from the option file, and says so when it is wrong', async () => {
+    const file = join(directory, 'key');
+    writeFileSync(file, 'all\n');
+    const args = ['status', '--server', server.url, '--api-key-file', file];
+    expect((await countersign(args, { env: {} })).code).toBe(0);
+    writeFileSync(file, 'wrong\n');
+    const refused = await countersign(args, { env: {} });
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('unauthorized') });
+  });
+});
+
+/** A port nobody listens on: it was free a moment ago. */
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const { port } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}

@@ -1,0 +1,60 @@
+import { NoResponderError, type NatsLink, type Sealer } from './nats-link.ts';
+import { namesOf } from './names.ts';
+
+/** What agents ask of one another, by node name. */
+export type AgentVerb = 'claim' | 'take-over' | 'applied';
+export type AgentAnswer = { ok: boolean; code?: string; detail?: string; revision?: number };
+
+/** `null` = no agent of that node answers. Throws nothing. */
+export async function askAgent(
+  options: { link: NatsLink; sealer: Sealer; incarnationNumber: number },
+  node: string,
+  verb: AgentVerb,
+  body: Record<string, unknown>,
+  timeoutMs: number,
+): Promise<AgentAnswer | null> {
+  const subject = namesOf(options.incarnationNumber).agent(node, verb);
+  const sealed = options.sealer.seal(Buffer.from(JSON.stringify(body)), `ask|${subject}`);
+  try {
+    const reply = await options.link.request(subject, sealed, { timeoutMs });
+    const opened = options.sealer.open(reply.data, `answer|${subject}`);
+    return JSON.parse(Buffer.from(opened).toString()) as AgentAnswer;
+  } catch (error) {
+    if (error instanceof NoResponderError) return null;
+    return null;
+  }
+}
+
+export function serveAgentRequests(options: {
+  link: NatsLink;
+  sealer: Sealer;
+  incarnationNumber: number;
+  node: string;
+  handle(verb: AgentVerb, body: Record<string, unknown>): Promise<AgentAnswer>;
+}): void {
+  const names = namesOf(options.incarnationNumber);
+  options.link.whenFirstConnected((connection) => {
+    for (const verb of ['claim', 'take-over', 'applied'] as const) {
+      const subject = names.agent(options.node, verb);
+      connection.subscribe(subject, {
+        callback: (error, message) => {
+          if (error) return;
+          let body: Record<string, unknown>;
+          try {
+            const opened = options.sealer.open(message.data, `ask|${subject}`);
+            body = JSON.parse(Buffer.from(opened).toString()) as Record<string, unknown>;
+          } catch {
+            return;
+          }
+          const respond = (answer: AgentAnswer) => {
+            const bytes = Buffer.from(JSON.stringify(answer));
+            message.respond(options.sealer.seal(bytes, `answer|${subject}`));
+          };
+          options.handle(verb, body).then(respond, (failure: unknown) => {
+            respond({ ok: false, code: 'failed', detail: String(failure) });
+          });
+        },
+      });
+    }
+  });
+}

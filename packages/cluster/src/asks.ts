@@ -1,0 +1,183 @@
+import { createInbox, type NatsConnection } from '@nats-io/transport-node';
+import { medianOf } from './membership.ts';
+import type { NatsLink, Sealer } from './nats-link.ts';
+import { namesOf, type Names } from './names.ts';
+
+/** Without the quorum: "may I approve this item of this user?", to every live node at once. */
+export type Ask = { userId: string; item: string; attemptId: string; node: string };
+
+export type AskAnswer = {
+  node: string;
+  isGranted: boolean;
+  /** Why not: another attempt holds the item in this phase. */
+  refusedBy?: { attemptId: string; phase: string; holder: string };
+  /** The user state this node knows (its store and its log server), encoded; null = none. */
+  state: string | null;
+};
+
+/** How an ask ended, told to everyone; lost messages are what the 3 minutes of a reservation are for. */
+export type Settled = {
+  userId: string;
+  item: string;
+  attemptId: string;
+  node: string;
+  outcome: 'approved' | 'withdrawn';
+  claim: unknown;
+};
+
+export const ASK_TIMEOUT_MS = 150;
+/** An ask is sent again to those who have not answered: a route or subscription may just be coming back. */
+const RESEND_MS = 45;
+const ALIVE_EVERY_MS = 250;
+/** A node heard within this is waited for. */
+const LIVE_WITHIN_MS = 5000;
+const MAX_NODES = 64;
+
+export type AsksOptions = {
+  link: NatsLink;
+  node: string;
+  incarnationNumber: number;
+  sealer: Sealer;
+  answer(ask: Ask): Promise<Omit<AskAnswer, 'node'>>;
+  onSettled(settled: Settled): Promise<void>;
+};
+
+type Waiting = { answers: Map<string, AskAnswer>; onAnswer(): void };
+
+/** The workers' own line between nodes: asks, their outcomes, who is alive, whose clock is off. */
+export class Asks implements AsyncDisposable {
+  readonly #options: AsksOptions;
+  readonly #names: Names;
+  readonly #inbox = createInbox();
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #alive = new Map<string, { seenAt: number; offsetMs: number }>();
+  readonly #timer: NodeJS.Timeout;
+  #lastId = 0;
+
+  constructor(options: AsksOptions) {
+    this.#options = options;
+    this.#names = namesOf(options.incarnationNumber);
+    options.link.whenFirstConnected((connection) => this.#subscribe(connection));
+    this.#timer = setInterval(() => this.#sayAlive(), ALIVE_EVERY_MS);
+  }
+
+  /** Other nodes heard lately: those an ask waits for. */
+  liveNodes(): string[] {
+    const since = performance.now() - LIVE_WITHIN_MS;
+    return [...this.#alive].filter(([, { seenAt }]) => seenAt >= since).map(([node]) => node);
+  }
+
+  /** The cluster's median clock minus this node's, in ms. 0 when alone. */
+  medianClockOffsetMs(): number {
+    const live = new Set(this.liveNodes());
+    const offsets = [...this.#alive].filter(([node]) => live.has(node)).map(([, a]) => a.offsetMs);
+    return medianOf([0, ...offsets]);
+  }
+
+  /** Answers of every live node that answered within {@link ASK_TIMEOUT_MS}; ends early once all have, or one refuses. */
+  async broadcast(ask: Omit<Ask, 'node'>): Promise<AskAnswer[]> {
+    const expected = this.liveNodes();
+    if (expected.length === 0 || !this.#options.link.isUp) return [];
+    const id = String((this.#lastId += 1));
+    const reply = `${this.#inbox}.${id}`;
+    const sealed = this.#seal({ ...ask, node: this.#options.node, reply }, 'ask');
+    const answers = new Map<string, AskAnswer>();
+    const send = () => this.#options.link.publish(this.#names.ask, sealed);
+    const resend = setInterval(send, RESEND_MS);
+    try {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ASK_TIMEOUT_MS);
+        this.#waiting.set(id, {
+          answers,
+          onAnswer: () => {
+            const isRefused = [...answers.values()].some((answer) => !answer.isGranted);
+            if (!isRefused && !expected.every((node) => answers.has(node))) return;
+            clearTimeout(timer);
+            resolve();
+          },
+        });
+        send();
+      });
+    } finally {
+      clearInterval(resend);
+      this.#waiting.delete(id);
+    }
+    return [...answers.values()];
+  }
+
+  tellSettled(settled: Omit<Settled, 'node'>): void {
+    const message = { ...settled, node: this.#options.node };
+    this.#options.link.publish(this.#names.settled, this.#seal(message, 'settled'));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+  }
+
+  #subscribe(connection: NatsConnection): void {
+    const { node } = this.#options;
+    // One worker of each node answers: the queue group is the node.
+    connection.subscribe(this.#names.ask, {
+      queue: node,
+      callback: (error, message) => {
+        if (!error) void this.#onAsk(message.data);
+      },
+    });
+    connection.subscribe(this.#names.settled, {
+      queue: node,
+      callback: (error, message) => {
+        const settled = error ? null : this.#open<Settled>(message.data, 'settled');
+        if (settled && settled.node !== node) this.#options.onSettled(settled).catch(() => undefined);
+      },
+    });
+    connection.subscribe(`${this.#inbox}.*`, {
+      callback: (error, message) => {
+        const waiting = this.#waiting.get(message.subject.slice(this.#inbox.length + 1));
+        const answer = error ? null : this.#open<AskAnswer>(message.data, 'answer');
+        if (!waiting || !answer) return;
+        waiting.answers.set(answer.node, answer);
+        waiting.onAnswer();
+      },
+    });
+    connection.subscribe(this.#names.allAlive, {
+      callback: (error, message) => {
+        const name = message.subject.slice(message.subject.lastIndexOf('.') + 1);
+        if (error || name === node) return;
+        if (!this.#alive.has(name) && this.#alive.size >= MAX_NODES) return;
+        const wallMs = Number(Buffer.from(message.data).toString());
+        if (!Number.isFinite(wallMs)) return;
+        this.#alive.set(name, { seenAt: performance.now(), offsetMs: wallMs - Date.now() });
+      },
+    });
+    this.#sayAlive();
+  }
+
+  async #onAsk(data: Uint8Array): Promise<void> {
+    const ask = this.#open<Ask & { reply: string }>(data, 'ask');
+    if (!ask || ask.node === this.#options.node) return;
+    try {
+      const answer = await this.#options.answer(ask);
+      const body: AskAnswer = { ...answer, node: this.#options.node };
+      this.#options.link.publish(ask.reply, this.#seal(body, 'answer'));
+    } catch {
+      // No answer is an answer: the asker counts this node as unreachable.
+    }
+  }
+
+  #sayAlive(): void {
+    this.#options.link.publish(this.#names.alive(this.#options.node), String(Date.now()));
+  }
+
+  #seal(message: object, context: string): Uint8Array {
+    return this.#options.sealer.seal(Buffer.from(JSON.stringify(message)), `asks|${context}`);
+  }
+
+  #open<T>(data: Uint8Array, context: string): T | null {
+    try {
+      const opened = this.#options.sealer.open(data, `asks|${context}`);
+      return JSON.parse(Buffer.from(opened).toString()) as T;
+    } catch {
+      return null;
+    }
+  }
+}

@@ -1,0 +1,56 @@
+import { followStream } from './follow-stream.ts';
+import { publish } from './jetstream.ts';
+import type { Log, NatsLink, Sealer } from './nats-link.ts';
+import { namesOf, type Names } from './names.ts';
+
+const PUBLISH_TIMEOUT_MS = 2000;
+
+/** What happened, in batches, from every node to every node. Delivered at least once: the tables drop repeats by id. */
+export class EventStream {
+  readonly #link: NatsLink;
+  readonly #names: Names;
+  readonly #sealer: Sealer;
+
+  constructor(link: NatsLink, incarnationNumber: number, sealer: Sealer) {
+    this.#link = link;
+    this.#names = namesOf(incarnationNumber);
+    this.#sealer = sealer;
+  }
+
+  /** True once the batch is stored by the log's quorum. */
+  async publish(node: string, events: object[]): Promise<boolean> {
+    const sealed = this.#sealer.seal(Buffer.from(JSON.stringify(events)), 'events');
+    const subject = this.#names.event(node);
+    const outcome = await publish(this.#link, subject, sealed, PUBLISH_TIMEOUT_MS);
+    return outcome.kind === 'stored';
+  }
+
+  async follow(options: {
+    nextSequence(): number;
+    onEvents(events: unknown[], position: number): Promise<void>;
+    signal: AbortSignal;
+    log: Log;
+  }): Promise<void> {
+    await followStream({
+      link: this.#link,
+      stream: this.#names.events,
+      nextSequence: options.nextSequence,
+      maxBatch: 20,
+      signal: options.signal,
+      log: options.log,
+      onBatch: async (messages) => {
+        const events = messages.flatMap((message) => this.#open(message.data, options.log));
+        await options.onEvents(events, messages.at(-1)!.sequence);
+      },
+    });
+  }
+
+  #open(data: Uint8Array, log: Log): unknown[] {
+    try {
+      return JSON.parse(Buffer.from(this.#sealer.open(data, 'events')).toString()) as unknown[];
+    } catch (error) {
+      log.warn({ error: String(error) }, 'an event batch does not open and is skipped');
+      return [];
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import { headers } from '@nats-io/transport-node';
+import { NoResponderError, SilenceError, type NatsLink } from './nats-link.ts';
+
+/** Answer to a compare-and-set publish. `silent` leaves open whether the message was stored. */
+export type PublishOutcome =
+  | { kind: 'stored'; sequence: number }
+  | { kind: 'refused' }
+  | { kind: 'silent'; why: string };
+
+export type StoredMessage = { sequence: number; subject: string; data: Uint8Array; at: string };
+
+export type ReadOutcome =
+  | { kind: 'found'; message: StoredMessage }
+  | { kind: 'absent' }
+  | { kind: 'silent'; why: string };
+
+export type StreamConfig = {
+  name: string;
+  subjects: string[];
+  num_replicas: number;
+  max_msgs_per_subject?: number;
+  max_bytes: number;
+  discard: 'new' | 'old';
+  allow_direct: boolean;
+};
+
+const WRONG_LAST_SEQUENCE = [10071, 10164];
+const NO_MESSAGE = 10037;
+const STREAM_NOT_FOUND = 10059;
+const STREAM_NAME_IN_USE = 10058;
+
+/**
+ * Publishes only if the condition still holds. No message id ever: a refused one would swallow its own retry
+ * (docs/decisions.md).
+ */
+export async function publishIf(
+  link: NatsLink,
+  subject: string,
+  payload: Uint8Array,
+  condition: { lastSequence: number } | { lastSubjectSequence: number },
+  timeoutMs: number,
+): Promise<PublishOutcome> {
+  const expected = headers();
+  if ('lastSequence' in condition) {
+    expected.set('Nats-Expected-Last-Sequence', String(condition.lastSequence));
+  } else {
+    expected.set('Nats-Expected-Last-Subject-Sequence', String(condition.lastSubjectSequence));
+  }
+  return publish(link, subject, payload, timeoutMs, expected);
+}
+
+export async function publish(
+  link: NatsLink,
+  subject: string,
+  payload: Uint8Array,
+  timeoutMs: number,
+  expected = headers(),
+): Promise<PublishOutcome> {
+  let answer: JetStreamAnswer;
+  try {
+    answer = (await link.request(subject, payload, { timeoutMs, headers: expected })).json();
+  } catch (error) {
+    return { kind: 'silent', why: whySilent(error) };
+  }
+  if (answer.error) {
+    if (WRONG_LAST_SEQUENCE.includes(answer.error.err_code)) return { kind: 'refused' };
+    return { kind: 'silent', why: answer.error.description };
+  }
+  if (typeof answer.seq !== 'number' || answer.seq < 1 || answer.duplicate) {
+    return { kind: 'silent', why: 'unexpected acknowledgement' };
+  }
+  return { kind: 'stored', sequence: answer.seq };
+}
+
+/** Newest message of a subject (wildcards allowed), asked of the stream's leader. */
+export async function readLast(
+  link: NatsLink,
+  stream: string,
+  subject: string,
+  timeoutMs: number,
+): Promise<ReadOutcome> {
+  let answer: JetStreamAnswer;
+  try {
+    answer = await ask(link, `STREAM.MSG.GET.${stream}`, { last_by_subj: subject }, timeoutMs);
+  } catch (error) {
+    return { kind: 'silent', why: whySilent(error) };
+  }
+  if (answer.error) {
+    if (answer.error.err_code === NO_MESSAGE) return { kind: 'absent' };
+    return { kind: 'silent', why: answer.error.description };
+  }
+  const message = answer.message!;
+  return {
+    kind: 'found',
+    message: {
+      sequence: message.seq,
+      subject: message.subject,
+      data: Buffer.from(message.data ?? '', 'base64'),
+      at: message.time,
+    },
+  };
+}
+
+/** Newest message of a subject from any server that has it: works without a leader, may be stale. */
+export async function readLastDirect(
+  link: NatsLink,
+  stream: string,
+  subject: string,
+  timeoutMs: number,
+): Promise<ReadOutcome> {
+  try {
+    const reply = await link.request(`$JS.API.DIRECT.GET.${stream}.${subject}`, '', { timeoutMs });
+    if (reply.headers?.code === 404) return { kind: 'absent' };
+    const sequence = Number(reply.headers?.get('Nats-Sequence'));
+    if (!(sequence > 0)) return { kind: 'silent', why: `status ${reply.headers?.code}` };
+    return {
+      kind: 'found',
+      message: {
+        sequence,
+        subject,
+        data: reply.data,
+        at: reply.headers!.get('Nats-Time-Stamp'),
+      },
+    };
+  } catch (error) {
+    return { kind: 'silent', why: whySilent(error) };
+  }
+}
+
+/** Sequence of the newest message as the stream's leader knows it, and who the replicas are. */
+export async function readStreamState(
+  link: NatsLink,
+  stream: string,
+  timeoutMs: number,
+): Promise<StreamState | null> {
+  try {
+    const answer = await ask(link, `STREAM.INFO.${stream}`, {}, timeoutMs);
+    if (answer.error || !answer.state) return null;
+    const replicas = answer.cluster?.replicas ?? [];
+    return {
+      lastSequence: answer.state.last_seq,
+      sizeBytes: answer.state.bytes,
+      maxBytes: answer.config?.max_bytes ?? -1,
+      replicas: answer.config?.num_replicas ?? 1,
+      servers: answer.cluster
+        ? [
+            ...(answer.cluster.leader ? [{ name: answer.cluster.leader, isCurrent: true }] : []),
+            ...replicas.map((peer) => ({
+              name: peer.name,
+              isCurrent: peer.current && !peer.offline,
+            })),
+          ]
+        : [],
+      hasLeader: !answer.cluster || Boolean(answer.cluster.leader),
+    };
+  } catch {
+    return null;
+  }
+}
+
+export type StreamState = {
+  lastSequence: number;
+  sizeBytes: number;
+  maxBytes: number;
+  replicas: number;
+  /** Empty on a single server. */
+  servers: { name: string; isCurrent: boolean }[];
+  hasLeader: boolean;
+};
+
+/** Creates the stream unless it exists. Throws {@link SilenceError} when JetStream is not ready: try again. */
+export async function ensureStream(
+  link: NatsLink,
+  config: StreamConfig,
+  timeoutMs: number,
+): Promise<void> {
+  const existing = await ask(link, `STREAM.INFO.${config.name}`, {}, timeoutMs);
+  if (!existing.error) return;
+  if (existing.error.err_code !== STREAM_NOT_FOUND) {
+    throw new SilenceError(`stream ${config.name}: ${existing.error.description}`);
+  }
+  const created = await ask(
+    link,
+    `STREAM.CREATE.${config.name}`,
+    {
+      ...config,
+      retention: 'limits',
+      storage: 'file',
+      max_msgs: -1,
+      max_age: 0,
+      max_msg_size: 512 * 1024,
+      max_consumers: -1,
+      duplicate_window: 1_000_000_000,
+      deny_delete: false,
+      deny_purge: false,
+    },
+    timeoutMs,
+  );
+  if (created.error && created.error.err_code !== STREAM_NAME_IN_USE) {
+    throw new SilenceError(`stream ${config.name}: ${created.error.description}`);
+  }
+}
+
+/** A request to the JetStream API; throws {@link SilenceError} when unanswered. */
+export async function ask(
+  link: NatsLink,
+  verb: string,
+  body: object,
+  timeoutMs: number,
+): Promise<JetStreamAnswer> {
+  const reply = await link.request(`$JS.API.${verb}`, JSON.stringify(body), { timeoutMs });
+  return reply.json();
+}
+
+export type JetStreamAnswer = {
+  error?: { code: number; err_code: number; description: string };
+  seq?: number;
+  duplicate?: boolean;
+  name?: string;
+  message?: { subject: string; seq: number; data?: string; time: string };
+  state?: { last_seq: number; bytes: number };
+  config?: { num_replicas: number; max_bytes: number };
+  cluster?: {
+    leader?: string;
+    replicas?: { name: string; current: boolean; offline?: boolean }[];
+  };
+};
+
+export function whySilent(error: unknown): string {
+  if (error instanceof NoResponderError) return 'no server answers for this stream';
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,138 @@
+import type { NatsLink } from './nats-link.ts';
+import { namesOf } from './names.ts';
+
+/** What every agent says about its node once a second, and at once when its role changes. */
+export type Heartbeat = {
+  node: string;
+  instance: string;
+  /** `master` from the moment it takes commands. */
+  role: 'master' | 'subordinate';
+  /** It has stopped taking writes because another node is about to. */
+  isHandingOver: boolean;
+  masterSince: string | null;
+  epoch: number;
+  revision: number;
+  digest: string;
+  isDigestComparable: boolean;
+  isPromotable: boolean;
+  version: string;
+  format: number;
+  url: string | null;
+  /** Writes to the change log and the user states were answered lately. */
+  isLogWritable: boolean;
+  problems: string[];
+  wallMs: number;
+};
+
+export type SeenNode = Heartbeat & {
+  /** Monotonic ms. */
+  seenAt: number;
+  seenAtWall: string;
+  /** Its wall clock minus ours when the heartbeat came in. */
+  offsetMs: number;
+};
+
+export const HEARTBEAT_MS = 1000;
+export const ONLINE_WITHIN_MS = 3000;
+/** More nodes than this are not remembered: a bound, not a size anybody runs. */
+const MAX_NODES = 64;
+
+/** Who is there, learned from heartbeats alone; nothing here decides who may write. */
+export class Membership {
+  readonly #link: NatsLink;
+  readonly #incarnationNumber: number;
+  readonly #nodes = new Map<string, SeenNode>();
+  readonly #listeners = new Set<() => void>();
+
+  constructor(link: NatsLink, incarnationNumber: number) {
+    this.#link = link;
+    this.#incarnationNumber = incarnationNumber;
+    link.whenFirstConnected((connection) => {
+      connection.subscribe(namesOf(incarnationNumber).allHeartbeats, {
+        callback: (error, message) => {
+          if (!error) this.#onHeartbeat(message.data);
+        },
+      });
+    });
+  }
+
+  send(heartbeat: Heartbeat): void {
+    this.#remember(heartbeat);
+    this.#link.publish(
+      namesOf(this.#incarnationNumber).heartbeat(heartbeat.node),
+      JSON.stringify(heartbeat),
+    );
+  }
+
+  nodes(): SeenNode[] {
+    return [...this.#nodes.values()].toSorted((a, b) => a.node.localeCompare(b.node));
+  }
+
+  find(node: string): SeenNode | null {
+    return this.#nodes.get(node) ?? null;
+  }
+
+  online(): SeenNode[] {
+    return this.nodes().filter(isOnline);
+  }
+
+  /** The node that says it is master under the newest epoch, if it was heard lately. */
+  master(): SeenNode | null {
+    const masters = this.online().filter((node) => node.role === 'master');
+    return masters.toSorted((a, b) => b.epoch - a.epoch)[0] ?? null;
+  }
+
+  isHandOverUnderWay(): boolean {
+    return this.online().some((node) => node.isHandingOver);
+  }
+
+  /** Resolves true as soon as `condition` holds after a heartbeat, false after `timeoutMs`. */
+  async waitUntil(condition: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (condition()) return true;
+    if (timeoutMs <= 0) return false;
+    return new Promise((resolve) => {
+      const finish = (holds: boolean) => {
+        clearTimeout(timer);
+        this.#listeners.delete(check);
+        resolve(holds);
+      };
+      const check = () => {
+        if (condition()) finish(true);
+      };
+      const timer = setTimeout(() => finish(condition()), timeoutMs);
+      this.#listeners.add(check);
+    });
+  }
+
+  #onHeartbeat(data: Uint8Array): void {
+    let heartbeat: Heartbeat;
+    try {
+      heartbeat = JSON.parse(Buffer.from(data).toString()) as Heartbeat;
+    } catch {
+      return;
+    }
+    this.#remember(heartbeat);
+  }
+
+  #remember(heartbeat: Heartbeat): void {
+    if (!this.#nodes.has(heartbeat.node) && this.#nodes.size >= MAX_NODES) return;
+    this.#nodes.set(heartbeat.node, {
+      ...heartbeat,
+      seenAt: performance.now(),
+      seenAtWall: new Date().toISOString(),
+      offsetMs: heartbeat.wallMs - Date.now(),
+    });
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+export function isOnline(node: SeenNode): boolean {
+  return performance.now() - node.seenAt < ONLINE_WITHIN_MS;
+}
+
+export function medianOf(values: number[]): number {
+  if (values.length === 0) return 0;
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

@@ -1,0 +1,185 @@
+import { connect, type Msg, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
+
+/** The subset of a logger the cluster package needs. */
+export type Log = {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+};
+
+/** Encrypts and authenticates what leaves the node; `context` is authenticated with it. */
+export type Sealer = {
+  seal(plain: Uint8Array, context: string): Uint8Array;
+  /** Throws when the bytes were not sealed with this key and context. */
+  open(sealed: Uint8Array, context: string): Uint8Array;
+};
+
+export type NatsLinkOptions = {
+  /** `host:port`, this node's own server first. */
+  servers: string[];
+  user: string;
+  password: string;
+  /** Shown in the server's connection list, e.g. `node-1 agent`. */
+  name: string;
+  log: Log;
+};
+
+/** No answer in time, or one that says nothing about the request's fate. */
+export class SilenceError extends Error {
+  override name = 'SilenceError';
+}
+
+/**
+ * One connection to the log servers that is always wanted: it is made in the background, re-made for ever,
+ * and every request on it has a deadline, whether it is up or not.
+ */
+export class NatsLink implements AsyncDisposable {
+  readonly #options: NatsLinkOptions;
+  readonly #onConnected: ((connection: NatsConnection) => void)[] = [];
+  #connection: NatsConnection | null = null;
+  #isUp = false;
+  #isClosed = false;
+  #lastUpAt = 0;
+  #waiters = new Set<() => void>();
+
+  constructor(options: NatsLinkOptions) {
+    this.#options = options;
+    void this.#connectForEver();
+  }
+
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** Monotonic ms at which the link was last known to be up (0 = never). */
+  get lastUpAt(): number {
+    return this.#isUp ? performance.now() : this.#lastUpAt;
+  }
+
+  /** Runs `use` once there is a first connection; subscriptions made there survive every reconnect. */
+  whenFirstConnected(use: (connection: NatsConnection) => void): void {
+    if (this.#connection) use(this.#connection);
+    else this.#onConnected.push(use);
+  }
+
+  /** Resolves true once up, false after `timeoutMs`. */
+  async waitUntilUp(timeoutMs: number): Promise<boolean> {
+    if (this.#isUp) return true;
+    if (this.#isClosed || timeoutMs <= 0) return false;
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiters.delete(done);
+        resolve(this.#isUp);
+      };
+      const timer = setTimeout(done, timeoutMs);
+      this.#waiters.add(done);
+    });
+  }
+
+  /** Sends nothing while the link is down; throws {@link SilenceError} for every way of not being answered. */
+  async request(
+    subject: string,
+    payload: Uint8Array | string,
+    options: { timeoutMs: number; headers?: MsgHdrs },
+  ): Promise<Msg> {
+    const start = performance.now();
+    if (!this.#isUp && !(await this.waitUntilUp(options.timeoutMs))) {
+      throw new SilenceError(`not connected to any log server (${subject})`);
+    }
+    const timeout = Math.max(1, Math.ceil(options.timeoutMs - (performance.now() - start)));
+    try {
+      return await this.#connection!.request(subject, payload, {
+        timeout,
+        ...(options.headers && { headers: options.headers }),
+      });
+    } catch (cause) {
+      if (isNoResponders(cause)) throw new NoResponderError(subject, { cause });
+      throw new SilenceError(`no answer to ${subject}`, { cause });
+    }
+  }
+
+  /** Fire and forget; dropped while the link is down. */
+  publish(subject: string, payload: Uint8Array | string): void {
+    if (!this.#isUp) return;
+    try {
+      this.#connection!.publish(subject, payload);
+    } catch {
+      // A connection closing under us is the same as being down.
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#setUp(false);
+    await this.#connection?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #connectForEver(): Promise<void> {
+    while (!this.#isClosed && !this.#connection) {
+      try {
+        const connection = await connect({
+          servers: this.#options.servers,
+          user: this.#options.user,
+          pass: this.#options.password,
+          name: this.#options.name,
+          maxReconnectAttempts: -1,
+          reconnectTimeWait: 100,
+          reconnectJitter: 50,
+          pingInterval: 2000,
+          maxPingOut: 2,
+          timeout: 2000,
+          waitOnFirstConnect: true,
+          noRandomize: true,
+          ignoreClusterUpdates: true,
+          noAsyncTraces: true,
+        });
+        if (this.#isClosed) {
+          await connection.close();
+          return;
+        }
+        this.#connection = connection;
+      } catch (error) {
+        this.#options.log.warn({ error: String(error) }, 'could not connect to the log servers');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+    if (!this.#connection) return;
+    void this.#followStatus(this.#connection);
+    this.#setUp(!this.#connection.isClosed());
+    for (const use of this.#onConnected) use(this.#connection);
+  }
+
+  async #followStatus(connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status()) {
+      if (status.type === 'disconnect' || status.type === 'close') {
+        if (this.#isUp) {
+          this.#options.log.warn({ connection: this.#options.name }, 'log server connection lost');
+        }
+        this.#setUp(false);
+      } else if (status.type === 'reconnect') {
+        this.#options.log.info({ server: status.server }, 'log server connection back');
+        this.#setUp(true);
+      }
+    }
+  }
+
+  #setUp(isUp: boolean): void {
+    if (this.#isUp && !isUp) this.#lastUpAt = performance.now();
+    this.#isUp = isUp && !this.#isClosed;
+    for (const wake of [...this.#waiters]) wake();
+  }
+}
+
+/** No process listens on that subject: the server says so at once, and nobody got the message. */
+export class NoResponderError extends SilenceError {
+  override name = 'NoResponderError';
+}
+
+function isNoResponders(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return error.name === 'NoRespondersError' || isNoResponders(error.cause);
+}

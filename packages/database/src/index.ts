@@ -1,0 +1,58 @@
+export { tryAdvisoryLock } from './advisory-lock.ts';
+export type { AdvisoryLock } from './advisory-lock.ts';
+export { findApiKey } from './api-keys.ts';
+export { APPLY_BATCH_MAX, ApplyError, applyChanges, hashDocument } from './apply-changes.ts';
+export type { ChangeKind, ReceivedChange, ReceivedCommand } from './apply-changes.ts';
+export { closeCircuit, openCircuit, readCircuit } from './circuit.ts';
+export type { Circuit } from './circuit.ts';
+export { findCommandResult, recentCommandResults } from './command-results.ts';
+export type { CommandResult } from './command-results.ts';
+export { countDocuments } from './documents.ts';
+export { listEpochs } from './epochs.ts';
+export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
+export { listEvents, storeEvents } from './events.ts';
+export type { AuditEvent, EventFilter, ListedEvent } from './events.ts';
+export { grantAsk, settleForeign } from './foreign-reservations.ts';
+export type { AskOutcome } from './foreign-reservations.ts';
+export { migrate, MigrationError } from './migrate.ts';
+export { listNodes } from './nodes.ts';
+export { Database, openDatabase, pingDatabase } from './open-database.ts';
+export type { DatabaseOptions, Sql, Transaction } from './open-database.ts';
+export {
+  deleteOutbox,
+  finishAbandoned,
+  outboxSize,
+  takeFinalOutbox,
+  trimOutbox,
+} from './outbox.ts';
+export { readPosition } from './positions.ts';
+export type { Follower } from './positions.ts';
+export { initApplied, readApplied } from './read-applied.ts';
+export type { Applied, Incarnation } from './read-applied.ts';
+export { recomputeDigest } from './recompute-digest.ts';
+export type { RecomputedDigest } from './recompute-digest.ts';
+export { COMMAND_RESULTS_KEPT_MS } from './record-commands.ts';
+export { beginAttempts, failureItem, finishAttempts, markPhase } from './reservations.ts';
+export type {
+  Beginning,
+  BeginningOutcome,
+  Finish,
+  Holding,
+  OwnReservation,
+  Phase,
+  Reservation,
+  ReservationKey,
+} from './reservations.ts';
+export { readSettings } from './settings.ts';
+export {
+  markMerged,
+  RESERVATIONS_KEPT_MS,
+  sweepReservations,
+  unmergedClaims,
+  unmergedClaimsOf,
+} from './unmerged-claims.ts';
+export type { UnmergedClaims } from './unmerged-claims.ts';
+export { readUserState, storeUserStates } from './user-states.ts';
+export type { StoredUserState } from './user-states.ts';
+export { findUser, findUserById, findUsersByKey, listUsers, readForVerification } from './users.ts';
+export type { ListedUser, StoredUser, VerificationRead } from './users.ts';

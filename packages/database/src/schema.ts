@@ -1,0 +1,162 @@
+import type {
+  ApiKeyDocument,
+  Claim,
+  NodeDocument,
+  SettingsDocument,
+  UserDocument,
+  UserState,
+} from '@countersign/verification';
+import {
+  bigint,
+  boolean,
+  customType,
+  date,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uuid,
+} from 'drizzle-orm/pg-core';
+
+/** The tables as the migrations leave them; the comments stand there. */
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
+const revisionColumn = (name: string) => bigint(name, { mode: 'number' }).notNull();
+const time = (name: string) => timestamp(name, { withTimezone: true });
+
+export const documents = pgTable(
+  'documents',
+  {
+    kind: text('kind').notNull(),
+    id: text('id').notNull(),
+    revision: revisionColumn('revision'),
+    epoch: revisionColumn('epoch'),
+    removed: boolean('removed').notNull(),
+    bytes: bytea('bytes').notNull(),
+    hash: bytea('hash').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.kind, table.id] })],
+);
+
+export const users = pgTable('users', {
+  id: uuid('id').primaryKey(),
+  usernameKey: text('username_key').notNull(),
+  document: jsonb('document').$type<UserDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const settingsGroups = pgTable('settings_groups', {
+  id: text('id').primaryKey(),
+  document: jsonb('document').$type<SettingsDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const apiKeys = pgTable('api_keys', {
+  id: uuid('id').primaryKey(),
+  secretHash: text('secret_hash').notNull(),
+  document: jsonb('document').$type<ApiKeyDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const nodes = pgTable('nodes', {
+  id: text('id').primaryKey(),
+  document: jsonb('document').$type<NodeDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const epochs = pgTable('epochs', {
+  epoch: bigint('epoch', { mode: 'number' }).primaryKey(),
+  firstRevision: revisionColumn('first_revision'),
+});
+
+export const commandResults = pgTable('command_results', {
+  commandId: uuid('command_id').primaryKey(),
+  contentHash: text('content_hash').notNull(),
+  kind: text('kind').notNull(),
+  id: text('id').notNull(),
+  result: jsonb('result').$type<Record<string, unknown>>().notNull(),
+  revision: revisionColumn('revision'),
+  at: time('at').notNull(),
+});
+
+export const applied = pgTable('applied', {
+  onlyRow: boolean('only_row').primaryKey().default(true),
+  incarnationNumber: integer('incarnation_number').notNull(),
+  incarnationId: text('incarnation_id').notNull(),
+  incarnationParent: text('incarnation_parent'),
+  baseRevision: revisionColumn('base_revision'),
+  epoch: revisionColumn('epoch'),
+  revision: revisionColumn('revision'),
+  digest: bytea('digest').notNull(),
+  horizon: revisionColumn('horizon'),
+  settingsRevision: revisionColumn('settings_revision'),
+  changeFormat: integer('change_format').notNull(),
+  appliedAt: time('applied_at').notNull(),
+});
+
+export const userStates = pgTable('user_states', {
+  userId: uuid('user_id').primaryKey(),
+  revision: revisionColumn('revision'),
+  state: jsonb('state').$type<UserState>(),
+});
+
+export const positions = pgTable('positions', {
+  name: text('name').primaryKey(),
+  position: revisionColumn('position'),
+});
+
+export const events = pgTable(
+  'events',
+  {
+    id: uuid('id').notNull(),
+    day: date('day').notNull(),
+    at: time('at').notNull(),
+    type: text('type').notNull(),
+    node: text('node').notNull(),
+    userId: uuid('user_id'),
+    username: text('username'),
+    usernameKey: text('username_key'),
+    actor: text('actor'),
+    application: text('application'),
+    clientAddress: text('client_address'),
+    result: text('result'),
+    reason: text('reason'),
+    degraded: boolean('degraded').notNull(),
+    durationMs: integer('duration_ms'),
+    details: jsonb('details').$type<Record<string, unknown>>().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.day, table.id] })],
+);
+
+export const outbox = pgTable('outbox', {
+  id: uuid('id').primaryKey(),
+  at: time('at').notNull(),
+  final: boolean('final').notNull(),
+  usernameKey: text('username_key'),
+  event: jsonb('event').notNull(),
+});
+
+export const reservations = pgTable(
+  'reservations',
+  {
+    userId: uuid('user_id').notNull(),
+    item: text('item').notNull(),
+    attemptId: text('attempt_id').notNull(),
+    holder: text('holder').notNull(),
+    phase: text('phase', { enum: ['asking', 'cas', 'approved'] }).notNull(),
+    degraded: boolean('degraded').notNull(),
+    claim: jsonb('claim').$type<Claim>(),
+    merged: boolean('merged').notNull().default(false),
+    createdAt: time('created_at').notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ columns: [table.userId, table.item] })],
+);
+
+export const circuit = pgTable('circuit', {
+  onlyRow: boolean('only_row').primaryKey().default(true),
+  open: boolean('open').notNull(),
+  since: time('since').notNull(),
+  reason: text('reason').notNull(),
+});

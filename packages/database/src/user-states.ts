@@ -1,0 +1,44 @@
+import type { UserState } from '@countersign/verification';
+import { eq } from 'drizzle-orm';
+import { jsonText } from './json-text.ts';
+import type { Database, Transaction } from './open-database.ts';
+import { storePosition } from './positions.ts';
+import { userStates } from './schema.ts';
+
+export type StoredUserState = {
+  userId: string;
+  /** Revision of the user's key in the bucket. */
+  revision: number;
+  /** null: the key was deleted. */
+  state: UserState | null;
+};
+
+/** Stores what is newer than what is here, together with the follower's position. */
+export async function storeUserStates(
+  db: Database,
+  rows: readonly StoredUserState[],
+  position: number,
+): Promise<void> {
+  await db.transaction(async (tx) => {
+    await Promise.all([
+      rows.length > 0 && upsertStates(tx, rows),
+      storePosition(tx, 'states', position),
+    ]);
+  });
+}
+
+export async function readUserState(db: Database, userId: string): Promise<StoredUserState | null> {
+  const [found] = await db.orm.select().from(userStates).where(eq(userStates.userId, userId));
+  return found ?? null;
+}
+
+async function upsertStates(tx: Transaction, rows: readonly StoredUserState[]): Promise<void> {
+  await tx`
+    insert into user_states (user_id, revision, state)
+    select distinct on ("userId") "userId", revision, state
+    from jsonb_to_recordset(${jsonText(rows)}::text::jsonb)
+      as input("userId" uuid, revision bigint, state jsonb)
+    order by "userId", revision desc
+    on conflict (user_id) do update set revision = excluded.revision, state = excluded.state
+      where user_states.revision < excluded.revision`;
+}

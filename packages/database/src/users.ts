@@ -1,0 +1,153 @@
+import {
+  failuresInForce,
+  isLocked,
+  LOCKED_UNTIL_UNLOCKED,
+  usernameKey,
+} from '@countersign/verification';
+import type { UserDocument, UserState } from '@countersign/verification';
+import { and, asc, eq, gt, sql } from 'drizzle-orm';
+import type { SQL } from 'drizzle-orm';
+import type { Database } from './open-database.ts';
+import type { Reservation } from './reservations.ts';
+import { users, userStates } from './schema.ts';
+
+export type StoredUser = {
+  id: string;
+  document: UserDocument;
+  revision: number;
+  /** As this node knows it; null where nothing was recorded yet. */
+  state: UserState | null;
+  /** Revision of the state's key; 0 where it is unknown. */
+  stateRevision: number;
+};
+
+/** ISO time; the far future where only an administrator ends the lockout. */
+export type ListedUser = StoredUser & { lockedUntil: string | null };
+
+const LIST_MAX = 1000;
+const NAMESAKES_MAX = 10;
+const UNTIL_UNLOCKED = '9999-12-31T23:59:59.999Z';
+
+/** The user of this name, as typed; `ambiguous` where several have it. */
+export async function findUser(
+  db: Database,
+  username: string,
+): Promise<ListedUser | null | 'ambiguous'> {
+  const found = await findUsersByKey(db, usernameKey(username));
+  if (found.length > 1) return 'ambiguous';
+  return found[0] ? withLock(found[0]) : null;
+}
+
+/** Users of this name: more than one means the name is ambiguous. At most 10 are returned. */
+export async function findUsersByKey(db: Database, key: string): Promise<StoredUser[]> {
+  if (key.includes('\0')) return [];
+  return selectUsers(db)
+    .where(eq(users.usernameKey, key))
+    .orderBy(asc(users.id))
+    .limit(NAMESAKES_MAX);
+}
+
+export async function findUserById(db: Database, userId: string): Promise<UserDocument | null> {
+  const [user] = await selectUsers(db).where(eq(users.id, userId));
+  return user?.document ?? null;
+}
+
+/** Users in the order of their keys. `after` and `search` are as typed; `limit` is ≤ 1000. */
+export async function listUsers(
+  db: Database,
+  page: { after?: string; limit: number; search?: string },
+): Promise<ListedUser[]> {
+  const conditions: SQL[] = [];
+  if (page.after !== undefined) {
+    conditions.push(gt(users.usernameKey, usernameKey(withoutNul(page.after))));
+  }
+  if (page.search) {
+    const key = usernameKey(withoutNul(page.search));
+    conditions.push(sql`(strpos(${users.usernameKey}, ${key}) > 0
+      or strpos(lower(${users.document} ->> 'displayName'), ${key}) > 0
+      or strpos(lower(${users.document} ->> 'email'), ${key}) > 0)`);
+  }
+  const found = await selectUsers(db)
+    .where(and(...conditions))
+    .orderBy(asc(users.usernameKey), asc(users.id))
+    .limit(Math.min(page.limit, LIST_MAX));
+  return found.map(withLock);
+}
+
+function selectUsers(db: Database) {
+  return db.orm
+    .select({
+      id: users.id,
+      document: users.document,
+      revision: users.revision,
+      state: userStates.state,
+      stateRevision: sql<number>`coalesce(${userStates.revision}, 0)`,
+    })
+    .from(users)
+    .leftJoin(userStates, eq(userStates.userId, users.id));
+}
+
+function withLock(user: StoredUser): ListedUser {
+  return { ...user, lockedUntil: user.state && lockedUntil(user.document, user.state) };
+}
+
+function lockedUntil(document: UserDocument, state: UserState): string | null {
+  const failures = failuresInForce(state.methods.oath, document);
+  if (!isLocked(failures, Date.now())) return null;
+  if (failures.lockedUntil === LOCKED_UNTIL_UNLOCKED) return UNTIL_UNLOCKED;
+  return new Date(failures.lockedUntil).toISOString();
+}
+
+export type VerificationRead = {
+  /** None, one, or two where the name is ambiguous (there may be more). */
+  users: (StoredUser & { reservations: Reservation[] })[];
+  revision: number;
+  settingsRevision: number;
+  isCircuitOpen: boolean;
+  knownNodes: number;
+};
+
+/** All that a verification needs from PostgreSQL, in one indexed statement. */
+export async function readForVerification(db: Database, key: string): Promise<VerificationRead> {
+  const rows = await db.sql<VerificationRow[]>`
+    select a.revision as applied_revision, a.settings_revision, c.open as circuit_open,
+      (select count(*)::int from nodes) as known_nodes,
+      u.id, u.document, u.revision, s.state, coalesce(s.revision, 0) as "stateRevision",
+      coalesce((
+        select jsonb_agg(jsonb_build_object(
+          'userId', r.user_id, 'item', r.item, 'attemptId', r.attempt_id, 'holder', r.holder,
+          'phase', r.phase, 'degraded', r.degraded, 'claim', r.claim, 'merged', r.merged))
+        from reservations r where r.user_id = u.id), '[]') as reservations
+    from applied a
+    cross join circuit c
+    left join users u on u.username_key = ${key.includes('\0') ? null : key}
+    left join user_states s on s.user_id = u.id
+    limit 2`;
+  const [first] = rows;
+  if (!first) throw new Error('the replica belongs to no incarnation');
+  return {
+    users: rows.filter((row) => row.id !== null).map(toVerificationUser),
+    revision: first.applied_revision,
+    settingsRevision: first.settings_revision,
+    isCircuitOpen: first.circuit_open,
+    knownNodes: first.known_nodes,
+  };
+}
+
+type VerificationRow = StoredUser & {
+  reservations: Reservation[];
+  applied_revision: number;
+  settings_revision: number;
+  circuit_open: boolean;
+  known_nodes: number;
+};
+
+function toVerificationUser(row: VerificationRow) {
+  const { id, document, revision, state, stateRevision, reservations } = row;
+  return { id, document, revision, state, stateRevision, reservations };
+}
+
+/** PostgreSQL refuses NUL in text, and no name has one. */
+function withoutNul(text: string): string {
+  return text.replaceAll('\0', '');
+}

@@ -1,0 +1,26 @@
+import { createServer, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+
+import { expect, it } from 'vitest';
+
+import { assertPortFree } from './assert-port-free.ts';
+
+it('a taken port is told with its purpose and a way out, and a freed one passes', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const check = () => assertPortFree({ host: '127.0.0.1', port, what: 'nats-server of node-1' });
+  await expect(check()).rejects.toThrow(
+    `port ${port} on 127.0.0.1 (nats-server of node-1) is taken by another program: ` +
+      'stop it or choose another with --base-port',
+  );
+  server.close();
+  await once(server, 'close');
+  await expect(check()).resolves.toBeUndefined();
+});
+
+it('an address of another machine is told', async () => {
+  await expect(
+    assertPortFree({ host: '192.0.2.1', port: 4222, what: 'nats-server of node-1' }),
+  ).rejects.toThrow('192.0.2.1 (nats-server of node-1) is not an address of this machine');
+});

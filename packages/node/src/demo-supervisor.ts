@@ -1,0 +1,57 @@
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { spawnSupervised } from '@countersign/engines';
+
+import type { DemoNode } from './demo-layout.ts';
+import { describeExit } from './keep-running.ts';
+import type { SupervisorMessage } from './supervisor-events.ts';
+
+/** The supervisor of one node, as a child of the demo. */
+export interface DemoSupervisor {
+  node: DemoNode;
+  /** Resolves with the reason when the supervisor has ended, however it did. */
+  ended: Promise<string>;
+  /** The last thing that went wrong in the node, if anything did. */
+  lastProblem(): string | undefined;
+  stop(): Promise<void>;
+  kill(): void;
+}
+
+// A supervisor stops its node within 20 s.
+const stopTimeoutMs = 22_000;
+
+export async function startDemoSupervisor(
+  node: DemoNode,
+  onFirstApiKey: (key: string) => void,
+): Promise<DemoSupervisor> {
+  let problem: string | undefined;
+  const supervised = await spawnSupervised({
+    command: process.execPath,
+    args: [fileURLToPath(new URL('./main.ts', import.meta.url)), node.configFile],
+    ipc: true,
+    logFile: join(node.folder, 'logs', 'console.log'),
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs,
+    // Even if the demo is killed, its nodes stop in order.
+    parentDeathSignal: 'SIGTERM',
+  });
+  supervised.child.on('message', (message: SupervisorMessage) => {
+    if (message.type === 'first-api-key') onFirstApiKey(message.key);
+    if (message.type === 'problem' || message.type === 'failed') problem = message.message;
+  });
+  const { child } = supervised;
+  // Its last words may still be on their way when the process has gone.
+  const silent = child.connected ? once(child, 'disconnect') : Promise.resolve();
+  const ended = Promise.all([supervised.exited, silent]).then(([exit]) =>
+    exit.code !== null && problem ? problem : describeExit(exit),
+  );
+  return {
+    node,
+    ended,
+    lastProblem: () => problem,
+    stop: supervised.stop,
+    kill: () => child.kill('SIGKILL'),
+  };
+}

@@ -1,0 +1,94 @@
+import { fileURLToPath } from 'node:url';
+
+import { spawnSupervised, type ProcessExit } from '@countersign/engines';
+
+import { describeExit, type RunningPart } from './keep-running.ts';
+import { NodeError } from './node-error.ts';
+
+export interface OwnProcessOptions<Config> {
+  /** The workspace package whose `main.ts` is run. */
+  packageName: string;
+  logFile: string;
+  /** Asked for, and awaited, while the process loads its code. */
+  config: () => Promise<Config>;
+  /** Told the process id once it is known, and null when the process has ended. */
+  onPid: (pid: number | null) => void;
+  /** Every message but `ready`. */
+  onMessage?: (message: { type: string }) => void;
+  onExit: (exit: ProcessExit) => void;
+  stopping: AbortSignal;
+}
+
+const readyDeadlineMs = 60_000;
+// A master's agent takes up to 5 s to hand over.
+const stopTimeoutMs = 8_000;
+
+/**
+ * Starts an agent or a worker, hands it its configuration in the first message and waits until it
+ * says `{ type: 'ready' }`. Throws NodeError when it ends before, or is not ready in time.
+ */
+export async function startOwnProcess<Config>(
+  options: OwnProcessOptions<Config>,
+): Promise<RunningPart> {
+  const supervised = await spawnSupervised({
+    command: process.execPath,
+    args: [mainFile(options.packageName)],
+    ipc: true,
+    logFile: options.logFile,
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs,
+  });
+  const { child } = supervised;
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => {});
+  let isReady = false;
+  options.onPid(supervised.pid);
+  child.on('message', (message: unknown) => {
+    if (!isTyped(message)) return;
+    if (message.type === 'ready') ready.resolve();
+    else options.onMessage?.(message);
+  });
+  void supervised.exited.then((exit) => {
+    options.onPid(null);
+    ready.reject(
+      new NodeError(`ended at its start (${describeExit(exit)}), see ${options.logFile}`),
+    );
+    if (isReady) options.onExit(exit);
+  });
+
+  const stop = async () => {
+    tell(supervised.child, { type: 'stop' });
+    await supervised.stop();
+  };
+  const giveUp = () => ready.reject(new NodeError('was stopped while it started'));
+  options.stopping.addEventListener('abort', giveUp, { once: true });
+  let deadline: NodeJS.Timeout | undefined;
+  try {
+    const config = await Promise.race([options.config(), ready.promise]);
+    tell(child, { type: 'start', config });
+    const late = `was not ready in ${readyDeadlineMs / 1000} s, see ${options.logFile}`;
+    deadline = setTimeout(() => ready.reject(new NodeError(late)), readyDeadlineMs);
+    await ready.promise;
+    isReady = true;
+    return { stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  } finally {
+    clearTimeout(deadline);
+    options.stopping.removeEventListener('abort', giveUp);
+  }
+}
+
+function mainFile(packageName: string): string {
+  return fileURLToPath(new URL('./main.ts', import.meta.resolve(packageName)));
+}
+
+function tell(child: { connected: boolean; send: NodeJS.Process['send'] }, message: object): void {
+  // A process that is just ending closes its channel first; its exit tells the rest.
+  if (child.connected) child.send?.(message, undefined, undefined, () => {});
+}
+
+function isTyped(message: unknown): message is { type: string } {
+  return typeof message === 'object' && message !== null && 'type' in message;
+}

@@ -1,0 +1,47 @@
+import { readFileSync, rmSync } from 'node:fs';
+
+import { writePrivateFile } from './write-private-file.ts';
+
+/** The processes of a node as they are now; null = not running, or not on this node. */
+export interface NodePids {
+  supervisorPid: number;
+  agentPid: number | null;
+  workerPids: number[];
+  natsPid: number | null;
+  postgresPid: number | null;
+}
+
+/** `run.json` in the data directory: there as long as the supervisor runs, or if it was killed. */
+export class RunFile {
+  readonly #path: string;
+  #pids: NodePids = {
+    supervisorPid: process.pid,
+    agentPid: null,
+    workerPids: [],
+    natsPid: null,
+    postgresPid: null,
+  };
+
+  constructor(path: string) {
+    this.#path = path;
+    this.update({});
+  }
+
+  update(changed: Partial<NodePids>): void {
+    this.#pids = { ...this.#pids, ...changed };
+    writePrivateFile(this.#path, `${JSON.stringify(this.#pids)}\n`);
+  }
+
+  remove(): void {
+    rmSync(this.#path, { force: true });
+  }
+}
+
+/** Undefined when there is none. */
+export function readRunFile(path: string): NodePids | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as NodePids;
+  } catch {
+    return undefined;
+  }
+}

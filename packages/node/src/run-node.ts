@@ -1,0 +1,265 @@
+import { mkdtempSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+import type { WorkerConfig } from '@countersign/auth-worker';
+import { migrate, openDatabase } from '@countersign/database';
+import { assertPortFree, findNatsServer } from '@countersign/engines';
+import { deriveKeys, passwordFor } from '@countersign/keys';
+import type { AgentConfig } from '@countersign/replication-agent';
+
+import { prepareClusterKey } from './cluster-key-file.ts';
+import { ownLogServer, readNodeConfig, type NodeConfig } from './config.ts';
+import { KeptRunning } from './keep-running.ts';
+import { lockFolder } from './lock-folder.ts';
+import { makeDataFolder } from './make-data-folder.ts';
+import { startOwnProcess } from './own-process.ts';
+import { RunFile } from './run-file.ts';
+import { startEmbeddedEngines, type DatabaseAddress, type Engines } from './start-engines.ts';
+import { listenForStop } from './stop-signals.ts';
+import { openSupervisorEvents, type SupervisorEvents } from './supervisor-events.ts';
+
+const stopDeadlineMs = 19_000;
+// Workers of a supervisor killed a moment ago may still be going.
+const portPatienceMs = 3_000;
+
+/**
+ * Runs one node until SIGTERM, SIGINT or SIGHUP: its engines, its agent and its workers. Resolves
+ * when all of them have stopped in order, within 20 s; a second signal kills them at once. Dies
+ * this process by kill -9, so do they.
+ * Throws NodeError, EngineError or KeyError, one line each, when the node cannot start.
+ */
+export async function runNode({ configFile }: { configFile: string }): Promise<void> {
+  const startedAt = performance.now();
+  const config = readNodeConfig(configFile);
+  makeDataFolder(config.dataDirectory);
+  const lock = await lockFolder({ folder: config.dataDirectory, kind: 'supervisor' });
+  try {
+    mkdirSync(join(config.dataDirectory, 'logs'), { recursive: true, mode: 0o700 });
+    const events = openSupervisorEvents(config);
+    events.nodeStarts();
+    await supervise(config, events, startedAt).catch((error: unknown) => {
+      events.nodeFailed(error);
+      throw error;
+    });
+  } finally {
+    lock.release();
+  }
+}
+
+async function supervise(
+  config: NodeConfig,
+  events: SupervisorEvents,
+  startedAt: number,
+): Promise<void> {
+  const clusterKey = prepareClusterKey(config);
+  await assertPortsFree(config);
+  const natsBinary = ownLogServer(config) ? await findNats() : undefined;
+  const natsPassword = passwordFor(deriveKeys(clusterKey, ['nats-password'])['nats-password']);
+
+  const runFile = new RunFile(join(config.dataDirectory, 'run.json'));
+  const stopRequested = Promise.withResolvers<void>();
+  const killAtOnce = (why: string) => {
+    events.nodeKilled(why);
+    runFile.remove();
+    // What we started has asked the kernel to be told of our end.
+    process.exit(1);
+  };
+  const stopListening = listenForStop({
+    onStop: (signal) => {
+      events.nodeStops(signal);
+      stopRequested.resolve();
+    },
+    onKill: () => killAtOnce('a second signal came'),
+  });
+
+  const engines = startEmbeddedEngines({ config, natsPassword, natsBinary, runFile, events });
+  const processes = startProcesses({ config, engines, runFile, events });
+  try {
+    const started = processes.firstStart.then(() =>
+      events.nodeRuns(performance.now() - startedAt, processes.socketPath),
+    );
+    await Promise.race([stopRequested.promise, started]);
+    await stopRequested.promise;
+  } finally {
+    const stopsAt = performance.now();
+    const deadline = setTimeout(
+      () => killAtOnce(`they did not stop in ${stopDeadlineMs / 1000} s`),
+      stopDeadlineMs,
+    );
+    await processes.stop();
+    await engines.stop();
+    clearTimeout(deadline);
+    stopListening();
+    runFile.remove();
+    events.nodeStopped(performance.now() - stopsAt);
+  }
+}
+
+interface NodeProcesses {
+  /** Rejects when the database cannot be had; everything else is tried again. */
+  firstStart: Promise<unknown>;
+  socketPath: string;
+  stop(): Promise<void>;
+}
+
+/** Starts the agent and the workers; they load their code while the database starts. */
+function startProcesses(options: {
+  config: NodeConfig;
+  engines: Engines;
+  runFile: RunFile;
+  events: SupervisorEvents;
+}): NodeProcesses {
+  const { config, engines, runFile, events } = options;
+  const logs = join(config.dataDirectory, 'logs');
+  const agentFolder = join(config.dataDirectory, 'agent');
+  mkdirSync(agentFolder, { recursive: true, mode: 0o700 });
+  const socketPath = chooseSocketPath(config.dataDirectory);
+  const database = engines.database.then(async (address) => {
+    await migrateDatabase(address);
+    return address;
+  });
+
+  const agent = new KeptRunning({
+    start: (onExit, stopping) =>
+      startOwnProcess({
+        packageName: '@countersign/replication-agent',
+        logFile: join(logs, 'agent.log'),
+        config: async () =>
+          agentConfig({ config, engines, database: await database, agentFolder, socketPath }),
+        onPid: (agentPid) => {
+          runFile.update({ agentPid });
+          if (agentPid) events.partRuns('agent', agentPid);
+        },
+        onMessage: (message) => {
+          if (isFirstApiKey(message)) events.firstApiKey(message.key);
+        },
+        onExit,
+        stopping,
+      }),
+    onEnd: (how, backOffMs) => events.partEnded('agent', how, backOffMs),
+  });
+
+  const workerPids: (number | null)[] = [];
+  const startWorker = (index: number) =>
+    new KeptRunning({
+      start: (onExit, stopping) =>
+        startOwnProcess({
+          packageName: '@countersign/auth-worker',
+          logFile: join(logs, `worker-${index}.log`),
+          config: async () => workerConfig({ config, engines, database: await database, index }),
+          onPid: (pid) => {
+            workerPids[index] = pid;
+            runFile.update({ workerPids: workerPids.filter((known) => known !== null) });
+            if (pid) events.partRuns(`worker ${index}`, pid);
+          },
+          onExit,
+          stopping,
+        }),
+      onEnd: (how, backOffMs) => events.partEnded(`worker ${index}`, how, backOffMs),
+    });
+  const parts = [agent, ...Array.from({ length: config.workers }, (_, i) => startWorker(i))];
+
+  return {
+    firstStart: Promise.all([database, ...parts.map((part) => part.firstStart)]),
+    socketPath,
+    stop: async () => {
+      await Promise.all(parts.map((part) => part.stop()));
+      rmSync(socketPath, { force: true });
+      if (dirname(socketPath) !== config.dataDirectory) {
+        rmSync(dirname(socketPath), { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+function agentConfig(about: {
+  config: NodeConfig;
+  engines: Engines;
+  database: DatabaseAddress;
+  agentFolder: string;
+  socketPath: string;
+}): AgentConfig {
+  const { config } = about;
+  return {
+    node: config.name,
+    version: readVersion(),
+    dataDirectory: about.agentFolder,
+    database: about.database,
+    nats: about.engines.nats,
+    logReplicas: config.logServers.length >= 3 ? 3 : 1,
+    limits: config.limits,
+    clusterKeyFile: config.clusterKeyFile,
+    isPromotable: config.promotable,
+    url: config.url,
+    socketPath: about.socketPath,
+    logLevel: config.log.level,
+  };
+}
+
+function workerConfig(about: {
+  config: NodeConfig;
+  engines: Engines;
+  database: DatabaseAddress;
+  index: number;
+}): WorkerConfig {
+  const { config } = about;
+  return {
+    node: config.name,
+    version: readVersion(),
+    index: about.index,
+    database: about.database,
+    nats: about.engines.nats,
+    clusterKeyFile: config.clusterKeyFile,
+    http: config.http,
+    logLevel: config.log.level,
+  };
+}
+
+/** Once and before anything uses it, so that no two processes find half a schema. */
+async function migrateDatabase(address: DatabaseAddress): Promise<void> {
+  const database = openDatabase({ ...address, max: 1, applicationName: 'countersign supervisor' });
+  try {
+    await migrate(database);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Before anything starts: workers share their port, so they would not notice a stranger on it. */
+async function assertPortsFree(config: NodeConfig): Promise<void> {
+  const { name, http } = config;
+  const listeners = [{ host: http.host, port: http.port, what: `HTTP of ${name}` }];
+  const own = ownLogServer(config);
+  if (own) listeners.push({ host: own.host, port: own.clientPort, what: `nats-server of ${name}` });
+  if (own && config.logServers.length > 1) {
+    listeners.push({ host: own.host, port: own.routePort, what: `nats-server routes of ${name}` });
+  }
+  for (const listener of listeners) {
+    await assertPortFree({ ...listener, patienceMs: portPatienceMs });
+  }
+}
+
+async function findNats(): Promise<string> {
+  const toolBinary = new URL('../../../.tools/nats-server/nats-server', import.meta.url).pathname;
+  const { binary } = await findNatsServer({ toolBinary: decodeURIComponent(toolBinary) });
+  return binary;
+}
+
+// The kernel cuts a socket's path at 107 bytes.
+const longestSocketPathBytes = 100;
+
+function chooseSocketPath(dataDirectory: string): string {
+  const path = join(dataDirectory, 'countersign.sock');
+  if (Buffer.byteLength(path) <= longestSocketPathBytes) return path;
+  return join(mkdtempSync(join(tmpdir(), 'countersign-')), 'countersign.sock');
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function isFirstApiKey(message: { type: string }): message is { type: string; key: string } {
+  return message.type === 'first-api-key' && 'key' in message && typeof message.key === 'string';
+}

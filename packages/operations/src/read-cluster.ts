@@ -1,0 +1,136 @@
+import type { ClusterNode, ClusterView } from '@countersign/api';
+import {
+  isOnline,
+  medianOf,
+  namesOf,
+  readStreamState,
+  type Incarnation,
+  type Membership,
+  type NatsLink,
+  type SeenNode,
+} from '@countersign/cluster';
+import { listNodes, readApplied, readCircuit, readSettings, type Database } from '@countersign/database';
+
+const STREAM_TIMEOUT_MS = 700;
+const CLOCK_WARN_MS = 5000;
+
+/** The cluster as this node sees it: heartbeats for who is there, its own replica for who else belongs. */
+export async function readClusterView(options: {
+  db: Database;
+  link: NatsLink;
+  membership: Membership;
+  incarnation: Incarnation;
+  node: string;
+  version: string;
+}): Promise<ClusterView> {
+  const { db, link, membership, incarnation } = options;
+  const [applied, settings, known, circuit, log] = await Promise.all([
+    readApplied(db),
+    readSettings(db),
+    listNodes(db).then((nodes) => nodes.map(({ document }) => document)),
+    readCircuit(db),
+    readStreamState(link, namesOf(incarnation.number).changes, STREAM_TIMEOUT_MS),
+  ]);
+  const seen = new Map(membership.nodes().map((node) => [node.node, node]));
+  const master = membership.master();
+  const isMajorityUp = log !== null && log.hasLeader && hasMajority(log.servers, log.replicas);
+  const median = medianOf([...seen.values()].filter(isOnline).map((node) => node.offsetMs));
+  const newest = Math.max(
+    applied?.revision ?? 0,
+    ...membership.online().map((node) => node.revision),
+  );
+  const names = new Set([options.node, ...known.map((node) => node.name), ...seen.keys()]);
+  const nodes = [...names].toSorted().map((name) => {
+    const heard = seen.get(name);
+    if (heard) {
+      const isHere = name === options.node;
+      return describeSeen(heard, { newest, median, isMaster: master?.node === name, isHere });
+    }
+    return describeUnheard(name, {
+      version: known.find((node) => node.name === name)?.version ?? options.version,
+      own: name === options.node ? applied : null,
+      newest,
+    });
+  });
+  return {
+    incarnation,
+    epoch: master?.epoch ?? applied?.epoch ?? 0,
+    master: master?.node ?? null,
+    masterSince: master?.masterSince ?? null,
+    lastMaster: lastMasterOf([...seen.values()])?.node ?? null,
+    failover: settings.settings.failover.mode,
+    quorum: isMajorityUp,
+    logReplicas: log?.replicas ?? 0,
+    logServers: (log?.servers ?? []).map(({ name, isCurrent }) => ({ name, online: isCurrent })),
+    degraded: circuit.open,
+    answeredBy: options.node,
+    nodes,
+  };
+}
+
+/** The node last heard as master; offline nodes keep what their last heartbeat said. */
+export function lastMasterOf(seen: SeenNode[]): SeenNode | null {
+  const masters = seen.filter((node) => node.role === 'master');
+  return masters.toSorted((a, b) => b.epoch - a.epoch)[0] ?? null;
+}
+
+function describeSeen(
+  seen: SeenNode,
+  context: { newest: number; median: number; isMaster: boolean; isHere: boolean },
+): ClusterNode {
+  const clockOffsetMs = Math.round(seen.offsetMs - context.median);
+  const problems = [...seen.problems];
+  if (isOnline(seen) && Math.abs(clockOffsetMs) >= CLOCK_WARN_MS) {
+    problems.push(`clock is ${(clockOffsetMs / 1000).toFixed(1)} s off the cluster's median`);
+  }
+  if (context.isHere && !isOnline(seen)) problems.push('its replication agent is not heard');
+  return {
+    name: seen.node,
+    role: context.isMaster ? 'master' : 'subordinate',
+    // The node that answers is there, whatever its agent does.
+    online: context.isHere || isOnline(seen),
+    revision: seen.revision,
+    epoch: seen.epoch,
+    digest: seen.digest,
+    digestComparable: seen.isDigestComparable,
+    behind: Math.max(0, context.newest - seen.revision),
+    version: seen.version,
+    clockOffsetMs,
+    promotable: seen.isPromotable,
+    lastSeen: seen.seenAtWall,
+    url: seen.url,
+    problems,
+  };
+}
+
+function describeUnheard(
+  name: string,
+  context: {
+    version: string;
+    own: { revision: number; epoch: number; digest: string; horizon: number } | null;
+    newest: number;
+  },
+): ClusterNode {
+  const revision = context.own?.revision ?? 0;
+  return {
+    name,
+    role: 'subordinate',
+    online: context.own !== null,
+    revision,
+    epoch: context.own?.epoch ?? 0,
+    digest: context.own?.digest ?? '',
+    digestComparable: context.own !== null && revision >= context.own.horizon,
+    behind: Math.max(0, context.newest - revision),
+    version: context.version,
+    clockOffsetMs: 0,
+    promotable: false,
+    lastSeen: null,
+    url: null,
+    problems: context.own ? ['its replication agent is not heard'] : [],
+  };
+}
+
+function hasMajority(servers: { isCurrent: boolean }[], replicas: number): boolean {
+  if (servers.length === 0) return true;
+  return servers.filter((server) => server.isCurrent).length * 2 > replicas;
+}

@@ -1,0 +1,26 @@
+import { z } from 'zod';
+import { changeUser } from './change-user.ts';
+import type { Plan, PlanContext } from './plan.ts';
+
+export const blockUserArgs = z.strictObject({
+  username: z.string(),
+  reason: z.string(),
+  days: z.number().int().min(1).max(3650).default(90),
+});
+
+export async function blockUser(
+  context: PlanContext,
+  args: z.output<typeof blockUserArgs>,
+): Promise<Plan> {
+  const plan = await changeUser(context, args.username, (user) => ({
+    ...user,
+    blocked: {
+      reason: args.reason,
+      at: context.now.toISOString(),
+      by: context.actor,
+      expiresAt: new Date(context.now.getTime() + args.days * 86_400_000).toISOString(),
+    },
+  }));
+  if (plan.kind === 'change') plan.event.details = { reason: args.reason, days: args.days };
+  return plan;
+}

@@ -1,0 +1,32 @@
+import type { Command } from '@countersign/cluster';
+import { findUser, type Database } from '@countersign/database';
+import { open, type PurposeKey } from '@countersign/keys';
+import { seedContext } from '@countersign/operations';
+import { otpauthUri } from '@countersign/verification';
+
+export const OTPAUTH_ISSUER = 'Countersign';
+
+/**
+ * The otpauth URI of a new authenticator is made from the stored document for the first answer and for every
+ * repeat, so no secret is stored with a command's result.
+ */
+export async function describeResult(
+  options: { db: Database; seedKey: PurposeKey },
+  command: Pick<Command, 'name'>,
+  result: Record<string, unknown>,
+): Promise<Record<string, unknown>> {
+  if (command.name !== 'authenticator.enroll') return result;
+  const stored = await findUser(options.db, String(result.userId));
+  const user = stored?.document;
+  const authenticator = user?.authenticators.find((one) => one.id === result.id);
+  if (!user || !authenticator) return result;
+  const sealed = Buffer.from(authenticator.sealedSecret, 'base64');
+  const secret = open(options.seedKey, sealed, seedContext(authenticator.id));
+  const { algorithm, digits } = authenticator;
+  const common = { issuer: OTPAUTH_ISSUER, account: user.username, secret, algorithm, digits };
+  const otpauth =
+    authenticator.type === 'totp'
+      ? otpauthUri({ ...common, type: 'totp', periodSeconds: authenticator.periodSeconds })
+      : otpauthUri({ ...common, type: 'hotp', initialCounter: authenticator.initialCounter });
+  return { ...result, otpauth };
+}

@@ -1,0 +1,76 @@
+import type { Command } from '@countersign/cluster';
+import { beginAttempts, finishAttempts, type Database, type AuditEvent } from '@countersign/database';
+import { v7 as uuidv7 } from 'uuid';
+import type { Plan } from './commands/plan.ts';
+
+/** Cluster and change events of this node's agent; one function each, written to the node's outbox. */
+export class AgentEvents {
+  readonly #db: Database;
+  readonly #node: string;
+  readonly #onError: (error: unknown) => void;
+
+  constructor(db: Database, node: string, onError: (error: unknown) => void) {
+    this.#db = db;
+    this.#node = node;
+    this.#onError = onError;
+  }
+
+  promoted(details: { epoch: number; revision: number }): void {
+    this.#record({ type: 'cluster.promoted', details });
+  }
+
+  resigned(details: { why: string }): void {
+    this.#record({ type: 'cluster.resigned', details });
+  }
+
+  handedOver(details: { to: string; by: string }): void {
+    this.#record({ type: 'cluster.handed_over', actor: details.by, details });
+  }
+
+  agentStarted(details: { version: string }): void {
+    this.#record({ type: 'node.started', details });
+  }
+
+  /** Writes the audit row of a change before it is sent; the returned function completes it. */
+  async beginChange(
+    command: Command,
+    plan: Extract<Plan, { kind: 'change' }>,
+  ): Promise<(revision: number) => Promise<void>> {
+    const event = this.#complete({
+      type: command.name,
+      actor: command.actor,
+      userId: plan.event.userId,
+      username: plan.event.username,
+      details: { ...plan.event.details },
+    });
+    await beginAttempts(this.#db, [{ reservation: null, event, isFinal: false }]);
+    return async (revision) => {
+      const details = { ...event.details, revision };
+      await finishAttempts(this.#db, [{ event: { ...event, result: 'done', details } }]);
+    };
+  }
+
+  #record(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): void {
+    const event = this.#complete(fields);
+    beginAttempts(this.#db, [{ reservation: null, event, isFinal: true }]).catch(this.#onError);
+  }
+
+  #complete(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): AuditEvent {
+    return {
+      id: uuidv7(),
+      at: new Date().toISOString(),
+      node: this.#node,
+      userId: null,
+      username: null,
+      actor: null,
+      application: null,
+      clientAddress: null,
+      result: null,
+      reason: null,
+      degraded: false,
+      durationMs: null,
+      details: {},
+      ...fields,
+    };
+  }
+}

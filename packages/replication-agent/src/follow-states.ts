@@ -1,0 +1,63 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EventStream, Log, UserStates } from '@countersign/cluster';
+import {
+  readPosition,
+  storeEvents,
+  storeUserStates,
+  type Database,
+  STATES_POSITION,
+  EVENTS_POSITION,
+  type AuditEvent,
+  type StoredUserState,
+} from '@countersign/database';
+import { parseState } from '@countersign/verification';
+
+/** States of one user arriving within this are stored once. */
+const COALESCE_MS = 150;
+
+type FollowOptions = { db: Database; signal: AbortSignal; log: Log };
+
+/** Copies user states into this node's PostgreSQL: what a lone node starts from, and every reader's first guess. */
+export async function followStates(options: FollowOptions & { states: UserStates }): Promise<void> {
+  const { db, states, signal, log } = options;
+  let position = await readPosition(db, STATES_POSITION);
+  await states.follow({
+    nextSequence: () => position + 1,
+    signal,
+    log,
+    async onStates(newest, last) {
+      const rows = newest.flatMap((state): StoredUserState[] => {
+        if (state.bytes === null) {
+          return [{ userId: state.userId, revision: state.revision, state: null }];
+        }
+        try {
+          const parsed = parseState(state.bytes);
+          return [{ userId: state.userId, revision: state.revision, state: parsed }];
+        } catch (error) {
+          log.warn({ userId: state.userId, error: String(error) }, 'a user state cannot be read');
+          return [];
+        }
+      });
+      await storeUserStates(db, rows, last);
+      position = last;
+      await sleep(COALESCE_MS);
+    },
+  });
+}
+
+/** Copies every node's events into this node's PostgreSQL. */
+export async function followEvents(
+  options: FollowOptions & { events: EventStream },
+): Promise<void> {
+  const { db, events, signal, log } = options;
+  let position = await readPosition(db, EVENTS_POSITION);
+  await events.follow({
+    nextSequence: () => position + 1,
+    signal,
+    log,
+    async onEvents(batch, last) {
+      await storeEvents(db, batch as AuditEvent[], last);
+      position = last;
+    },
+  });
+}

@@ -1,0 +1,59 @@
+import type { ApiScope } from '@countersign/verification';
+import type { z } from 'zod';
+import { addUser, addUserArgs } from './commands/add-user.ts';
+import { blockUser, blockUserArgs } from './commands/block-user.ts';
+import { enrollAuthenticator, enrollAuthenticatorArgs } from './commands/enroll-authenticator.ts';
+import { refuse, type Plan, type PlanContext } from './commands/plan.ts';
+import {
+  removeAuthenticator,
+  removeAuthenticatorArgs,
+} from './commands/remove-authenticator.ts';
+import { removeUser, removeUserArgs } from './commands/remove-user.ts';
+import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
+import { setUser, setUserArgs } from './commands/set-user.ts';
+import { unblockUser, unblockUserArgs } from './commands/unblock-user.ts';
+
+type Entry = { scope: ApiScope; plan(context: PlanContext, args: unknown): Promise<Plan> };
+
+/** Every command that becomes a change: the right it takes and how it is planned. */
+const COMMANDS: Record<string, Entry> = {
+  'user.add': entry('users:write', addUserArgs, addUser),
+  'user.set': entry('users:write', setUserArgs, setUser),
+  'user.block': entry('users:write', blockUserArgs, blockUser),
+  'user.unblock': entry('users:write', unblockUserArgs, unblockUser),
+  'user.remove': entry('users:write', removeUserArgs, removeUser),
+  'authenticator.enroll': entry('users:write', enrollAuthenticatorArgs, enrollAuthenticator),
+  'authenticator.remove': entry('users:write', removeAuthenticatorArgs, removeAuthenticator),
+  'settings.set': entry('settings:write', setSettingsArgs, setSettings),
+};
+
+export function scopeOf(commandName: string): ApiScope | null {
+  if (commandName.startsWith('cluster.')) return 'cluster:write';
+  return COMMANDS[commandName]?.scope ?? null;
+}
+
+/** Decides what a command comes to, from the replica alone. Writes nothing. */
+export async function planCommand(
+  context: PlanContext,
+  name: string,
+  args: Record<string, unknown>,
+): Promise<Plan> {
+  const found = COMMANDS[name];
+  return found ? found.plan(context, args) : refuse(400, 'invalid_request', `no command ${name}`);
+}
+
+function entry<S extends z.ZodType>(
+  scope: ApiScope,
+  schema: S,
+  plan: (context: PlanContext, args: z.output<S>) => Promise<Plan>,
+): Entry {
+  return {
+    scope,
+    async plan(context, args) {
+      const parsed = schema.safeParse(args);
+      if (parsed.success) return plan(context, parsed.data);
+      const [issue] = parsed.error.issues;
+      return refuse(400, 'invalid_request', `${issue?.path.join('.')}: ${issue?.message}`);
+    },
+  };
+}

@@ -1,0 +1,194 @@
+import {
+  ChangeFormatError,
+  decodeChange,
+  decodeEpochMark,
+  followStream,
+  namesOf,
+  readStreamState,
+  type FollowedMessage,
+  type Incarnation,
+  type Log,
+  type NatsLink,
+  type Sealer,
+} from '@countersign/cluster';
+import {
+  applyChanges,
+  initApplied,
+  readApplied,
+  type Applied,
+  type Database,
+  type ReceivedChange,
+} from '@countersign/database';
+import { checkDocument, type DocumentKind } from '@countersign/verification';
+
+type ReplicaOptions = {
+  db: Database;
+  link: NatsLink;
+  incarnation: Incarnation;
+  sealer: Sealer;
+  onApplied(applied: Applied): void;
+  log: Log;
+};
+
+/** Follows the change log into this node's PostgreSQL, one transaction a batch, and knows how far it is. */
+export class Replica {
+  readonly #options: ReplicaOptions;
+  readonly #stream: string;
+  readonly #base: number;
+  readonly #waiting = new Set<() => void>();
+  #applied: Applied;
+  #horizon: number;
+  #problem: string | null = null;
+
+  static async open(options: ReplicaOptions): Promise<Replica> {
+    const applied =
+      (await readApplied(options.db)) ?? (await initApplied(options.db, options.incarnation));
+    return new Replica(options, applied);
+  }
+
+  private constructor(options: ReplicaOptions, applied: Applied) {
+    this.#options = options;
+    this.#applied = applied;
+    this.#horizon = applied.horizon;
+    this.#stream = namesOf(options.incarnation.number).changes;
+    this.#base = options.incarnation.baseRevision;
+    if (applied.incarnation.id !== options.incarnation.id) {
+      this.#problem =
+        `this node's data belong to incarnation ${applied.incarnation.number} (${applied.incarnation.id}), ` +
+        `the cluster lives in ${options.incarnation.number} (${options.incarnation.id}): it does not follow`;
+    }
+  }
+
+  get applied(): Applied {
+    return this.#applied;
+  }
+
+  /** While a compacted log is caught up with, the replica is not yet what its revision says. */
+  get isComparable(): boolean {
+    return this.#applied.revision >= this.#horizon;
+  }
+
+  /** Why nothing is applied any more, in one line. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  async follow(signal: AbortSignal): Promise<void> {
+    if (this.#applied.incarnation.id !== this.#options.incarnation.id) {
+      this.#options.log.warn({}, this.#problem ?? 'another incarnation');
+      return;
+    }
+    await followStream({
+      link: this.#options.link,
+      stream: this.#stream,
+      nextSequence: () => this.#applied.revision - this.#base + 1,
+      maxBatch: 500,
+      signal,
+      log: this.#options.log,
+      onStart: () => this.#learnHorizon(),
+      onBatch: (messages) => this.#apply(messages),
+    });
+  }
+
+  /** True once this node's PostgreSQL has committed `revision`. */
+  async waitFor(revision: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    if (this.#applied.revision >= revision) return true;
+    if (timeoutMs <= 0 || signal?.aborted) return false;
+    return new Promise((resolve) => {
+      const finish = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        signal?.removeEventListener('abort', finish);
+        resolve(this.#applied.revision >= revision);
+      };
+      const check = () => {
+        if (this.#applied.revision >= revision) finish();
+      };
+      const timer = setTimeout(finish, timeoutMs);
+      signal?.addEventListener('abort', finish, { once: true });
+      this.#waiting.add(check);
+    });
+  }
+
+  // Everything up to the log's end at this moment may already be compacted.
+  async #learnHorizon(): Promise<void> {
+    const state = await readStreamState(this.#options.link, this.#stream, 2000);
+    if (!state) throw new Error('the log does not answer');
+    const end = state.lastSequence + this.#base;
+    if (end < this.#applied.revision) {
+      this.#problem = `the log ends at ${end}, before this node's revision ${this.#applied.revision}`;
+      throw new Error(this.#problem);
+    }
+    if (end > this.#applied.revision) this.#horizon = end;
+  }
+
+  async #apply(messages: FollowedMessage[]): Promise<void> {
+    const changes: ReceivedChange[] = [];
+    for (const message of messages) changes.push(this.#read(message));
+    if (this.#hasGap(messages)) await this.#learnHorizon();
+    this.#applied = await applyChanges(this.#options.db, changes, { horizon: this.#horizon });
+    this.#problem = null;
+    this.#options.onApplied(this.#applied);
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  // A position that was compacted away before it came here: what replaced it stands further on.
+  #hasGap(messages: FollowedMessage[]): boolean {
+    let expected = this.#applied.revision - this.#base + 1;
+    for (const { sequence } of messages) {
+      if (sequence !== expected) return true;
+      expected += 1;
+    }
+    return false;
+  }
+
+  #read(message: FollowedMessage): ReceivedChange {
+    try {
+      return this.#decode(message);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#problem =
+        error instanceof ChangeFormatError
+          ? why
+          : `change ${message.sequence + this.#base} cannot be read (${why}): nothing is applied from there on`;
+      throw new Error(this.#problem, { cause: error });
+    }
+  }
+
+  #decode(message: FollowedMessage): ReceivedChange {
+    const revision = message.sequence + this.#base;
+    const bytes = Buffer.from(message.data);
+    const [, , kind = ''] = message.subject.split('.');
+    if (kind === 'epoch') {
+      const mark = decodeEpochMark(bytes);
+      return {
+        revision,
+        epoch: mark.epoch,
+        kind: 'epoch',
+        id: String(mark.epoch),
+        at: mark.at,
+        removed: false,
+        bytes,
+        document: null,
+        commands: [],
+        ...(mark.index === mark.of && { epochFirstRevision: revision - mark.of + 1 }),
+      };
+    }
+    const change = decodeChange(bytes, this.#options.sealer);
+    if (change.revision !== revision || change.kind !== kind) {
+      throw new Error(`it says it is ${change.kind} at ${change.revision}`);
+    }
+    const isTyped = kind !== 'probe' && !change.removed;
+    return {
+      revision,
+      epoch: change.epoch,
+      kind: kind as ReceivedChange['kind'],
+      id: change.id,
+      at: change.at,
+      removed: change.removed,
+      bytes,
+      document: isTyped ? checkDocument(kind as DocumentKind, change.document) : null,
+      commands: change.commands,
+    };
+  }
+}

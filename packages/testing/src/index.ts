@@ -1,0 +1,12 @@
+export { takeFreePorts } from './free-ports.ts';
+export { startTestNats, toolNatsServer, type TestNats } from './start-test-nats.ts';
+export {
+  createTestDatabase,
+  parsePostgresUrl,
+  startThrowAwayPostgres,
+  testPostgres,
+  testPostgresVariable,
+  type TestConnection,
+  type TestDatabase,
+} from './start-test-postgres.ts';
+export { waitFor } from './wait-for.ts';

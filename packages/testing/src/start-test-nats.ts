@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import {
+  findNatsServer,
+  startNatsServer,
+  type NatsEngine,
+  type NatsOptions,
+} from '@countersign/engines';
+
+import { takeFreePorts } from './free-ports.ts';
+
+export interface TestNats {
+  /** In the order of the servers, without credentials. */
+  urls: string[];
+  user: string;
+  password: string;
+  /** The engine at an index is replaced by `restart`. */
+  servers: NatsEngine[];
+  /** kill -9 and wait until it is gone. */
+  kill(index: number): Promise<void>;
+  pause(index: number): void;
+  resume(index: number): void;
+  /** Starts a killed or running server again on its ports and store. */
+  restart(index: number): Promise<void>;
+  /** Stops all servers and removes their stores. */
+  stop(): Promise<void>;
+}
+
+/** The nats-server that the set-up puts into the checkout. */
+export const toolNatsServer = fileURLToPath(
+  new URL('../../../.tools/nats-server/nats-server', import.meta.url),
+);
+
+/** A running nats-server, or a cluster of three, on free loopback ports with JetStream. */
+export async function startTestNats({ servers: count }: { servers: 1 | 3 }): Promise<TestNats> {
+  const { binary } = await findNatsServer({ toolBinary: toolNatsServer });
+  const folder = await mkdtemp(join(tmpdir(), 'countersign-nats-'));
+  const password = randomBytes(16).toString('hex');
+  const options = await planServers({ binary, folder, count, password });
+  const servers = await Promise.all(options.map(startNatsServer));
+
+  const engineAt = (index: number): NatsEngine => {
+    const engine = servers[index];
+    if (!engine) throw new Error(`there is no nats-server ${index}`);
+    return engine;
+  };
+  const kill = async (index: number) => {
+    const engine = engineAt(index);
+    if (isAlive(engine.pid)) process.kill(engine.pid, 'SIGKILL');
+    await engine.stop();
+  };
+  return {
+    urls: servers.map((engine) => engine.url),
+    user: 'test',
+    password,
+    servers,
+    kill,
+    pause: (index) => void process.kill(engineAt(index).pid, 'SIGSTOP'),
+    resume: (index) => void process.kill(engineAt(index).pid, 'SIGCONT'),
+    restart: async (index) => {
+      await engineAt(index).stop();
+      servers[index] = await startNatsServer(options[index] as NatsOptions);
+    },
+    stop: async () => {
+      await Promise.all(servers.map((_, index) => kill(index)));
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function planServers(about: {
+  binary: string;
+  folder: string;
+  count: number;
+  password: string;
+}): Promise<NatsOptions[]> {
+  const { binary, folder, count, password } = about;
+  const host = '127.0.0.1';
+  const ports = await takeFreePorts(count * 2);
+  const clientPorts = ports.slice(0, count);
+  const routePorts = ports.slice(count);
+  return clientPorts.map((clientPort, index) => ({
+    binary,
+    storeDirectory: join(folder, `store-${index}`),
+    logFile: join(folder, 'log', `nats-${index}.log`),
+    serverName: `test-${index}`,
+    clusterName: `test-${clientPorts[0]}`,
+    host,
+    clientPort,
+    credentials: { user: 'test', password },
+    maxStoreBytes: 1024 ** 3,
+    ...(count > 1 && {
+      cluster: {
+        host,
+        port: routePorts[index] as number,
+        routes: routePorts.filter((_, other) => other !== index).map((port) => `${host}:${port}`),
+        noAdvertise: true as const,
+      },
+    }),
+  }));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,161 @@
+import { z } from 'zod';
+import { OTP_ALGORITHMS } from './otp.ts';
+import { isSafeText } from './safe-text.ts';
+import { settingsDocument } from './settings.ts';
+import { checkUsername } from './username-key.ts';
+
+/** The whole documents that changes carry. Unknown fields are refused, not silently lost. */
+
+const id = z.uuid().lowercase();
+// A time that cannot be read would compare as "not blocked", so it is refused here.
+const instant = z.iso
+  .datetime()
+  .max(30)
+  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
+const name = z
+  .string()
+  .min(1)
+  .refine((text) => Buffer.byteLength(text, 'utf8') <= 256, 'has more than 256 bytes')
+  .refine(isSafeText, 'has control, invisible or broken characters');
+
+const username = z.string().superRefine((text, context) => {
+  const problem = checkUsername(text);
+  if (problem) context.addIssue({ code: 'custom', message: problem });
+});
+
+const oathFields = {
+  id,
+  name: name.optional(),
+  algorithm: z.enum(OTP_ALGORITHMS),
+  digits: z.union([z.literal(6), z.literal(7), z.literal(8)]),
+  /** Sealed for this authenticator's id: worth nothing in another document. */
+  sealedSecret: z.base64().min(4).max(256),
+  createdAt: instant,
+};
+
+const authenticator = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('totp'),
+    ...oathFields,
+    periodSeconds: z.union([z.literal(30), z.literal(60)]),
+  }),
+  z.strictObject({
+    type: z.literal('hotp'),
+    ...oathFields,
+    initialCounter: z
+      .int()
+      .min(0)
+      .max(2 ** 48),
+  }),
+]);
+export type Authenticator = z.infer<typeof authenticator>;
+
+export const AUTHENTICATORS_MAX = 20;
+
+export const userDocument = z.strictObject({
+  id,
+  username,
+  displayName: name.optional(),
+  email: name.optional(),
+  enabled: z.boolean(),
+  blocked: z
+    .strictObject({
+      reason: z.string().min(1).max(500).refine(isSafeText, 'has control characters'),
+      at: instant,
+      by: name,
+      expiresAt: instant,
+    })
+    .nullable(),
+  /** When an administrator last unlocked the user: lockouts and failures before it are void. */
+  unlockedAt: instant.nullable(),
+  authenticators: z
+    .array(authenticator)
+    .max(AUTHENTICATORS_MAX)
+    .refine((all) => new Set(all.map((one) => one.id)).size === all.length, 'ids must differ'),
+  createdAt: instant,
+  updatedAt: instant,
+});
+export type UserDocument = z.infer<typeof userDocument>;
+
+export const API_SCOPES = [
+  'users:read',
+  'users:write',
+  'settings:read',
+  'settings:write',
+  'cluster:read',
+  'cluster:write',
+  'verify',
+  'reasons:read',
+  'assert:client-ip',
+  'events:read',
+  'api-keys:write',
+] as const;
+export type ApiScope = (typeof API_SCOPES)[number];
+
+export const apiKeyDocument = z.strictObject({
+  id,
+  name,
+  /** SHA-256 of the key in hex: a key is random, so it needs no slow hash. */
+  secretHash: z.string().regex(/^[0-9a-f]{64}$/),
+  scopes: z.array(z.enum(API_SCOPES)).max(API_SCOPES.length),
+  /** null: every application. */
+  applications: z.array(name).max(100).nullable(),
+  /** CIDR ranges the key may be used from; null: from anywhere. */
+  networks: z
+    .array(z.union([z.cidrv4(), z.cidrv6()]))
+    .max(100)
+    .nullable(),
+  expiresAt: instant.nullable(),
+  createdAt: instant,
+});
+export type ApiKeyDocument = z.infer<typeof apiKeyDocument>;
+
+const nodeName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+
+export const nodeDocument = z
+  .strictObject({ id: nodeName, name: nodeName, addedAt: instant, version: name })
+  .refine((node) => node.id === node.name, "a node's id is its name");
+export type NodeDocument = z.infer<typeof nodeDocument>;
+
+const documentSchemas = {
+  user: userDocument,
+  settings: settingsDocument,
+  'api-key': apiKeyDocument,
+  node: nodeDocument,
+};
+
+export type DocumentKind = keyof typeof documentSchemas;
+export type DocumentOf<K extends DocumentKind> = z.infer<(typeof documentSchemas)[K]>;
+export const DOCUMENT_KINDS = Object.keys(documentSchemas) as DocumentKind[];
+
+export class DocumentError extends Error {
+  override readonly name = 'DocumentError';
+}
+
+/**
+ * Reads a document from its JSON text.
+ * @throws DocumentError naming each wrong field, never its value
+ */
+export function parseDocument<K extends DocumentKind>(
+  kind: K,
+  json: string | Uint8Array,
+): DocumentOf<K> {
+  let value: unknown;
+  try {
+    value = JSON.parse(typeof json === 'string' ? json : Buffer.from(json).toString('utf8'));
+  } catch {
+    // The parser's own message quotes the text, which may hold secrets.
+    throw new DocumentError(`${kind} document is not JSON`);
+  }
+  return checkDocument(kind, value);
+}
+
+/** As {@link parseDocument}, for a value already in memory. */
+export function checkDocument<K extends DocumentKind>(kind: K, value: unknown): DocumentOf<K> {
+  const parsed = documentSchemas[kind].safeParse(value);
+  if (parsed.success) return parsed.data as DocumentOf<K>;
+  const problems = parsed.error.issues
+    .slice(0, 5)
+    .map((issue) => `${issue.path.join('.') || 'document'}: ${issue.message}`);
+  throw new DocumentError(`${kind} document is not valid: ${problems.join('; ')}`);
+}

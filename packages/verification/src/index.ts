@@ -1,0 +1,71 @@
+export { Base32Error, decodeBase32, encodeBase32 } from './base32.ts';
+export { ClaimError, holdsClaim, parseClaim } from './claims.ts';
+export type { ApprovedClaim, Claim, FailureClaim } from './claims.ts';
+export {
+  API_SCOPES,
+  AUTHENTICATORS_MAX,
+  DOCUMENT_KINDS,
+  DocumentError,
+  apiKeyDocument,
+  checkDocument,
+  nodeDocument,
+  parseDocument,
+  userDocument,
+} from './documents.ts';
+export type {
+  ApiKeyDocument,
+  ApiScope,
+  Authenticator,
+  DocumentKind,
+  DocumentOf,
+  NodeDocument,
+  UserDocument,
+} from './documents.ts';
+export { judgeCode } from './judge-code.ts';
+export type { JudgeCodeInput, Judgement } from './judge-code.ts';
+export { failuresInForce, isLocked } from './lockout.ts';
+export { mergeClaims, mergeStates } from './merge-claims.ts';
+export {
+  OTP_ALGORITHMS,
+  checkSecret,
+  codesEqual,
+  generateSecret,
+  hotp,
+  otpKey,
+  totpStep,
+} from './otp.ts';
+export type { OtpAlgorithm, OtpDigits, OtpParameters } from './otp.ts';
+export { otpauthUri } from './otpauth-uri.ts';
+export type { OtpauthOptions } from './otpauth-uri.ts';
+export { DENIAL_REASONS } from './reasons.ts';
+export type { DenialReason, Verdict } from './reasons.ts';
+export { escapeUntrusted, isSafeText } from './safe-text.ts';
+export {
+  SettingError,
+  changeSetting,
+  defaultSettings,
+  listSettings,
+  parseSetting,
+  settingNames,
+  settingsDocument,
+  settingsFrom,
+  withoutQuorumPolicy,
+} from './settings.ts';
+export type {
+  LockoutSettings,
+  SettingChange,
+  Settings,
+  SettingsDocument,
+  WithoutQuorumPolicy,
+} from './settings.ts';
+export {
+  LOCKED_UNTIL_UNLOCKED,
+  StateError,
+  USER_STATE_MAX_BYTES,
+  emptyState,
+  encodeState,
+  findAttempt,
+  parseState,
+} from './user-state.ts';
+export type { MethodFailures, StoredAttempt, UserState } from './user-state.ts';
+export { checkUsername, usernameKey } from './username-key.ts';

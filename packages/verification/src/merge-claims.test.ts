@@ -1,0 +1,293 @@
+import { describe, expect, it } from 'vitest';
+import { ClaimError, holdsClaim, parseClaim } from './claims.ts';
+import type { Claim } from './claims.ts';
+import { mergeClaims, mergeStates } from './merge-claims.ts';
+import { randomJson, seededRandom, shuffled } from './seeded-random.ts';
+import type { Random } from './seeded-random.ts';
+import { defaultSettings } from './settings.ts';
+import type { Settings } from './settings.ts';
+import { emptyState, encodeState, noFailures, parseState, shortId } from './user-state.ts';
+import type { MethodFailures, UserState } from './user-state.ts';
+
+const nowMs = 1_750_000_000_000;
+const MINUTE = 60_000;
+const first = '00000000-0000-4000-8000-000000000001';
+const second = '00000000-0000-4000-8000-000000000002';
+const ROUNDS = 300;
+
+describe('merging claims', () => {
+  it('takes the highest step or counter of each authenticator', () => {
+    const claims = [approval('a', first, 7), approval('b', first, 5), approval('c', second, 1)];
+    const merged = merge(emptyState(), claims);
+    expect(merged.accepted[first]?.[0]).toBe(7);
+    expect(merged.accepted[second]?.[0]).toBe(1);
+  });
+
+  it('adds failures up, and locks where the sum reaches the limit', () => {
+    const state = withFailures({ failures: 3, firstFailureAt: nowMs - MINUTE, consecutive: 3 });
+    const four = merge(state, [failure('a')]);
+    expect(four.methods.oath).toMatchObject({ failures: 4, lockedUntil: 0, consecutive: 4 });
+    const locked = merge(state, [failure('a'), failure('b')]);
+    expect(locked.methods.oath).toMatchObject({
+      failures: 0,
+      lockouts: 1,
+      lockedUntil: nowMs + 10 * MINUTE,
+      consecutive: 5,
+    });
+  });
+
+  it('keeps the later lock', () => {
+    const until = nowMs + 1000 * MINUTE;
+    const state = withFailures({ failures: 4, firstFailureAt: nowMs, lockedUntil: until });
+    expect(merge(state, [failure('a')]).methods.oath.lockedUntil).toBe(until);
+    const forever = withFailures({ failures: 4, firstFailureAt: nowMs, lockedUntil: -1 });
+    expect(merge(forever, [failure('a')]).methods.oath.lockedUntil).toBe(-1);
+  });
+
+  it('counts failures older than the reset time only towards the hundred in a row', () => {
+    const old = failure('a', nowMs - 10 * MINUTE);
+    expect(merge(emptyState(), [old]).methods.oath).toMatchObject({ failures: 0, consecutive: 1 });
+    const state = withFailures({ consecutive: 99 });
+    expect(merge(state, [old]).methods.oath.lockedUntil).toBe(-1);
+  });
+
+  it('does not lock because the limit was lowered, without a failure that counts', () => {
+    const state = withFailures({ failures: 4, firstFailureAt: nowMs, consecutive: 4 });
+    const settings = { ...defaultSettings, lockout: { ...defaultSettings.lockout, failures: 2 } };
+    const old = failure('a', nowMs - 10 * MINUTE);
+    expect(mergeClaims(state, [old], settings, nowMs).methods.oath.lockedUntil).toBe(0);
+    expect(mergeClaims(state, [failure('b')], settings, nowMs).methods.oath.lockouts).toBe(2);
+  });
+
+  it('does not count failures from before an unlock that the state has honoured', () => {
+    const state = withFailures({ unlockedAt: 5 });
+    const before = failure('a');
+    expect(merge(state, [before]).methods.oath).toEqual(state.methods.oath);
+    expect(holdsClaim(state, before)).toBe(true);
+  });
+
+  it('voids what the state counted before an unlock that a claim has honoured', () => {
+    const state = withFailures({ failures: 4, firstFailureAt: nowMs, lockedUntil: -1 });
+    const after = merge(state, [failure('a', nowMs, 5)]);
+    expect(after.methods.oath).toMatchObject({ failures: 1, lockedUntil: 0, unlockedAt: 5 });
+  });
+
+  it('turns a stored approval of the same code into replayed, so it cannot be handed out again', () => {
+    const state = approvedState('mine');
+    const rival = merge(state, [approval('theirs', first, 7)]);
+    expect(rival.attempts).toMatchObject([{ approved: false, reason: 'replayed' }]);
+    expect(parseState(encodeState(rival))).toEqual(rival);
+    expect(merge(state, [approval('mine', first, 7)]).attempts).toEqual(state.attempts);
+    expect(merge(state, [approval('theirs', first, 8)]).attempts).toEqual(state.attempts);
+    expect(merge(state, [approval('theirs', second, 7)]).attempts).toEqual(state.attempts);
+  });
+
+  it('says what a state holds', () => {
+    const claims = [approval('a', first, 7), failure('b')];
+    const state = emptyState();
+    expect(claims.map((claim) => holdsClaim(state, claim))).toEqual([false, false]);
+    const merged = merge(state, claims);
+    expect(claims.map((claim) => holdsClaim(merged, claim))).toEqual([true, true]);
+  });
+
+  it('remembers 32 failures for an hour', () => {
+    const forty = Array.from({ length: 40 }, (_, index) => failure(`claim ${index}`));
+    const state = merge(emptyState(), forty);
+    expect(Object.keys(state.merged).length).toBe(32);
+    const hourLater = nowMs + 60 * MINUTE;
+    const later = mergeClaims(state, [failure('x', hourLater)], defaultSettings, hourLater);
+    expect(Object.keys(later.merged)).toEqual([shortId('x')]);
+  });
+
+  it('in any order, at once or one by one, gives the same state', () => {
+    const random = seededRandom(3);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const state = randomState(random);
+      const settings = randomSettings(random);
+      const claims = randomClaims(random);
+      const atOnce = canonical(mergeClaims(state, claims, settings, nowMs));
+      expect(canonical(mergeClaims(state, shuffled(claims, random), settings, nowMs))).toEqual(
+        atOnce,
+      );
+      let oneByOne = state;
+      for (const claim of shuffled(claims, random)) {
+        oneByOne = mergeClaims(oneByOne, [claim], settings, nowMs);
+      }
+      expect(canonical(oneByOne)).toEqual(atOnce);
+    }
+  });
+
+  it('twice changes nothing, then or later', () => {
+    const random = seededRandom(4);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const settings = randomSettings(random);
+      const claims = randomClaims(random);
+      const merged = mergeClaims(randomState(random), claims, settings, nowMs);
+      const again = shuffled(claims, random);
+      expect(mergeClaims(merged, again, settings, nowMs)).toBe(merged);
+      expect(mergeClaims(merged, again, settings, nowMs + 59 * MINUTE)).toBe(merged);
+    }
+  });
+});
+
+describe('the maximum of two states', () => {
+  it('is the same in any order and grouping, and of a state with itself', () => {
+    const random = seededRandom(5);
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const [a, b, c] = [randomState(random), randomState(random), randomState(random)];
+      const ab = mergeStates(a, b);
+      expect(canonical(ab)).toEqual(canonical(mergeStates(b, a)));
+      expect(canonical(mergeStates(a, a))).toEqual(canonical(a));
+      expect(canonical(mergeStates(ab, b))).toEqual(canonical(ab));
+      expect(canonical(mergeStates(ab, c))).toEqual(canonical(mergeStates(a, mergeStates(b, c))));
+    }
+  });
+
+  it('never accepts what either has accepted, and stays locked where either is', () => {
+    const a = { ...withFailures({ lockedUntil: nowMs }), accepted: accepted(first, 9) };
+    const b = { ...withFailures({ lockedUntil: -1 }), accepted: accepted(first, 8) };
+    expect(mergeStates(a, b).accepted[first]?.[0]).toBe(9);
+    expect(mergeStates(a, b).methods.oath.lockedUntil).toBe(-1);
+  });
+
+  it('takes the counts of the one that has honoured the later unlock', () => {
+    const a = withFailures({ lockedUntil: -1, failures: 4 });
+    const b = withFailures({ unlockedAt: 5, failures: 1 });
+    expect(mergeStates(a, b).methods.oath).toEqual(b.methods.oath);
+  });
+
+  it('denies both approvals of one code', () => {
+    const merged = mergeStates(approvedState('mine'), approvedState('theirs'));
+    expect(merged.attempts.map(({ reason }) => reason)).toEqual(['replayed', 'replayed']);
+    const same = mergeStates(approvedState('mine'), approvedState('mine'));
+    expect(same.attempts).toMatchObject([{ approved: true }]);
+  });
+
+  it('denies an attempt that either has denied', () => {
+    const yes = approvedState('mine');
+    const no = merge(yes, [approval('theirs', first, 7)]);
+    for (const merged of [mergeStates(yes, no), mergeStates(no, yes)]) {
+      expect(merged.attempts).toMatchObject([{ approved: false, reason: 'replayed' }]);
+    }
+  });
+
+  it('keeps fields of later versions from either', () => {
+    const a = { ...emptyState(), later: 1 };
+    const b = { ...emptyState(), methods: { oath: noFailures, phone: { failures: 1 } } };
+    expect(mergeStates(a, b)).toMatchObject({ later: 1, methods: { phone: { failures: 1 } } });
+    expect(mergeStates(b, a)).toMatchObject({ later: 1, methods: { phone: { failures: 1 } } });
+  });
+});
+
+describe('a claim', () => {
+  it('reads back from JSON, and nothing else does', () => {
+    for (const claim of [approval('a', first, 7), failure('b')]) {
+      expect(parseClaim(JSON.parse(JSON.stringify(claim)))).toEqual(claim);
+      expect(() => parseClaim({ ...claim, extra: 1 })).toThrow(ClaimError);
+    }
+    const random = seededRandom(6);
+    for (let round = 0; round < 1000; round += 1) {
+      expect(() => parseClaim(randomJson(random))).toThrow(ClaimError);
+    }
+  });
+});
+
+function merge(state: UserState, claims: Claim[]): UserState {
+  return mergeClaims(state, claims, defaultSettings, nowMs);
+}
+
+function approval(id: string, authenticatorId: string, last: number): Claim {
+  return { id, at: nowMs, authenticatorId, last };
+}
+
+function failure(id: string, at = nowMs, unlockedAt = 0): Claim {
+  return { id, at, failure: true, unlockedAt };
+}
+
+function accepted(id: string, last: number): UserState['accepted'] {
+  return { [id]: [last, nowMs / 1000] };
+}
+
+function withFailures(failures: Partial<MethodFailures>): UserState {
+  return { ...emptyState(), methods: { oath: { ...noFailures, ...failures } } };
+}
+
+function approvedState(attemptId: string): UserState {
+  return {
+    ...emptyState(),
+    accepted: accepted(first, 7),
+    attempts: [
+      {
+        id: shortId(attemptId),
+        key: null,
+        approved: true,
+        reason: null,
+        item: `totp:${first}:7`,
+        at: nowMs,
+      },
+    ],
+  };
+}
+
+// Small ranges, so that ids, items and positions meet often.
+function randomClaims(random: Random): Claim[] {
+  return Array.from({ length: random(30) }, () => {
+    const id = `claim ${random(40)}`;
+    // What an id stands for is fixed: one attempt has one outcome.
+    const number = Number(id.slice(6));
+    if (number % 3 === 0) {
+      return { ...approval(id, number % 2 ? first : second, number % 5), at: nowMs - number };
+    }
+    return failure(id, nowMs - number * MINUTE, number % 7 === 0 ? 5 : 0);
+  });
+}
+
+function randomState(random: Random): UserState {
+  const attempts = [0, 1, 2]
+    .filter(() => random(2) === 1)
+    .map(() => {
+      const number = random(12);
+      return {
+        id: shortId(`claim ${number * 3}`),
+        key: null,
+        approved: true,
+        reason: null,
+        item: `totp:${number % 2 ? first : second}:${number % 5}`,
+        at: nowMs - number,
+      };
+    });
+  const failures = random(5);
+  return {
+    ...emptyState(),
+    accepted: random(2) ? accepted(first, random(8)) : accepted(second, random(8)),
+    methods: {
+      oath: {
+        failures,
+        firstFailureAt: failures === 0 ? 0 : nowMs - random(20) * MINUTE,
+        lockedUntil: [0, -1, nowMs + random(100) * MINUTE][random(3)] ?? 0,
+        lockouts: random(4),
+        consecutive: failures + random(95),
+        unlockedAt: random(3) * 3,
+      },
+    },
+    lastWrong: random(2) ? null : { hmac: `h${random(3)}`, client: 'c', step: 1, at: random(3) },
+    attempts: [...new Map(attempts.map((attempt) => [attempt.id, attempt])).values()]
+      .filter(({ item }, index, all) => all.findIndex((one) => one.item === item) === index)
+      .toSorted((a, b) => a.at - b.at),
+    merged: random(2) ? {} : { [shortId(`claim ${random(40)}`)]: nowMs / 1000 - random(100) },
+  };
+}
+
+function randomSettings(random: Random): Settings {
+  const lockout = { failures: 1 + random(6), resetMinutes: 1 + random(60), releaseMinutes: 10 };
+  return { ...defaultSettings, lockout };
+}
+
+/** Without the order of keys, which means nothing. */
+function canonical(state: UserState): unknown {
+  return {
+    ...state,
+    accepted: new Map(Object.entries(state.accepted)),
+    merged: new Map(Object.entries(state.merged)),
+  };
+}

@@ -6,7 +6,7 @@ import { invalidRequest, PROBLEM_TYPE, problemBody, ProblemError } from './probl
 /** The one place where anything thrown becomes a reply. What is not ours to explain is logged and told as 500. */
 export function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toProblem(error, request);
-  if (problem.status >= 500) {
+  if (problem.status === 500 || problem.status === 504) {
     request.log.error(
       { err: problem.cause ?? problem, method: request.method, route: request.routeOptions?.url },
       'request failed',
@@ -75,7 +75,7 @@ function toProblem(error: unknown, request: FastifyRequest): ProblemError {
 
 function handlerTimeout(request: FastifyRequest): ProblemError {
   if (request.method === 'GET' || request.method === 'HEAD') {
-    return new ProblemError(503, 'timeout', 'This node took too long to answer.');
+    return new ProblemError(504, 'timeout', 'This node took too long to answer.');
   }
   return new ProblemError(504, 'outcome_unknown', 'This node took too long; it may have happened.');
 }

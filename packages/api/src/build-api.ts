@@ -30,7 +30,8 @@ export type ApiOptions = {
   maxConnections?: number;
 };
 
-const HANDLER_TIMEOUT_MS = COMMAND_TIMEOUT_MS + 5_000;
+// An unplanned takeover may follow a command that found no master.
+const HANDLER_TIMEOUT_MS = COMMAND_TIMEOUT_MS + 20_000;
 // An encoded username of 256 bytes fits.
 const MAX_PARAM_LENGTH = 1_024;
 
@@ -44,7 +45,7 @@ export function buildApi(ports: ApiPorts, options: ApiOptions): ApiServer {
     trustProxy: trustedProxies.length === 0 ? false : trustedProxies,
     bodyLimit: options.bodyLimitBytes ?? 64 * 1024,
     requestTimeout: requestTimeoutMs,
-    connectionTimeout: options.idleTimeoutMs ?? 2 * HANDLER_TIMEOUT_MS,
+    connectionTimeout: options.idleTimeoutMs ?? HANDLER_TIMEOUT_MS + 15_000,
     keepAliveTimeout: 30_000,
     handlerTimeout: options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS,
     forceCloseConnections: 'idle',

@@ -30,7 +30,10 @@ function exchange(text: string, deadlineMs: number): Promise<string> {
 describe('a hostile client', () => {
   it.each([
     ['headers', 'GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: '],
-    ['a body', 'POST /api/v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer all\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{'],
+    [
+      'a body',
+      'POST /api/v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer all\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{',
+    ],
   ])('that sends %s too slowly is told 408 and closed', async (_what, text) => {
     const received = await exchange(text, 3_000);
     expect(received).toMatch(/^HTTP\/1\.1 408 /);
@@ -54,10 +57,11 @@ describe('a hostile client', () => {
       const answers = await Promise.all(
         Array.from({ length: 20 }, () => sendRandomRequest(random, pick)),
       );
-      for (const { status, type, request } of answers) {
-        expect(status, request).toBeLessThan(500);
-        if (status >= 400) expect(type, request).toBe('application/problem+json');
-      }
+      const wrong = answers.filter(
+        ({ status, type }) =>
+          status >= 500 || (status >= 400 && type !== 'application/problem+json'),
+      );
+      expect(wrong).toEqual([]);
     }
     // Some of it must have got through to the ports, or this test proves nothing.
     expect(server.ports.commands.length).toBeGreaterThan(before);
@@ -80,18 +84,68 @@ const PATHS = [
   '/api/v1/USER',
 ];
 const FIELDS = [
-  'username', 'code', 'application', 'clientIp', 'method', 'reason', 'days', 'type', 'secret',
-  'digits', 'node', 'enabled', 'displayName', 'email', 'lockout.failures', 'failover.mode',
-  'withoutQuorum.applications.x', '__proto__', 'constructor', 'toString',
+  'username',
+  'code',
+  'application',
+  'clientIp',
+  'method',
+  'reason',
+  'days',
+  'type',
+  'secret',
+  'digits',
+  'node',
+  'enabled',
+  'displayName',
+  'email',
+  'lockout.failures',
+  'failover.mode',
+  'withoutQuorum.applications.x',
+  '__proto__',
+  'constructor',
+  'toString',
 ];
 const VALUES = [
-  'alice', '', '123456', 'totp', 'oath', 'manual', 'node-2', '\u0000', '\ud800', '\u202e', '😀', -1,
-  0, 1, 6, 1e308, 0.5, true, null, [], {}, [[[[]]]], { $ne: 1 }, 'x'.repeat(300), '127.0.0.1',
+  'alice',
+  '',
+  '123456',
+  'totp',
+  'oath',
+  'manual',
+  'node-2',
+  '\u0000',
+  '\ud800',
+  '\u202e',
+  '😀',
+  -1,
+  0,
+  1,
+  6,
+  1e308,
+  0.5,
+  true,
+  null,
+  [],
+  {},
+  [[[[]]]],
+  { $ne: 1 },
+  'x'.repeat(300),
+  '127.0.0.1',
 ];
 
 async function sendRandomRequest(random: () => number, pick: <T>(items: readonly T[]) => T) {
   const method = pick(['GET', 'POST', 'POST', 'POST', 'PATCH', 'DELETE', 'PUT']);
-  const user = pick(['alice', 'bob', '..', '%2e%2e', '%00', '%', '%ff', 'a%2Fb', randomText(random)]);
+  const user = pick([
+    'alice',
+    'bob',
+    '..',
+    '%2e%2e',
+    '%00',
+    '%',
+    '%ff',
+    'a%2Fb',
+    randomText(random),
+  ]);
   const query = random() < 0.2 ? `?${pick(FIELDS)}=${encodeURIComponent(randomText(random))}` : '';
   const path = pick(PATHS).replace('USER', user) + query;
   const body = method === 'GET' ? undefined : randomBody(random, pick);
@@ -112,7 +166,10 @@ async function sendRandomRequest(random: () => number, pick: <T>(items: readonly
   };
 }
 
-function randomBody(random: () => number, pick: <T>(items: readonly T[]) => T): string | Uint8Array<ArrayBuffer> {
+function randomBody(
+  random: () => number,
+  pick: <T>(items: readonly T[]) => T,
+): string | Uint8Array<ArrayBuffer> {
   if (random() < 0.1) {
     return Uint8Array.from({ length: Math.floor(random() * 200) }, () => random() * 256);
   }

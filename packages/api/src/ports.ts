@@ -1,4 +1,9 @@
-import type { ApiScope, DenialReason, SettingGroup, Settings, UserDocument } from '@countersign/verification';
+import type {
+  ApiScope,
+  DenialReason,
+  Settings,
+  UserDocument,
+} from '@countersign/verification';
 
 /** What the routes need from the process that serves them. The auth worker and the agent's local socket each give their own. */
 export type ApiPorts = {
@@ -140,4 +145,4 @@ export type StoredEvent = {
 
 export type Readiness = { ready: boolean; degraded: boolean; problems: string[] };
 
-export type { ApiScope, DenialReason, SettingGroup, Settings, UserDocument };
+export type { ApiScope, DenialReason, Settings, UserDocument };

@@ -20,20 +20,14 @@ export async function runCommand(
     idempotencyKey: idempotencyKeyOf(request),
     timeoutMs: COMMAND_TIMEOUT_MS,
   });
-  switch (reply.kind) {
-    case 'done':
-      return reply;
-    case 'refused':
-      throw new ProblemError(reply.status, reply.code, reply.detail);
-    case 'master_offline':
-      throw masterOffline(reply);
-    case 'outcome_unknown':
-      throw new ProblemError(
-        504,
-        'outcome_unknown',
-        'The change was sent but not confirmed. Repeat it with the same Idempotency-Key to learn its outcome.',
-      );
-  }
+  if (reply.kind === 'done') return reply;
+  if (reply.kind === 'refused') throw new ProblemError(reply.status, reply.code, reply.detail);
+  if (reply.kind === 'master_offline') throw masterOffline(reply);
+  throw new ProblemError(
+    504,
+    'outcome_unknown',
+    'The change was sent but not confirmed. Repeat it with the same Idempotency-Key to learn its outcome.',
+  );
 }
 
 /** The caller's key for "this is the same request", or null. Throws a ProblemError if it is malformed. */

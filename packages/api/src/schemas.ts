@@ -22,7 +22,11 @@ export const username = z
   .check((context) => {
     const message = checkUsername(context.value);
     if (message === null) return;
-    context.issues.push({ code: 'custom', message: `is no username: ${message}`, input: context.value });
+    context.issues.push({
+      code: 'custom',
+      message: `is no username: ${message}`,
+      input: context.value,
+    });
   });
 export const name = plainText({ minBytes: 1, maxBytes: 256 });
 export const usernameParams = z.strictObject({ username });

@@ -16,7 +16,7 @@ export async function replyToUserWrite(
   username: string,
 ): Promise<UserWriteReply> {
   const { revision, applied } = done;
-  const id = String(done.result.id);
+  const id = String(done.result.userId ?? done.result.id);
   const found = applied ? await ports.findUser(username) : null;
   // Removed or renamed again meanwhile: the change itself is done all the same.
   if (found === null || found === 'ambiguous' || found.document.id !== id) {

@@ -1,10 +1,11 @@
 import type { UserStates } from '@countersign/cluster';
-import { readReservations, readUserState, type Database } from '@countersign/database';
+import { readUserState, unmergedClaimsOf, type Database } from '@countersign/database';
 import {
   emptyState,
   mergeClaims,
   mergeStates,
   parseState,
+  type FailureClaim,
   type Settings,
   type UserState,
 } from '@countersign/verification';
@@ -18,10 +19,10 @@ export async function readMostKnown(
   userId: string,
   settings: Settings,
   directTimeoutMs: number,
-): Promise<{ state: UserState | null; localFailures: number }> {
-  const [stored, reservations, direct] = await Promise.all([
+): Promise<{ state: UserState | null; failures: FailureClaim[] }> {
+  const [stored, claims, direct] = await Promise.all([
     readUserState(options.db, userId),
-    readReservations(options.db, userId),
+    unmergedClaimsOf(options.db, userId),
     options.states.readDirect(userId, directTimeoutMs),
   ]);
   let state = stored?.state ?? null;
@@ -29,12 +30,9 @@ export async function readMostKnown(
     const copy = parseState(direct.bytes);
     state = state ? mergeStates(state, copy) : copy;
   }
-  const claims = reservations
-    .filter((row) => row.degraded && row.phase === 'approved' && !row.merged)
-    .flatMap((row) => row.claim ?? []);
   const approved = claims.filter((claim) => 'last' in claim);
   if (approved.length > 0) {
     state = mergeClaims(state ?? emptyState(), approved, settings, Date.now());
   }
-  return { state, localFailures: claims.length - approved.length };
+  return { state, failures: claims.filter((claim) => 'failure' in claim) };
 }

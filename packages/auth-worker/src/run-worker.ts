@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildApi, type ApiPorts, type Caller, type Credentials, type Readiness } from '@countersign/api';
-import { Asks, Membership, NatsLink, UserStates } from '@countersign/cluster';
+import { Asks, Membership, NatsLink, UserStates, type Incarnation } from '@countersign/cluster';
 import {
   openDatabase,
   outboxSize,
@@ -43,7 +43,7 @@ export async function runWorker(
     applicationName: `countersign ${name}`,
     asyncCommit: true,
   });
-  const { incarnation } = await waitForReplica(db, signal);
+  const incarnation = incarnationOf(await waitForReplica(db, signal));
   const link = new NatsLink({ ...config.nats, name, log });
   const askLink = new NatsLink({ ...config.nats, name: `${name} asks`, log });
   const membership = new Membership(link, incarnation.number);
@@ -122,11 +122,13 @@ export async function runWorker(
     checkReady,
     metrics: () => metrics.render(),
   };
-  const server = await buildApi(ports, {
+  const server = buildApi(ports, {
     logger: log,
     trustedProxies: config.http.trustedProxies,
   });
-  await server.listen({ host: config.http.host, port: config.http.port, reusePort: true });
+  // Every worker of the node listens on the same port; the kernel spreads connections over them.
+  const address = { host: config.http.host, port: config.http.port, reusePort: true };
+  await server.listen(address);
   const work = new AbortController();
   const merging = mergeDegradedClaims({
     db,
@@ -160,6 +162,15 @@ async function authenticate(db: Database, credentials: Credentials): Promise<Cal
     scopes: new Set(key.scopes),
     applications: key.applications,
     proof: { kind: 'api-key', secret: bearer },
+  };
+}
+
+function incarnationOf(applied: Applied): Incarnation {
+  return {
+    number: applied.incarnationNumber,
+    id: applied.incarnationId,
+    parent: applied.incarnationParent,
+    baseRevision: applied.baseRevision,
   };
 }
 

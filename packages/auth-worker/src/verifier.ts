@@ -323,9 +323,10 @@ export class Verifier {
     known: UserState,
   ): Promise<{ state: UserState; localFailures: number }> {
     const most = await readMostKnown(this.#options, step.user.id, step.settings, DIRECT_GET_MS);
+    const unlocked = step.user.unlockedAt === null ? 0 : Date.parse(step.user.unlockedAt);
     return {
       state: most.state ? mergeStates(known, most.state) : known,
-      localFailures: most.localFailures,
+      localFailures: most.failures.filter(({ unlockedAt }) => unlockedAt >= unlocked).length,
     };
   }
 

@@ -11,14 +11,22 @@ export type ApiCall = {
 };
 
 const CONNECT_TIMEOUT_MS = 2_000;
-const READ_TIMEOUT_MS = 5_000;
-/** Above the server's own 15 s, so that it is the server who says what became of a change. */
-const WRITE_TIMEOUT_MS = 20_000;
+const READ_TIMEOUT_MS = 3_000;
+/** Above the server's own 30 s, so that it is the server who says what became of a change. */
+const WRITE_TIMEOUT_MS = 35_000;
 const MAX_REPLY_BYTES = 64 * 1024 * 1024;
 
 /** What happened before a connection stood: nothing was sent. */
-const NOT_SENT = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'ENOTFOUND', 'EHOSTUNREACH']);
-NOT_SENT.add('ENETUNREACH').add('EAI_AGAIN').add('UND_ERR_CONNECT_TIMEOUT');
+const NOT_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOENT',
+  'EACCES',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
 
 /**
  * Asks the first server that answers and returns its JSON. What is safe to repeat (reads, and posts,
@@ -100,8 +108,8 @@ function parseReply(server: Server, text: string): unknown {
 }
 
 function refusal(problem: unknown, status: number): CliError {
-  const { detail, code } = (problem ?? {}) as { detail?: unknown; code?: unknown };
-  return new CliError(`${String(detail ?? 'refused')} (${String(code ?? status)})`);
+  const { detail, code } = (problem ?? {}) as { detail?: string; code?: string };
+  return new CliError(`${detail ?? 'refused'} (${code ?? status})`);
 }
 
 function nameOf(server: Server): string {

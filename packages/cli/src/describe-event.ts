@@ -1,7 +1,16 @@
 import type { StoredEvent } from '@countersign/api';
 import { formatLocalTime } from './format-time.ts';
 
-export const EVENT_HEADINGS = ['TIME', 'EVENT', 'USER', 'RESULT', 'APPLICATION', 'CLIENT', 'NODE', 'MS'];
+export const EVENT_HEADINGS = [
+  'TIME',
+  'EVENT',
+  'USER',
+  'RESULT',
+  'APPLICATION',
+  'CLIENT',
+  'NODE',
+  'MS',
+];
 
 /** One row under EVENT_HEADINGS. */
 export function describeEvent(event: StoredEvent): string[] {

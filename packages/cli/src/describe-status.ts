@@ -27,7 +27,7 @@ export function describeStatus(
   const view = escapeAll(untrusted);
   const digests = compareDigests(view.nodes);
   const findings = [
-    ...findMasterProblems(view),
+    ...findMasterProblems(view, digests),
     ...findLogProblems(view),
     ...view.nodes.flatMap((node) => findNodeProblems(view, node, digests.get(node.name), nowMs)),
   ];
@@ -63,12 +63,12 @@ function summarise(view: ClusterView, findings: Finding[]): { text: string; colo
 }
 
 function describeMaster(view: ClusterView, nowMs: number): string {
-  const sinceMs = view.masterSince === null ? null : Date.parse(view.masterSince);
-  const since =
-    sinceMs === null ? '' : ` since ${formatLocalTime(sinceMs)} (${formatAgo(sinceMs, nowMs)})`;
-  if (view.master !== null) return `master: ${view.master}${since}`;
-  const last = view.lastMaster === null ? '' : `, the last one was ${view.lastMaster}`;
-  return `master: none${since}${last}`;
+  if (view.master === null) {
+    return `master: none${view.lastMaster === null ? '' : `, the last one was ${view.lastMaster}`}`;
+  }
+  if (view.masterSince === null) return `master: ${view.master}`;
+  const sinceMs = Date.parse(view.masterSince);
+  return `master: ${view.master} since ${formatLocalTime(sinceMs)} (${formatAgo(sinceMs, nowMs)})`;
 }
 
 function describeNodes(
@@ -103,15 +103,15 @@ function describeClock(offsetMs: number): string {
   return `${offsetMs < 0 ? '-' : '+'}${(Math.abs(offsetMs) / 1_000).toFixed(1)} s`;
 }
 
-function findMasterProblems(view: ClusterView): Finding[] {
+function findMasterProblems(view: ClusterView, digests: Map<string, DigestFinding>): Finding[] {
   // Without the quorum nobody can become master: what to do is said about the log.
   if (view.master !== null || !view.quorum) return [];
-  const candidate = bestCandidate(view.nodes);
+  const candidate = bestCandidate(view.nodes, digests);
   if (candidate === null) {
     return [
       {
-        problem: 'no master, and no node that may become one is online',
-        advice: 'start a promotable node',
+        problem: 'no master, and no sound node that may become one is online',
+        advice: 'start the last master or another promotable node again',
       },
     ];
   }
@@ -127,8 +127,13 @@ function findMasterProblems(view: ClusterView): Finding[] {
   ];
 }
 
-function bestCandidate(nodes: readonly ClusterNode[]): string | null {
-  const able = nodes.filter((node) => node.online && node.promotable);
+function bestCandidate(
+  nodes: readonly ClusterNode[],
+  digests: Map<string, DigestFinding>,
+): string | null {
+  const able = nodes.filter(
+    (node) => node.online && node.promotable && digests.get(node.name) !== 'DIFFERS',
+  );
   return able.toSorted((a, b) => b.revision - a.revision)[0]?.name ?? null;
 }
 
@@ -154,6 +159,12 @@ function findLogProblems(view: ClusterView): Finding[] {
 
 function describeLostQuorum(view: ClusterView, down: string[]): Finding {
   const total = view.logServers.length;
+  if (total === 0) {
+    return {
+      problem: 'quorum lost: the log does not answer',
+      advice: 'see that nats-server runs on the nodes, and check the network between them',
+    };
+  }
   const problem = `quorum lost: ${total - down.length} of ${total} log servers answer, ${Math.floor(total / 2) + 1} are needed`;
   if (down.length === 0) {
     return {

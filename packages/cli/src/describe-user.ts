@@ -55,7 +55,8 @@ export function describeUser(untrusted: User): string[] {
 
 /** One row under AUTHENTICATOR_HEADINGS. */
 export function describeAuthenticator(authenticator: Authenticator): string[] {
-  const period = authenticator.periodSeconds === null ? '' : ` every ${authenticator.periodSeconds} s`;
+  const period =
+    authenticator.periodSeconds === null ? '' : ` every ${authenticator.periodSeconds} s`;
   return [
     authenticator.id,
     authenticator.type,

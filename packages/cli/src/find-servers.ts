@@ -69,7 +69,7 @@ function readDemo(path: string): Connection {
       nodes: { url: string }[];
     };
     const servers = demo.nodes.map(({ url }) => ({ url: new URL(url).origin }));
-    return { servers, apiKey: String(demo.apiKey) };
+    return { servers, apiKey: demo.apiKey };
   } catch (error) {
     throw new CliError(`${path} is not the file of a running demo`, { cause: error });
   }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildApi } from '@countersign/api';
 import { healthyCluster, MemoryPorts, silentLogger, startApi } from '@countersign/api/testing';
+import { isSafeText } from '@countersign/verification';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
@@ -38,7 +39,8 @@ function countersign(
   const env = options.env ?? { COUNTERSIGN_SERVER: server.url, COUNTERSIGN_API_KEY: 'all' };
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: directory,
-    env: { PATH: process.env.PATH, TZ: 'UTC', ...env },
+    // Compiled once rather than at each of the many starts.
+    env: { TZ: 'UTC', NODE_COMPILE_CACHE: join(directory, 'compiled'), ...env },
     timeout: 30_000,
     killSignal: 'SIGKILL',
   });
@@ -60,9 +62,19 @@ async function json(args: string[]): Promise<Record<string, unknown>> {
 describe('countersign', () => {
   it('manages a user from adding to removing', async () => {
     const added = await countersign([
-      'user', 'add', 'alice', '--display-name', 'Alice A.', '--email', 'a@example.org',
+      'user',
+      'add',
+      'alice',
+      '--display-name',
+      'Alice A.',
+      '--email',
+      'a@example.org',
     ]);
-    expect(added).toEqual({ code: 0, stderr: '', stdout: expect.stringMatching(/^added alice \(revision \d+\)\n$/) });
+    expect(added).toEqual({
+      code: 0,
+      stderr: '',
+      stdout: expect.stringMatching(/^added alice \(revision \d+\)\n$/),
+    });
 
     const twice = await countersign(['user', 'add', 'alice']);
     expect(twice).toEqual({
@@ -175,7 +187,7 @@ describe('countersign', () => {
       /verification +eve\\u\{1b\}\[2J\\u\{202e\} +denied \(wrong_code\) degraded +vpn +192\.0\.2\.7 +node-2 +12/,
     );
     const asJson = await countersign(['events', '--json', '--limit', '1']);
-    expect(asJson.stdout).not.toMatch(/[\u001b\u202e]/);
+    expect(isSafeText(asJson.stdout.replaceAll('\n', ''))).toBe(true);
     expect(JSON.parse(asJson.stdout)).toEqual({ events: [event] });
   });
 

@@ -26,7 +26,7 @@ export type MasterReply =
   | { kind: 'unknown' };
 
 export type CommandOutcome =
-  | Exclude<MasterReply, { kind: 'not_master' | 'handing_over' | 'unknown' }>
+  | Extract<MasterReply, { kind: 'done' | 'refused' }>
   | { kind: 'master_offline' }
   | { kind: 'outcome_unknown' };
 
@@ -51,6 +51,9 @@ export async function sendCommand(
     const reply = await requestMaster(options, master, { ...command, remainingMs: remaining() });
     if (reply.kind === 'unknown') return { kind: 'outcome_unknown' };
     if (reply.kind === 'done' || reply.kind === 'refused') return reply;
+    if (reply.kind === 'gone' && !options.membership.isHandOverUnderWay()) {
+      return { kind: 'master_offline' };
+    }
     // Certainly not executed: whoever answers next may run it.
     refusedBy = master.instance + (reply.kind === 'handing_over' ? '' : `@${master.epoch}`);
     if (performance.now() >= holdUntil) return { kind: 'master_offline' };
@@ -81,7 +84,7 @@ async function requestMaster(
   options: { link: NatsLink; sealer: Sealer; incarnationNumber: number },
   master: SeenNode,
   command: Command,
-): Promise<MasterReply> {
+): Promise<MasterReply | { kind: 'gone' }> {
   const subject = namesOf(options.incarnationNumber).command(master.instance);
   const sealed = options.sealer.seal(Buffer.from(JSON.stringify(command)), `command|${subject}`);
   try {
@@ -89,7 +92,7 @@ async function requestMaster(
     const opened = options.sealer.open(reply.data, `reply|${command.commandId}`);
     return JSON.parse(Buffer.from(opened).toString()) as MasterReply;
   } catch (error) {
-    return error instanceof NoResponderError ? { kind: 'not_master' } : { kind: 'unknown' };
+    return { kind: error instanceof NoResponderError ? 'gone' : 'unknown' };
   }
 }
 

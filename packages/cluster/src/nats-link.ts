@@ -1,4 +1,4 @@
-import { connect, type Msg, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
+import { connect, errors, type Msg, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
 
 /** The subset of a logger the cluster package needs. */
 export type Log = {
@@ -181,5 +181,5 @@ export class NoResponderError extends SilenceError {
 
 function isNoResponders(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return error.name === 'NoRespondersError' || isNoResponders(error.cause);
+  return error instanceof errors.NoRespondersError || isNoResponders(error.cause);
 }

@@ -26,7 +26,7 @@ import { findUserById, findUsersByKey } from './users.ts';
 const postgres = useTestPostgres();
 
 async function freshReplica(): Promise<Database> {
-  const db = await postgres.migratedDatabase();
+  const db = postgres.open(await postgres.migratedDatabase());
   await initApplied(db, { number: 1, id: 'a1b2', parent: null, baseRevision: 0 });
   return db;
 }
@@ -128,7 +128,7 @@ describe('applying changes', () => {
   });
 
   it('refuses to apply to a replica that is in no incarnation', async () => {
-    const db = await postgres.migratedDatabase();
+    const db = postgres.open(await postgres.migratedDatabase());
     const change = setChange(1, { kind: 'node', document: exampleNode('node-1') });
     await expect(applyChanges(db, [change])).rejects.toThrow(/no incarnation/);
   });

@@ -23,7 +23,7 @@ export type DatabaseOptions = {
 };
 
 export type Sql = postgres.Sql<{ bigint: number }>;
-export type Transaction = postgres.ReservedSql<{ bigint: number }>;
+export type Transaction = postgres.TransactionSql<{ bigint: number }>;
 
 /** Opens the pool. Connects with the first query; that and every later query can be refused. */
 export function openDatabase(options: DatabaseOptions): Database {
@@ -57,22 +57,19 @@ export class Database implements AsyncDisposable {
    * `orm.transaction`: those send a rollback into a connection that has just died, and the
    * driver's later write to it is an uncaught exception.
    */
-  async transaction<T>(run: (tx: Transaction) => Promise<T>, begin = 'begin'): Promise<T> {
-    const tx = await this.sql.reserve();
-    try {
-      await tx.unsafe(begin);
-      const result = await run(tx);
-      await tx.unsafe('commit');
-      tx.release();
-      return result;
-    } catch (error) {
-      if (!isSessionGone(error))
-        await tx.unsafe('rollback').then(
-          () => tx.release(),
-          () => {},
-        );
-      throw error;
-    }
+  async transaction<T>(run: (tx: Transaction) => Promise<T>, mode = ''): Promise<T> {
+    const lost = Promise.withResolvers<never>();
+    const work = this.sql.begin(mode, async (tx) => {
+      try {
+        return { result: await run(tx) };
+      } catch (error) {
+        if (!isSessionGone(error)) throw error;
+        lost.reject(error);
+        return new Promise<never>(() => {});
+      }
+    });
+    const { result } = await Promise.race([work, lost.promise]);
+    return result;
   }
 
   /** One connection of its own, outside the pool; `onClosed` is called when it ends or dies. */
@@ -126,7 +123,8 @@ function connect(options: DatabaseOptions, more: { max?: number; onclose: () => 
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     max_lifetime: null,
     backoff: () => 0,
-    // Saves a query per connection; multi-row statements take their rows as one JSON parameter.
+    // The driver's query for array types is an unhandled rejection when the server dies during it.
+    // So no array parameters: the rows of a multi-row statement travel as one JSON parameter.
     fetch_types: false,
     onnotice: () => {},
     types: {

@@ -27,5 +27,5 @@ export async function recomputeDigest(db: Database): Promise<RecomputedDigest> {
       .toString(16)
       .padStart(64, '0');
     return { revision: row.revision, digest, stored: row.stored };
-  }, 'begin isolation level repeatable read read only');
+  }, 'isolation level repeatable read read only');
 }

@@ -30,6 +30,12 @@ export async function chooseDemoDirectory(
   return realpathSync(directory);
 }
 
+/** Whether the command line, run in this folder, finds the demo there by itself. */
+export function isDefaultDemoDirectory(directory: string): boolean {
+  const usual = resolve(defaultDemoDirectory);
+  return existsSync(usual) && realpathSync(usual) === directory;
+}
+
 async function mustMove(directory: string): Promise<boolean> {
   if (process.getuid?.() !== 0 || directory !== resolve(defaultDemoDirectory)) return false;
   return !(await isReachableBy(join(directory, 'node-1'), defaultPostgresUser));

@@ -156,7 +156,9 @@ function parseJson(text: string, file: string): unknown {
   try {
     return JSON.parse(stripJsonComments(text));
   } catch (cause) {
-    throw new NodeError(`${file} is not JSON: ${(cause as Error).message}`, { cause });
+    // The parser quotes the text around the place, line breaks included.
+    const why = (cause as Error).message.replace(/\s+/g, ' ');
+    throw new NodeError(`${file} is not JSON: ${why}`, { cause });
   }
 }
 

@@ -8,33 +8,39 @@ import { writePrivateFile } from './write-private-file.ts';
 
 const demoState = z.strictObject({
   nodes: z.int(),
-  apiKey: z.string().nullable(),
   /** The demo user's authenticator, with its secret. */
   authenticator: z.strictObject({ id: z.string(), otpauth: z.string() }).nullable(),
 });
 
 /** What a demo must remember from one run to the next. Its file also marks a demo's folder. */
-export type DemoState = z.infer<typeof demoState>;
+export type DemoState = z.infer<typeof demoState> & { apiKey: string | null };
+
+/** The names of the files; the key has one of its own, fit for the command line. */
+export const demoStateFiles = ['api-key', 'demo-state.json'] as const;
+const [keyFile, stateFile] = demoStateFiles;
 
 export function isDemoFolder(directory: string): boolean {
-  return existsSync(stateFile(directory));
+  return existsSync(join(directory, stateFile));
 }
 
 /** Undefined where there is none. Throws NodeError for a damaged one. */
 export function readDemoState(directory: string): DemoState | undefined {
   if (!isDemoFolder(directory)) return undefined;
+  const file = join(directory, stateFile);
   try {
-    return demoState.parse(JSON.parse(readFileSync(stateFile(directory), 'utf8')));
+    const state = demoState.parse(JSON.parse(readFileSync(file, 'utf8')));
+    return { ...state, apiKey: readApiKey(directory) };
   } catch (cause) {
-    const file = stateFile(directory);
     throw new NodeError(`${file} cannot be used: begin anew with --fresh`, { cause });
   }
 }
 
-export function writeDemoState(directory: string, state: DemoState): void {
-  writePrivateFile(stateFile(directory), `${JSON.stringify(state, null, 2)}\n`);
+export function writeDemoState(directory: string, { apiKey, ...state }: DemoState): void {
+  if (apiKey !== null) writePrivateFile(join(directory, keyFile), `${apiKey}\n`);
+  writePrivateFile(join(directory, stateFile), `${JSON.stringify(state, null, 2)}\n`);
 }
 
-function stateFile(directory: string): string {
-  return join(directory, 'demo-state.json');
+function readApiKey(directory: string): string | null {
+  const file = join(directory, keyFile);
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : null;
 }

@@ -11,6 +11,8 @@ import type { SupervisorMessage } from './supervisor-events.ts';
 /** The supervisor of one node, as a child of the demo. */
 export interface DemoSupervisor {
   node: DemoNode;
+  /** Resolves with the reason when a part keeps failing, or when the supervisor has ended. */
+  failed: Promise<string>;
   /** Resolves with the reason when the supervisor has ended, however it did. */
   ended: Promise<string>;
   /** The last thing that went wrong in the node, if anything did. */
@@ -27,6 +29,8 @@ export async function startDemoSupervisor(
   onFirstApiKey: (key: string) => void,
 ): Promise<DemoSupervisor> {
   let problem: string | undefined;
+  let failure: string | undefined;
+  const lasting = Promise.withResolvers<string>();
   const supervised = await spawnSupervised({
     command: process.execPath,
     args: [fileURLToPath(new URL('./main.ts', import.meta.url)), node.configFile],
@@ -39,19 +43,23 @@ export async function startDemoSupervisor(
   });
   supervised.child.on('message', (message: SupervisorMessage) => {
     if (message.type === 'first-api-key') onFirstApiKey(message.key);
-    if (message.type === 'problem' || message.type === 'failed') problem = message.message;
+    if (message.type === 'failed') failure = message.message;
+    if (message.type !== 'problem') return;
+    problem = message.message;
+    if (message.isLasting) lasting.resolve(message.message);
   });
   const { child } = supervised;
   // Its last words may still be on their way when the process has gone.
   const silent = child.connected ? once(child, 'disconnect') : Promise.resolve();
-  const ended = Promise.all([supervised.exited, silent]).then(([exit]) =>
-    exit.code !== null && problem ? problem : describeExit(exit),
+  const ended = Promise.all([supervised.exited, silent]).then(
+    ([exit]) => failure ?? describeExit(exit),
   );
   return {
     node,
+    failed: Promise.race([lasting.promise, ended]),
     ended,
     lastProblem: () => problem,
-    stop: supervised.stop,
+    stop: () => supervised.stop(),
     kill: () => child.kill('SIGKILL'),
   };
 }

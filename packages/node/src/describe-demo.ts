@@ -31,7 +31,7 @@ export function describeDemo(demo: DemoDescription): string {
     '',
     ...alignColumns([
       ['User', `${demoUsername}, with a TOTP authenticator`],
-      ['API key', `in ${directory}/demo.json`],
+      ['API key', `in ${directory}/api-key`],
       ['Logs', `in ${directory}/node-…/logs`],
     ]),
     '',
@@ -42,8 +42,7 @@ export function describeDemo(demo: DemoDescription): string {
     lines.push(
       ...step('Tell the command line where the demo is', [
         `export COUNTERSIGN_SERVER=${nodes.map(({ url }) => url).join(',')}`,
-        `export COUNTERSIGN_API_KEY=$(grep -o '"apiKey": "[^"]*' \\`,
-        `  ${directory}/demo.json | cut -d'"' -f4)`,
+        `export COUNTERSIGN_API_KEY=$(cat ${directory}/api-key)`,
       ]),
     );
   }

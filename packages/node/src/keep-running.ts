@@ -15,7 +15,7 @@ export interface KeepRunningOptions {
   mustStart?: boolean;
 }
 
-export const firstBackOffMs = 200;
+const firstBackOffMs = 200;
 export const longestBackOffMs = 5_000;
 const provenAfterMs = 30_000;
 
@@ -57,7 +57,7 @@ export class KeptRunning {
         how = await this.#liveOnce(() => (hasStarted = true));
       } catch (error) {
         if (this.#options.mustStart && !hasStarted) return this.#firstStart.reject(error);
-        how = error instanceof Error ? error.message : String(error);
+        how = `did not start: ${error instanceof Error ? error.message : String(error)}`;
       }
       if (stopping.aborted) return;
       if (performance.now() - startedAt > provenAfterMs) backOffMs = firstBackOffMs;

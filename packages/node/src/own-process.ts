@@ -20,8 +20,8 @@ export interface OwnProcessOptions<Config> {
 }
 
 const readyDeadlineMs = 60_000;
-// A master's agent takes up to 5 s to hand over.
-const stopTimeoutMs = 8_000;
+// A master's agent takes up to 5 s to hand over, and both give up by themselves after 9 s.
+const stopTimeoutMs = 10_000;
 
 /**
  * Starts an agent or a worker, hands it its configuration in the first message and waits until it
@@ -48,25 +48,25 @@ export async function startOwnProcess<Config>(
     if (message.type === 'ready') ready.resolve();
     else options.onMessage?.(message);
   });
-  void supervised.exited.then((exit) => {
+  const watchExit = async () => {
+    const exit = await supervised.exited;
     options.onPid(null);
-    ready.reject(
-      new NodeError(`ended at its start (${describeExit(exit)}), see ${options.logFile}`),
-    );
+    ready.reject(new NodeError(`${describeExit(exit)}, see ${options.logFile}`));
     if (isReady) options.onExit(exit);
-  });
+  };
+  void watchExit();
 
   const stop = async () => {
     tell(supervised.child, { type: 'stop' });
     await supervised.stop();
   };
-  const giveUp = () => ready.reject(new NodeError('was stopped while it started'));
+  const giveUp = () => ready.reject(new NodeError('stopped meanwhile'));
   options.stopping.addEventListener('abort', giveUp, { once: true });
   let deadline: NodeJS.Timeout | undefined;
   try {
     const config = await Promise.race([options.config(), ready.promise]);
     tell(child, { type: 'start', config });
-    const late = `was not ready in ${readyDeadlineMs / 1000} s, see ${options.logFile}`;
+    const late = `not ready in ${readyDeadlineMs / 1000} s, see ${options.logFile}`;
     deadline = setTimeout(() => ready.reject(new NodeError(late)), readyDeadlineMs);
     await ready.promise;
     isReady = true;

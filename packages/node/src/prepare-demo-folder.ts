@@ -5,7 +5,13 @@ import { createClusterKeyFile } from '@countersign/keys';
 
 import { writeNodeConfig } from './config.ts';
 import type { DemoNode } from './demo-layout.ts';
-import { isDemoFolder, readDemoState, writeDemoState, type DemoState } from './demo-state.ts';
+import {
+  demoStateFiles,
+  isDemoFolder,
+  readDemoState,
+  writeDemoState,
+  type DemoState,
+} from './demo-state.ts';
 import { findLockHolder } from './lock-folder.ts';
 import { makeDataFolder } from './make-data-folder.ts';
 import { NodeError } from './node-error.ts';
@@ -47,7 +53,7 @@ function clearDemoFolder(directory: string): void {
     throw new NodeError(`${name} in ${directory} still runs (process ${holder}): stop it first`);
   }
   // The marker last: a removal that was cut short can be repeated.
-  for (const name of [...folders, 'demo.json', 'demo-state.json']) {
+  for (const name of [...folders, 'demo.json', ...demoStateFiles]) {
     rmSync(join(directory, name), { recursive: true, force: true });
   }
 }

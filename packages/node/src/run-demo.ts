@@ -1,7 +1,11 @@
-import { join, relative, resolve } from 'node:path';
+import { join, relative } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
-import { chooseDemoDirectory, defaultDemoDirectory } from './choose-demo-directory.ts';
+import {
+  chooseDemoDirectory,
+  defaultDemoDirectory,
+  isDefaultDemoDirectory,
+} from './choose-demo-directory.ts';
 import { ensureDemoUser, isReady, readCluster, type DemoCluster } from './demo-api.ts';
 import { readDemoNodes, removeDemoFile, writeDemoFile } from './demo-file.ts';
 import { layOutDemo, type DemoNode } from './demo-layout.ts';
@@ -63,7 +67,7 @@ export async function runDemo(options: DemoOptions = {}): Promise<void> {
     const state = prepareDemoFolder({ directory, nodes, fresh });
     await superviseDemo({
       directory,
-      isDefaultDirectory: resolve(wished) === resolve(defaultDemoDirectory),
+      isDefaultDirectory: isDefaultDemoDirectory(directory),
       nodes,
       state,
       supervisors: [],
@@ -151,10 +155,10 @@ function explainLateness({ supervisors }: Demo, waitingFor: string): string {
   );
 }
 
-/** Rejects with the one line a supervisor gave for not starting. */
+/** Rejects with the one line that tells why a node does not start. */
 async function untilOneFails({ supervisors, stopping }: Demo): Promise<undefined> {
   const [name, how] = await Promise.race(
-    supervisors.map(async ({ node, ended }) => [node.name, await ended] as const),
+    supervisors.map(async ({ node, failed }) => [node.name, await failed] as const),
   );
   if (!stopping.signal.aborted) throw new NodeError(`${name} did not start: ${how}`);
   return undefined;
@@ -170,11 +174,7 @@ async function serveDemo(demo: Demo, ready: ReadyDemo): Promise<void> {
   const shownDirectory = isDefaultDirectory ? defaultDemoDirectory : shorten(directory);
   const shown = { ...ready, nodes, durationMs, isDefaultDirectory, directory: shownDirectory };
   say(`\n${describeDemo(shown)}\n`);
-  for (const supervisor of demo.supervisors) {
-    void supervisor.ended.then((how) => {
-      if (!stopping.signal.aborted) reportEnd(supervisor.node, how);
-    });
-  }
+  for (const supervisor of demo.supervisors) void reportEnd(supervisor, stopping.signal);
 
   while (!stopping.signal.aborted) {
     await wait(watchMs, undefined, { signal: stopping.signal }).catch(() => {});
@@ -189,7 +189,9 @@ async function serveDemo(demo: Demo, ready: ReadyDemo): Promise<void> {
   }
 }
 
-function reportEnd(node: DemoNode, how: string): void {
+async function reportEnd({ node, ended }: DemoSupervisor, stopping: AbortSignal): Promise<void> {
+  const how = await ended;
+  if (stopping.aborted) return;
   say(`${node.name} stopped (${how}). Start it again with:`);
   say(`  npx countersign node --config ${shorten(node.configFile)}`);
 }

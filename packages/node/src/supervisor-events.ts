@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import pino from 'pino';
 
 import type { NodeConfig } from './config.ts';
+import { longestBackOffMs } from './keep-running.ts';
 import { writePrivateFile } from './write-private-file.ts';
 
 /** What a supervisor tells the process that started it, if that listens. */
 export type SupervisorMessage =
   | { type: 'first-api-key'; key: string }
-  | { type: 'problem'; message: string }
+  /** A part of the node ended or did not start; lasting if that goes on and on. */
+  | { type: 'problem'; message: string; isLasting: boolean }
   | { type: 'failed'; message: string };
 
 export type SupervisorEvents = ReturnType<typeof openSupervisorEvents>;
@@ -40,7 +42,8 @@ export function openSupervisorEvents(config: NodeConfig) {
       const again = `starts again in ${backOffMs / 1000} s`;
       log.error({ part, how, backOffMs }, 'part ended');
       say(`${part} ${how}; it ${again}`);
-      void tellParent({ type: 'problem', message: `${part} ${how}` });
+      const isLasting = backOffMs >= longestBackOffMs;
+      void tellParent({ type: 'problem', message: `${part} ${how}`, isLasting });
     },
     nodeRuns(durationMs: number, socketPath: string) {
       const url = `http://${config.http.host}:${config.http.port}`;

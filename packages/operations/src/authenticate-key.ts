@@ -10,7 +10,7 @@ export async function authenticateKey(
   remoteAddress: string | null,
   nowMs: number,
 ): Promise<ApiKeyDocument | null> {
-  const key = (await findApiKey(db, hashApiKey(secret)))?.document;
+  const key = await findApiKey(db, hashApiKey(secret));
   if (!key) return null;
   if (key.expiresAt !== null && Date.parse(key.expiresAt) <= nowMs) return null;
   if (key.networks && remoteAddress !== null && !isWithin(key.networks, remoteAddress)) return null;

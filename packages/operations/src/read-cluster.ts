@@ -27,7 +27,7 @@ export async function readClusterView(options: {
   const [applied, settings, known, circuit, log] = await Promise.all([
     readApplied(db),
     readSettings(db),
-    listNodes(db).then((nodes) => nodes.map(({ document }) => document)),
+    listNodes(db),
     readCircuit(db),
     readStreamState(link, namesOf(incarnation.number).changes, STREAM_TIMEOUT_MS),
   ]);

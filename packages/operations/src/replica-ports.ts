@@ -1,9 +1,12 @@
 import type { ApiPorts } from '@countersign/api';
 import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
-import { findUsersByKey, listUsers, readSettings, type Database } from '@countersign/database';
-import { usernameKey } from '@countersign/verification';
-import { describeUser } from './describe-user.ts';
-import { listEvents } from './list-events.ts';
+import {
+  findUser,
+  listEvents,
+  listUsers,
+  readSettings,
+  type Database,
+} from '@countersign/database';
 import { readClusterView } from './read-cluster.ts';
 
 export type ReplicaPortsOptions = {
@@ -34,12 +37,8 @@ export function replicaPorts(options: ReplicaPortsOptions): ReplicaPorts {
     node,
     version,
     readCluster: () => readClusterView(options),
-    async findUser(username) {
-      const [user, namesake] = await findUsersByKey(db, usernameKey(username));
-      if (namesake) return 'ambiguous';
-      return user ? describeUser(user) : null;
-    },
-    listUsers: async (page) => (await listUsers(db, page)).map(describeUser),
+    findUser: (username) => findUser(db, username),
+    listUsers: (page) => listUsers(db, page),
     readSettings: () => readSettings(db),
     listEvents: (filter) => listEvents(db, filter),
     isMaster: () => membership.master()?.node === node,

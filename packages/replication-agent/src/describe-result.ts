@@ -1,5 +1,5 @@
 import type { Command } from '@countersign/cluster';
-import { findUser, type Database } from '@countersign/database';
+import { findUserById, type Database } from '@countersign/database';
 import { open, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
 import { otpauthUri } from '@countersign/verification';
@@ -16,8 +16,7 @@ export async function describeResult(
   result: Record<string, unknown>,
 ): Promise<Record<string, unknown>> {
   if (command.name !== 'authenticator.enroll') return result;
-  const stored = await findUser(options.db, String(result.userId));
-  const user = stored?.document;
+  const user = await findUserById(options.db, String(result.userId));
   const authenticator = user?.authenticators.find((one) => one.id === result.id);
   if (!user || !authenticator) return result;
   const sealed = Buffer.from(authenticator.sealedSecret, 'base64');

@@ -5,8 +5,6 @@ import {
   storeEvents,
   storeUserStates,
   type Database,
-  STATES_POSITION,
-  EVENTS_POSITION,
   type AuditEvent,
   type StoredUserState,
 } from '@countersign/database';
@@ -20,7 +18,7 @@ type FollowOptions = { db: Database; signal: AbortSignal; log: Log };
 /** Copies user states into this node's PostgreSQL: what a lone node starts from, and every reader's first guess. */
 export async function followStates(options: FollowOptions & { states: UserStates }): Promise<void> {
   const { db, states, signal, log } = options;
-  let position = await readPosition(db, STATES_POSITION);
+  let position = await readPosition(db, 'states');
   await states.follow({
     nextSequence: () => position + 1,
     signal,
@@ -50,7 +48,7 @@ export async function followEvents(
   options: FollowOptions & { events: EventStream },
 ): Promise<void> {
   const { db, events, signal, log } = options;
-  let position = await readPosition(db, EVENTS_POSITION);
+  let position = await readPosition(db, 'events');
   await events.follow({
     nextSequence: () => position + 1,
     signal,

@@ -49,7 +49,7 @@ async function publishBatch(options: {
   if (rows.length === 0) return 0;
   const isStored = await options.stream.publish(
     options.node,
-    rows,
+    rows.map((row) => row.event),
   );
   if (!isStored) return 0;
   await deleteOutbox(

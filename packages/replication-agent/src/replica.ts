@@ -52,9 +52,9 @@ export class Replica {
     this.#horizon = applied.horizon;
     this.#stream = namesOf(options.incarnation.number).changes;
     this.#base = options.incarnation.baseRevision;
-    if (applied.incarnation.id !== options.incarnation.id) {
+    if (applied.incarnationId !== options.incarnation.id) {
       this.#problem =
-        `this node's data belong to incarnation ${applied.incarnation.number} (${applied.incarnation.id}), ` +
+        `this node's data belong to incarnation ${applied.incarnationNumber} (${applied.incarnationId}), ` +
         `the cluster lives in ${options.incarnation.number} (${options.incarnation.id}): it does not follow`;
     }
   }
@@ -74,7 +74,7 @@ export class Replica {
   }
 
   async follow(signal: AbortSignal): Promise<void> {
-    if (this.#applied.incarnation.id !== this.#options.incarnation.id) {
+    if (this.#applied.incarnationId !== this.#options.incarnation.id) {
       this.#options.log.warn({}, this.#problem ?? 'another incarnation');
       return;
     }

@@ -328,7 +328,7 @@ export async function runAgent(
   }
 
   async function rememberNodes(): Promise<void> {
-    const known = new Map((await listNodes(db)).map(({ document }) => [document.name, document]));
+    const known = new Map((await listNodes(db)).map((node) => [node.name, node]));
     for (const seen of membership.online()) {
       const before = known.get(seen.node);
       if (before?.version === seen.version) continue;

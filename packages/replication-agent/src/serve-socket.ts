@@ -59,7 +59,7 @@ export async function serveSocket(options: {
     checkReady: async () => ({ ready: false, degraded: false, problems: ['local socket'] }),
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
   };
-  const server = await buildApi(ports, { logger: options.log, trustedProxies: [] });
+  const server = buildApi(ports, { logger: options.log, local: true });
   if (existsSync(config.socketPath)) unlinkSync(config.socketPath);
   const before = process.umask(0o177);
   try {

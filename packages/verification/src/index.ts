@@ -59,6 +59,7 @@ export type {
   WithoutQuorumPolicy,
 } from './settings.ts';
 export {
+  ATTEMPTS_KEPT_MS,
   LOCKED_UNTIL_UNLOCKED,
   StateError,
   USER_STATE_MAX_BYTES,

@@ -32,7 +32,7 @@ export function enrollAuthenticator(api: ApiServer, ports: ApiPorts): void {
         querystring: noQuery,
         body: enrolment,
         response: {
-          201: z.object({ id: z.string(), otpauth: z.string(), ...writeReply }),
+          201: z.object({ id: z.string(), otpauth: z.string().nullable(), ...writeReply }),
           ...problemReply,
         },
       },
@@ -51,7 +51,8 @@ export function enrollAuthenticator(api: ApiServer, ports: ApiPorts): void {
       });
       return reply.code(201).send({
         id: String(result.id),
-        otpauth: String(result.otpauth),
+        // A repeat finds none if the authenticator was removed meanwhile.
+        otpauth: typeof result.otpauth === 'string' ? result.otpauth : null,
         revision,
         applied,
       });

@@ -23,7 +23,9 @@ export function setSettings(api: ApiServer, ports: ApiPorts): void {
       },
     },
     async (request) => {
-      const changes = parseChanges(request.body);
+      const changes = Object.fromEntries(
+        parseChanges(request.body).map(({ name, value }) => [name, value]),
+      );
       const { revision, applied } = await runCommand(ports, request, {
         name: 'settings.set',
         args: { changes },

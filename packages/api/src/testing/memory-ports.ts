@@ -23,6 +23,8 @@ import type {
   VerificationOutcome,
 } from '../ports.ts';
 
+type EnrollArgs = { type: string; secret?: string; name?: string; initialCounter?: number };
+
 /**
  * A whole server in memory behind the API, for tests of the routes and of clients: it keeps users,
  * settings and events, and approves each of `goodCodes` once per user. Public fields bend it.
@@ -141,10 +143,10 @@ export class MemoryPorts implements ApiPorts {
       case 'user.add':
         return this.#addUser(args as { username: string });
       case 'settings.set':
-        return this.#setSettings(args as { changes: SettingChange[] });
+        return this.#setSettings(args as { changes: Record<string, SettingChange['value']> });
       case 'cluster.promote':
       case 'cluster.demote':
-        return this.#moveMaster(args as { node?: string });
+        return this.#moveMaster(args);
       default:
         return this.#changeUser(name, args as { username: string });
     }
@@ -175,28 +177,28 @@ export class MemoryPorts implements ApiPorts {
     args: { username: string } & Record<string, unknown>,
   ): CommandReply {
     const user = this.#users.get(usernameKey(args.username))?.document;
-    if (user === undefined) return refused(404, 'user_not_found', 'There is no such user.');
+    if (user === undefined) return refused(404, 'unknown_user', 'There is no such user.');
     switch (name) {
       case 'user.set':
         this.#users.delete(usernameKey(user.username));
-        return this.#store({ ...user, ...(args.changes as object) }, { id: user.id });
+        return this.#store({ ...user, ...(args.changes as object) }, { userId: user.id });
       case 'user.block':
-        return this.#store({ ...user, blocked: block(args) }, { id: user.id });
+        return this.#store({ ...user, blocked: block(args) }, { userId: user.id });
       case 'user.unblock':
-        return this.#store({ ...user, blocked: null }, { id: user.id });
+        return this.#store({ ...user, blocked: null }, { userId: user.id });
       case 'user.remove':
         this.#users.delete(usernameKey(user.username));
         return this.#done({});
       case 'authenticator.enroll':
-        return this.#enroll(user, args);
+        return this.#enroll(user, args as unknown as EnrollArgs);
       default:
         return this.#removeAuthenticator(user, String(args.id));
     }
   }
 
-  #enroll(user: UserDocument, args: Record<string, unknown>): CommandReply {
+  #enroll(user: UserDocument, args: EnrollArgs): CommandReply {
     const id = randomUUID();
-    const secret = String(args.secret ?? 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP');
+    const secret = args.secret ?? 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
     try {
       if (checkSecret(decodeBase32(secret)) !== null) throw new Error('too short');
     } catch {
@@ -208,29 +210,29 @@ export class MemoryPorts implements ApiPorts {
       digits: 6,
       sealedSecret: Buffer.from(`sealed ${secret}`).toString('base64'),
       createdAt: new Date().toISOString(),
-      ...(args.name === undefined ? {} : { name: String(args.name) }),
+      ...(args.name === undefined ? {} : { name: args.name }),
     } as const;
     const authenticator =
       args.type === 'totp'
         ? ({ ...common, type: 'totp', periodSeconds: 30 } as const)
-        : ({ ...common, type: 'hotp', initialCounter: Number(args.initialCounter ?? 0) } as const);
+        : ({ ...common, type: 'hotp', initialCounter: args.initialCounter ?? 0 } as const);
     const authenticators = [...user.authenticators, authenticator];
-    const otpauth = `otpauth://${String(args.type)}/Countersign:${user.username}?secret=${secret}`;
+    const otpauth = `otpauth://${args.type}/Countersign:${user.username}?secret=${secret}`;
     return this.#store({ ...user, authenticators }, { id, otpauth });
   }
 
   #removeAuthenticator(user: UserDocument, id: string): CommandReply {
     const authenticators = user.authenticators.filter((each) => each.id !== id);
     if (authenticators.length === user.authenticators.length) {
-      return refused(404, 'authenticator_not_found', 'There is no such authenticator.');
+      return refused(404, 'unknown_authenticator', 'There is no such authenticator.');
     }
     return this.#store({ ...user, authenticators }, {});
   }
 
-  #setSettings({ changes }: { changes: SettingChange[] }): CommandReply {
-    for (const change of changes) {
+  #setSettings(args: { changes: Record<string, SettingChange['value']> }): CommandReply {
+    for (const [name, value] of Object.entries(args.changes)) {
       const settings = settingsFrom([...this.#settings.values()]);
-      const document = changeSetting(settings, change);
+      const document = changeSetting(settings, { name, value });
       this.#settings.set(document.id, document);
     }
     const done = this.#done({});

@@ -54,9 +54,9 @@ function enrollAuthenticator(authenticator: Command): void {
       };
       const path = userPath(username, '/authenticators');
       const reply = await session.call({ method: 'POST', path, body });
-      const { id, otpauth } = reply as { id: string; otpauth: string };
+      const { id, otpauth } = reply as { id: string; otpauth: string | null };
       printWrite(session, reply, `enrolled authenticator ${id} of ${username}`);
-      if (!session.json) printLines([escapeUntrusted(otpauth, 2_000)]);
+      if (!session.json && otpauth !== null) printLines([escapeUntrusted(otpauth, 2_000)]);
     });
 }
 

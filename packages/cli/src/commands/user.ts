@@ -52,10 +52,7 @@ function listUsers(user: Command): void {
     .option('--limit <n>', 'at most so many, up to 500', parseCount, 100)
     .option('--after <username>', 'those after this one, for the next page')
     .action(
-      async (
-        options: { search?: string; limit: number; after?: string },
-        command: Command,
-      ) => {
+      async (options: { search?: string; limit: number; after?: string }, command: Command) => {
         const session = openSession(command);
         const query = { ...options, limit: String(options.limit) };
         const reply = await session.call({ method: 'GET', path: '/api/v1/users', query });

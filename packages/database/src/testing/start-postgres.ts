@@ -22,10 +22,13 @@ export type TestPostgres = {
   stop(): Promise<void>;
 };
 
-/** A real PostgreSQL for one test file: COUNTERSIGN_TEST_POSTGRES_URL, else the embedded one. */
-export async function startTestPostgres(): Promise<TestPostgres> {
+/**
+ * A real PostgreSQL: the one that COUNTERSIGN_TEST_POSTGRES_URL names, else an embedded one.
+ * `own` is always embedded, so that it can be killed.
+ */
+export async function startTestPostgres(which: 'any' | 'own' = 'any'): Promise<TestPostgres> {
   const url = process.env.COUNTERSIGN_TEST_POSTGRES_URL;
-  if (url) return useExternalPostgres(new URL(url));
+  if (url && which === 'any') return useExternalPostgres(new URL(url));
   if (!existsSync(binaries)) {
     throw new Error('no PostgreSQL for tests: set COUNTERSIGN_TEST_POSTGRES_URL');
   }

@@ -6,57 +6,56 @@ import type { Database, DatabaseOptions } from '../open-database.ts';
 import { startTestPostgres } from './start-postgres.ts';
 import type { TestPostgres } from './start-postgres.ts';
 
-/** One server for the test file, and as many empty databases of it as its tests want. */
+/** One server for the test file, and as many databases of it as its tests want. */
 export function useTestPostgres() {
-  let server: TestPostgres | undefined;
-  const open: { db: Database; name: string | null }[] = [];
+  const databases: string[] = [];
+  const pools: Database[] = [];
+  let server: TestPostgres;
+  let admin: Database;
+  let template: Promise<string> | undefined;
 
   beforeAll(async () => {
     server = await startTestPostgres();
-  }, 60_000);
+    admin = openDatabase({ ...server.connection, max: 1, applicationName: 'test admin' });
+  });
 
   afterAll(async () => {
-    await Promise.all(open.map(({ db }) => db.close()));
-    if (!server) return;
-    const admin = openDatabase({ ...server.connection, max: 1, applicationName: 'test' });
-    for (const { name } of open) {
-      if (name) await admin.sql`drop database if exists ${admin.sql(name)} with (force)`;
+    await Promise.all(pools.map((db) => db.close()));
+    for (const name of databases) {
+      await admin.sql`drop database if exists ${admin.sql(name)} with (force)`;
     }
     await admin.close();
     await server.stop();
-  }, 60_000);
+  });
 
-  const running = () => {
-    if (!server) throw new Error('the test server is not up yet');
-    return server;
-  };
+  async function createDatabase(from: string): Promise<string> {
+    const name = `countersign_${randomUUID().replaceAll('-', '')}`;
+    await admin.sql`create database ${admin.sql(name)} template ${admin.sql(from)}`;
+    databases.push(name);
+    return name;
+  }
+
+  async function createTemplate(): Promise<string> {
+    const name = await createDatabase('template0');
+    await using db = open(name);
+    await migrate(db);
+    return name;
+  }
+
+  /** A pool of its own on the database of this name. */
+  function open(database: string, options: Partial<DatabaseOptions> = {}): Database {
+    const connection = { ...server.connection, max: 8, applicationName: 'test' };
+    const db = openDatabase({ ...connection, database, ...options });
+    pools.push(db);
+    return db;
+  }
 
   return {
-    server: running,
-    /** Another pool on the same database. */
-    reopen(db: Database, options: Partial<DatabaseOptions> = {}): Database {
-      const again = openDatabase({ ...optionsOf.get(db)!, ...options });
-      optionsOf.set(again, { ...optionsOf.get(db)!, ...options });
-      open.push({ db: again, name: null });
-      return again;
-    },
-    async emptyDatabase(options: Partial<DatabaseOptions> = {}): Promise<Database> {
-      const name = `countersign_${randomUUID().replaceAll('-', '')}`;
-      const connection = { ...running().connection, max: 8, applicationName: 'test' };
-      const admin = openDatabase({ ...connection, max: 1 });
-      await admin.sql`create database ${admin.sql(name)}`;
-      await admin.close();
-      const db = openDatabase({ ...connection, database: name, ...options });
-      optionsOf.set(db, { ...connection, database: name, ...options });
-      open.push({ db, name });
-      return db;
-    },
-    async migratedDatabase(options: Partial<DatabaseOptions> = {}): Promise<Database> {
-      const db = await this.emptyDatabase(options);
-      await migrate(db);
-      return db;
+    open,
+    emptyDatabase: () => createDatabase('template0'),
+    async migratedDatabase(): Promise<string> {
+      template ??= createTemplate();
+      return createDatabase(await template);
     },
   };
 }
-
-const optionsOf = new WeakMap<Database, DatabaseOptions>();

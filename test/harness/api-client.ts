@@ -1,0 +1,95 @@
+import { Agent, request } from 'undici';
+
+export type ClusterReply = {
+  incarnation: { number: number; id: string };
+  epoch: number;
+  master: string | null;
+  quorum: boolean;
+  logReplicas: number;
+  failover: string;
+  degraded: boolean;
+  nodes: {
+    name: string;
+    role: string;
+    online: boolean;
+    revision: number;
+    digest: string;
+    digestComparable: boolean;
+    behind: number;
+    version: string;
+    clockOffsetMs: number;
+  }[];
+};
+
+export type VerificationReply = {
+  id: string;
+  status: 'approved' | 'denied' | 'challenge' | 'pending';
+  reason?: string;
+  degraded: boolean;
+};
+
+export type Reply<T> = { status: number; body: T & { code?: string; detail?: string } };
+
+const agent = new Agent({ connections: 256, pipelining: 1, keepAliveTimeout: 10_000 });
+
+/** The HTTP API as a client sees it; throws on connection errors and after `timeoutMs`. */
+export class ApiClient {
+  readonly url: string;
+  readonly #apiKey: string;
+
+  constructor(url: string, apiKey: string) {
+    this.url = url;
+    this.#apiKey = apiKey;
+  }
+
+  async call<T = Record<string, unknown>>(
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    path: string,
+    options: { body?: object; idempotencyKey?: string; timeoutMs?: number } = {},
+  ): Promise<Reply<T>> {
+    const timeoutMs = options.timeoutMs ?? 15_000;
+    const response = await request(`${this.url}${path}`, {
+      method,
+      dispatcher: agent,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      signal: AbortSignal.timeout(timeoutMs),
+      headers: {
+        authorization: `Bearer ${this.#apiKey}`,
+        ...(options.body && { 'content-type': 'application/json' }),
+        ...(options.idempotencyKey && { 'idempotency-key': options.idempotencyKey }),
+      },
+      ...(options.body && { body: JSON.stringify(options.body) }),
+    });
+    const text = await response.body.text();
+    return { status: response.statusCode, body: text === '' ? {} : JSON.parse(text) };
+  }
+
+  async cluster(): Promise<ClusterReply> {
+    const { status, body } = await this.call<ClusterReply>('GET', '/api/v1/cluster', {
+      timeoutMs: 5000,
+    });
+    if (status !== 200) throw new Error(`cluster: ${status} ${body.code}`);
+    return body;
+  }
+
+  verify(
+    body: { username: string; code: string; application?: string },
+    options: { idempotencyKey?: string; timeoutMs?: number } = {},
+  ): Promise<Reply<VerificationReply>> {
+    return this.call('POST', '/api/v1/verifications', { body, ...options });
+  }
+
+  /** As {@link call}, but anything except success throws. */
+  async done<T = Record<string, unknown>>(
+    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    path: string,
+    body?: object,
+  ): Promise<T> {
+    const reply = await this.call<T>(method, path, body ? { body } : {});
+    if (reply.status >= 300) {
+      throw new Error(`${method} ${path}: ${reply.status} ${reply.body.code} ${reply.body.detail}`);
+    }
+    return reply.body;
+  }
+}

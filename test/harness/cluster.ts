@@ -1,0 +1,274 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createClusterKeyFile } from '@countersign/keys';
+import { readRunFile, writeNodeConfig, type NodeConfigInput, type NodePids } from '@countersign/node';
+import { takeFreePorts, waitFor } from '@countersign/testing';
+import { ApiClient, type ClusterReply } from './api-client.ts';
+import { isAlive, signal } from './processes.ts';
+import { Relay } from './relay.ts';
+
+const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
+// Engines run as another user when the tests run as root, so not below a private folder.
+const ROOT = process.env.COUNTERSIGN_TEST_FOLDER ?? '/var/tmp';
+
+export type ClusterOptions = {
+  nodes?: number;
+  workers?: number;
+  /** Put a relay into every link between two nodes. */
+  relays?: boolean;
+  configure?: (config: NodeConfigInput, name: string) => NodeConfigInput;
+};
+
+/** One node of a test cluster: real processes started by `countersign node`. */
+export class TestNode {
+  readonly name: string;
+  readonly url: string;
+  readonly folder: string;
+  readonly #configFile: string;
+  #child: ChildProcess | null = null;
+
+  constructor(name: string, url: string, folder: string, configFile: string) {
+    this.name = name;
+    this.url = url;
+    this.folder = folder;
+    this.#configFile = configFile;
+  }
+
+  start(): void {
+    this.#child = spawn(process.execPath, [CLI, 'node', '--config', this.#configFile], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+  }
+
+  get pids(): NodePids {
+    const pids = readRunFile(join(this.folder, 'run.json'));
+    if (!pids) throw new Error(`${this.name} does not run`);
+    return pids;
+  }
+
+  get allPids(): number[] {
+    const { supervisorPid, agentPid, workerPids, natsPid, postgresPid } = this.pids;
+    return [supervisorPid, agentPid, ...workerPids, natsPid, postgresPid].filter(
+      (pid) => pid !== null,
+    );
+  }
+
+  /** kill -9 of everything at once: the machine is gone. */
+  async killAll(): Promise<void> {
+    const pids = this.allPids;
+    signal(pids, 'SIGKILL');
+    await waitFor(`${this.name} to be gone`, () => pids.every((pid) => !isAlive(pid)), {
+      timeoutMs: 10_000,
+    });
+  }
+
+  /** SIGTERM; resolves when everything of it has ended. */
+  async stop(): Promise<void> {
+    if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const child = this.#child;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+  }
+
+  async untilReady(timeoutMs = 60_000): Promise<void> {
+    await waitFor(
+      `${this.name} to be ready`,
+      async () => (await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(2000) })).ok,
+      { timeoutMs, everyMs: 100 },
+    );
+  }
+
+  log(part: string): string {
+    return readFileSync(join(this.folder, 'logs', `${part}.log`), 'utf8');
+  }
+}
+
+/** A whole cluster of real processes on loopback. */
+export class TestCluster implements AsyncDisposable {
+  readonly folder: string;
+  readonly nodes: TestNode[];
+  readonly relays: { from: string; to: string; relay: Relay }[];
+  apiKey = '';
+
+  private constructor(folder: string, nodes: TestNode[], relays: TestCluster['relays']) {
+    this.folder = folder;
+    this.nodes = nodes;
+    this.relays = relays;
+  }
+
+  static async start(options: ClusterOptions = {}): Promise<TestCluster> {
+    const cluster = await TestCluster.#layOut(options);
+    try {
+      for (const node of cluster.nodes) node.start();
+      await Promise.all(cluster.nodes.map((node) => node.untilReady()));
+      cluster.apiKey = await waitFor('the first API key', () => cluster.#readApiKey(), {
+        timeoutMs: 60_000,
+        everyMs: 100,
+      });
+      await waitFor(
+        'a master that every node knows',
+        async () => {
+          const views = await Promise.all(cluster.nodes.map((node) => cluster.api(node).cluster()));
+          return views.every((view) => view.master !== null && view.master === views[0]?.master);
+        },
+        { timeoutMs: 60_000, everyMs: 100 },
+      );
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  static async #layOut(options: ClusterOptions): Promise<TestCluster> {
+    const count = options.nodes ?? 3;
+    const folder = mkdtempSync(join(ROOT, 'countersign-test-'));
+    // mkdtemp makes it 0700, and the engines' user has to pass.
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder, { mode: 0o711 });
+    const names = Array.from({ length: count }, (_, i) => `node-${i + 1}`);
+    const ports = await takeFreePorts(count * 3);
+    const servers = names.slice(0, count < 3 ? 1 : 3).map((name, i) => ({
+      name,
+      host: '127.0.0.1',
+      clientPort: ports[count + i]!,
+      routePort: ports[2 * count + i]!,
+    }));
+    const keyFile = join(folder, 'cluster.key');
+    createClusterKeyFile(keyFile);
+    const relays: TestCluster['relays'] = [];
+    const nodes: TestNode[] = [];
+    for (const [i, name] of names.entries()) {
+      const logServers: typeof servers = [];
+      for (const server of servers) {
+        if (!options.relays || server.name === name) logServers.push(server);
+        else logServers.push(await relayTo(server, name, relays));
+      }
+      const dataDirectory = join(folder, name);
+      mkdirSync(dataDirectory, { mode: 0o711 });
+      const clusterKeyFile = join(dataDirectory, 'cluster.key');
+      writeFileSync(clusterKeyFile, readFileSync(keyFile), { mode: 0o600 });
+      const url = `http://127.0.0.1:${ports[i]}`;
+      const config: NodeConfigInput = {
+        name,
+        dataDirectory,
+        clusterKeyFile,
+        url,
+        http: { port: ports[i]! },
+        workers: options.workers ?? 1,
+        logServers,
+        limits: { changesBytes: 256 << 20, statesBytes: 128 << 20, eventsBytes: 64 << 20 },
+      };
+      const configFile = join(dataDirectory, 'node.json');
+      writeNodeConfig(configFile, options.configure?.(config, name) ?? config);
+      nodes.push(new TestNode(name, url, dataDirectory, configFile));
+    }
+    return new TestCluster(folder, nodes, relays);
+  }
+
+  node(name: string): TestNode {
+    const found = this.nodes.find((node) => node.name === name);
+    if (!found) throw new Error(`no ${name}`);
+    return found;
+  }
+
+  /** All nodes but these. */
+  others(...names: string[]): TestNode[] {
+    return this.nodes.filter((node) => !names.includes(node.name));
+  }
+
+  api(node: TestNode): ApiClient {
+    return new ApiClient(node.url, this.apiKey);
+  }
+
+  async master(asked = this.nodes): Promise<TestNode> {
+    const name = await waitFor(
+      'a master',
+      async () => {
+        for (const node of asked) {
+          const view = await this.api(node)
+            .cluster()
+            .catch(() => null);
+          if (view?.master) return view.master;
+        }
+        return null;
+      },
+      { timeoutMs: 30_000, everyMs: 50 },
+    );
+    return this.node(name);
+  }
+
+  /** Cuts every relay between this node and the others, both ways. */
+  cutOff(name: string): void {
+    for (const link of this.#linksOf(name)) link.relay.cut();
+  }
+
+  heal(name: string): void {
+    for (const link of this.#linksOf(name)) link.relay.heal();
+  }
+
+  /** Waits until all nodes stand at one revision with one digest; returns that view. */
+  async untilDigestsEqual(timeoutMs = 30_000): Promise<ClusterReply> {
+    return waitFor(
+      'equal digests on all nodes',
+      async () => {
+        const view = await this.api(this.nodes[0]!).cluster();
+        const isEqual =
+          view.nodes.length === this.nodes.length &&
+          view.nodes.every(
+            (node) =>
+              node.online &&
+              node.digestComparable &&
+              node.revision === view.nodes[0]!.revision &&
+              node.digest === view.nodes[0]!.digest,
+          );
+        return isEqual ? view : null;
+      },
+      { timeoutMs, everyMs: 200 },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const node of this.nodes) {
+      try {
+        signal(node.allPids, 'SIGCONT');
+      } catch {
+        // Not running.
+      }
+    }
+    await Promise.all(this.nodes.map((node) => node.stop()));
+    await Promise.all(this.relays.map(({ relay }) => relay.close()));
+    if (process.env.COUNTERSIGN_KEEP) return;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #linksOf(name: string) {
+    return this.relays.filter(({ from, to }) => from === name || to === name);
+  }
+
+  #readApiKey(): string | null {
+    for (const node of this.nodes) {
+      try {
+        return readFileSync(join(node.folder, 'agent', 'first-api-key'), 'utf8').trim();
+      } catch {
+        // Another node was the first master.
+      }
+    }
+    return null;
+  }
+}
+
+async function relayTo<S extends { name: string; clientPort: number; routePort: number }>(
+  server: S,
+  from: string,
+  relays: TestCluster['relays'],
+): Promise<S> {
+  const [clientPort, routePort] = await takeFreePorts(2);
+  const client = await Relay.start(clientPort!, server.clientPort);
+  const route = await Relay.start(routePort!, server.routePort);
+  relays.push({ from, to: server.name, relay: client }, { from, to: server.name, relay: route });
+  return { ...server, clientPort: clientPort!, routePort: routePort! };
+}

@@ -1,0 +1,53 @@
+import { decodeBase32, hotp } from '@countersign/verification';
+import type { ApiClient } from './api-client.ts';
+
+/** A user with a HOTP token: every code is fresh, however many are asked for. */
+export class Person {
+  readonly username: string;
+  readonly #secret: Buffer;
+  #counter = 0;
+
+  constructor(username: string, secret: Buffer) {
+    this.username = username;
+    this.#secret = secret;
+  }
+
+  nextCode(): string {
+    const code = hotp(this.#secret, this.#counter, { algorithm: 'SHA1', digits: 6 });
+    this.#counter += 1;
+    return code;
+  }
+
+  /** A code that none of the counters in reach gives. */
+  wrongCode(): string {
+    const near = new Set<string>();
+    for (let i = -12; i < 25; i += 1) {
+      const counter = this.#counter + i;
+      if (counter >= 0) near.add(hotp(this.#secret, counter, { algorithm: 'SHA1', digits: 6 }));
+    }
+    for (;;) {
+      const code = String(Math.floor(Math.random() * 1_000_000)).padStart(6, '0');
+      if (!near.has(code)) return code;
+    }
+  }
+}
+
+/** Enrols `count` users called `prefix-…`, several writes at a time. */
+export async function enrolPeople(api: ApiClient, prefix: string, count: number): Promise<Person[]> {
+  const people: Person[] = [];
+  const names = Array.from({ length: count }, (_, i) => `${prefix}-${i + 1}`);
+  const enrol = async () => {
+    for (let name = names.shift(); name !== undefined; name = names.shift()) {
+      await api.done('POST', '/api/v1/users', { username: name });
+      const { otpauth } = await api.done<{ otpauth: string }>(
+        'POST',
+        `/api/v1/users/${name}/authenticators`,
+        { type: 'hotp' },
+      );
+      const secret = new URL(otpauth).searchParams.get('secret')!;
+      people.push(new Person(name, decodeBase32(secret)));
+    }
+  };
+  await Promise.all(Array.from({ length: 6 }, enrol));
+  return people;
+}

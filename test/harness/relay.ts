@@ -1,0 +1,121 @@
+import { createServer, connect, type Server, type Socket } from 'node:net';
+
+/**
+ * A TCP relay whose link can be cut, held or slowed, all connections or those whose NATS client name matches.
+ * It is the network between two nodes.
+ */
+export class Relay {
+  readonly port: number;
+  readonly #target: number;
+  readonly #server: Server;
+  readonly #pairs = new Set<Pair>();
+  #isCut = false;
+  #delay: { ms: number; applies(name: string): boolean } = { ms: 0, applies: () => false };
+
+  static async start(port: number, target: number): Promise<Relay> {
+    const relay = new Relay(port, target);
+    await new Promise<void>((resolve, reject) => {
+      relay.#server.once('error', reject);
+      relay.#server.listen(port, '127.0.0.1', resolve);
+    });
+    return relay;
+  }
+
+  private constructor(port: number, target: number) {
+    this.port = port;
+    this.#target = target;
+    this.#server = createServer((client) => this.#accept(client));
+  }
+
+  /** From now on nothing passes: open connections go silent, new ones are not answered. */
+  cut(): void {
+    this.#isCut = true;
+    for (const pair of this.#pairs) pair.hold();
+  }
+
+  /** Silent connections break, new ones pass. */
+  heal(): void {
+    this.#isCut = false;
+    for (const pair of this.#pairs) pair.destroy();
+  }
+
+  /** Both directions of connections whose client name `applies` take this much longer. */
+  slow(ms: number, applies: (name: string) => boolean): void {
+    this.#delay = { ms, applies };
+  }
+
+  /** Names of the clients connected now. */
+  clientNames(): string[] {
+    return [...this.#pairs].map((pair) => pair.name).filter((name) => name !== '');
+  }
+
+  async close(): Promise<void> {
+    for (const pair of this.#pairs) pair.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #accept(client: Socket): void {
+    const upstream = connect(this.#target, '127.0.0.1');
+    const pair = new Pair(client, upstream, (name) =>
+      this.#delay.applies(name) ? this.#delay.ms : 0,
+    );
+    this.#pairs.add(pair);
+    pair.onClose = () => this.#pairs.delete(pair);
+    if (this.#isCut) pair.hold();
+  }
+}
+
+class Pair {
+  name = '';
+  onClose: () => void = () => undefined;
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+  readonly #delayMs: (name: string) => number;
+  #isHeld = false;
+
+  constructor(client: Socket, upstream: Socket, delayMs: (name: string) => number) {
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#delayMs = delayMs;
+    client.setNoDelay(true);
+    upstream.setNoDelay(true);
+    client.on('data', (chunk) => {
+      this.#learnName(chunk);
+      this.#pass(upstream, chunk);
+    });
+    upstream.on('data', (chunk) => this.#pass(client, chunk));
+    for (const socket of [client, upstream]) {
+      socket.on('error', () => this.destroy());
+      socket.on('close', () => this.destroy());
+    }
+  }
+
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  destroy(): void {
+    // A broken cable tells nobody; what was held is lost.
+    if (this.#isHeld && !this.#client.destroyed) this.#isHeld = false;
+    this.#client.destroy();
+    this.#upstream.destroy();
+    this.onClose();
+  }
+
+  #pass(to: Socket, chunk: Buffer): void {
+    if (this.#isHeld) return;
+    const delayMs = this.#delayMs(this.name);
+    if (delayMs === 0) to.write(chunk);
+    else {
+      setTimeout(() => {
+        if (!this.#isHeld && !to.destroyed) to.write(chunk);
+      }, delayMs);
+    }
+  }
+
+  #learnName(chunk: Buffer): void {
+    if (this.name !== '') return;
+    const found = /"name":"([^"]+)"/.exec(chunk.toString('latin1'));
+    if (found?.[1]) this.name = found[1];
+  }
+}

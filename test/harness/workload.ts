@@ -1,0 +1,176 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ApiClient } from './api-client.ts';
+import type { Person } from './people.ts';
+
+export type VerificationFigures = {
+  approved: number;
+  degraded: number;
+  failed: { at: number; node: string; what: string }[];
+  /** Longest time without an approval on one node, ms. */
+  longestGapMs: number;
+};
+
+/**
+ * Verifies fresh codes steadily on every given node, each person one at a time, and notes when approvals came.
+ * A person never uses a code twice, so every attempt must be approved.
+ */
+export class VerificationLoad {
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>[];
+  readonly #approvals = new Map<string, number[]>();
+  readonly #failed: VerificationFigures['failed'] = [];
+  #approved = 0;
+  #degraded = 0;
+
+  constructor(options: {
+    clients: { name: string; api: ApiClient }[];
+    people: Person[];
+    everyMs: number;
+    /** A client that tries the same attempt on the next node, as a load balancer's would. */
+    retry?: boolean;
+  }) {
+    const { clients, people } = options;
+    const now = performance.now();
+    for (const { name } of clients) this.#approvals.set(name, [now]);
+    this.#running = clients.map((client, i) => {
+      const own = people.filter((_, index) => index % clients.length === i);
+      const rest = options.retry ? clients.filter((other) => other !== client) : [];
+      return this.#drive([client, ...rest], own, options.everyMs);
+    });
+  }
+
+  async stop(): Promise<VerificationFigures> {
+    this.#stop.abort();
+    await Promise.all(this.#running);
+    const now = performance.now();
+    const gaps = [...this.#approvals.values()].flatMap((times) =>
+      [...times.slice(1), now].map((at, i) => at - times[i]!),
+    );
+    return {
+      approved: this.#approved,
+      degraded: this.#degraded,
+      failed: this.#failed,
+      longestGapMs: Math.round(Math.max(0, ...gaps)),
+    };
+  }
+
+  async #drive(
+    clients: { name: string; api: ApiClient }[],
+    people: Person[],
+    everyMs: number,
+  ): Promise<void> {
+    const pending = new Set<Promise<void>>();
+    const busy = new Set<Person>();
+    let turn = 0;
+    while (!this.#stop.signal.aborted) {
+      const person = people[turn % people.length]!;
+      turn += 1;
+      if (!busy.has(person)) {
+        busy.add(person);
+        const one = this.#verify(clients, person).finally(() => {
+          busy.delete(person);
+          pending.delete(one);
+        });
+        pending.add(one);
+      }
+      await sleep(everyMs);
+    }
+    await Promise.all(pending);
+  }
+
+  async #verify(clients: { name: string; api: ApiClient }[], person: Person): Promise<void> {
+    const [first] = clients;
+    const body = { username: person.username, code: person.nextCode() };
+    const idempotencyKey = randomUUID();
+    let what = '';
+    for (const { name, api } of clients) {
+      try {
+        const { status, body: reply } = await api.verify(body, { idempotencyKey, timeoutMs: 5000 });
+        if (status === 200 && reply.status === 'approved') {
+          this.#approved += 1;
+          if (reply.degraded) this.#degraded += 1;
+          this.#approvals.get(first!.name)!.push(performance.now());
+          return;
+        }
+        what = `${name}: ${status} ${reply.reason ?? reply.code ?? ''}`;
+      } catch (error) {
+        what = `${name}: ${String(error)}`;
+      }
+    }
+    this.#failed.push({ at: performance.now(), node: first!.name, what });
+  }
+}
+
+export type WriteFigures = {
+  acknowledged: { username: string; revision: number; at: number }[];
+  refused: { at: number; status: number; code: string }[];
+  unknown: number;
+  /** Longest pause between two acknowledgements, ms. */
+  longestPauseMs: number;
+};
+
+/** Adds users steadily through the given nodes in turn and remembers every acknowledgement. */
+export class WriteLoad {
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #figures: WriteFigures = {
+    acknowledged: [],
+    refused: [],
+    unknown: 0,
+    longestPauseMs: 0,
+  };
+
+  constructor(options: { clients: ApiClient[]; prefix: string; everyMs: number }) {
+    this.#running = this.#drive(options);
+  }
+
+  get acknowledged(): number {
+    return this.#figures.acknowledged.length;
+  }
+
+  async stop(): Promise<WriteFigures> {
+    this.#stop.abort();
+    await this.#running;
+    const times = this.#figures.acknowledged.map(({ at }) => at);
+    const pauses = times.slice(1).map((at, i) => at - times[i]!);
+    return { ...this.#figures, longestPauseMs: Math.round(Math.max(0, ...pauses)) };
+  }
+
+  async #drive(options: { clients: ApiClient[]; prefix: string; everyMs: number }): Promise<void> {
+    const pending = new Set<Promise<void>>();
+    for (let i = 0; !this.#stop.signal.aborted; i += 1) {
+      const api = options.clients[i % options.clients.length]!;
+      const one = this.#write(api, `${options.prefix}-${i}`).finally(() => pending.delete(one));
+      pending.add(one);
+      await sleep(options.everyMs);
+    }
+    await Promise.all(pending);
+  }
+
+  async #write(api: ApiClient, username: string): Promise<void> {
+    try {
+      const { status, body } = await api.call<{ revision: number }>('POST', '/api/v1/users', {
+        body: { username },
+        timeoutMs: 15_000,
+      });
+      const at = performance.now();
+      if (status === 201) {
+        this.#figures.acknowledged.push({ username, revision: body.revision, at });
+      } else if (status === 504) this.#figures.unknown += 1;
+      else this.#figures.refused.push({ at, status, code: body.code ?? '' });
+    } catch {
+      this.#figures.unknown += 1;
+    }
+  }
+}
+
+/** Every acknowledged user stands on that node. Returns those that do not. */
+export async function missingWrites(api: ApiClient, figures: WriteFigures): Promise<string[]> {
+  const missing: string[] = [];
+  for (const { username } of figures.acknowledged) {
+    const { status } = await api.call('GET', `/api/v1/users/${username}`);
+    if (status !== 200) missing.push(username);
+  }
+  return missing;
+}

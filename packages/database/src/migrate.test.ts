@@ -66,7 +66,7 @@ describe('migrating', () => {
 
   it('gives the tables that the code expects', async () => {
     const db = postgres.open(await postgres.migratedDatabase());
-    const stored = await db.sql`
+    const stored = await db.sql<{ table_name: string; column_name: string }[]>`
       select table_name, column_name, is_nullable from information_schema.columns
       where table_schema = 'public' and table_name <> 'schema_migrations'
         and table_name <> 'events_default'
@@ -80,7 +80,8 @@ describe('migrating', () => {
           is_nullable: column.notNull ? 'NO' : 'YES',
         })),
       );
-    const key = (row: Record<string, unknown>) => `${row.table_name} ${row.column_name}`;
+    const key = (row: { table_name: string; column_name: string }) =>
+      `${row.table_name} ${row.column_name}`;
     expect([...stored].toSorted((a, b) => key(a).localeCompare(key(b)))).toEqual(
       expected.toSorted((a, b) => key(a).localeCompare(key(b))),
     );

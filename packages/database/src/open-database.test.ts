@@ -104,7 +104,7 @@ describe('when the server dies', () => {
       await waitFor('writes', () => acknowledged.length > before + 100);
       await server.crash?.();
       const crashedAt = performance.now();
-      await expect(db.sql`select 1`).rejects.toThrow();
+      expect(await pingDatabase(db, 5000)).toBe(false);
       await server.restart();
       const restartedAt = performance.now();
       await waitFor('every client to write again', () => lastOkAt.every((at) => at > restartedAt));
@@ -125,9 +125,13 @@ describe('when the server dies', () => {
         where application_name = 'test' and pid <> pg_backend_pid()`.catch(() => {});
     }
     await waitFor('the pool to work', () => pingDatabase(db, 1000));
-    const [row] = await db.sql<{ count: number }[]>`
-      select count(*) from pg_stat_activity where application_name = 'test'`;
-    expect(row?.count).toBeLessThanOrEqual(6);
+    const countConnections = async () => {
+      const [row] = await db.sql<{ count: number }[]>`
+        select count(*) from pg_stat_activity where application_name = 'test'`;
+      return row?.count;
+    };
+    // A connection that was just being made when its pool was given up ends a little later.
+    await expect.poll(countConnections, { timeout: 10_000 }).toBeLessThanOrEqual(6);
   });
 });
 

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import type { WorkerConfig } from '@countersign/auth-worker';
-import { migrate, openDatabase } from '@countersign/database';
 import { assertPortFree, findNatsServer } from '@countersign/engines';
 import { deriveKeys, passwordFor } from '@countersign/keys';
 import type { AgentConfig } from '@countersign/replication-agent';
@@ -115,10 +114,7 @@ function startProcesses(options: {
   const agentFolder = join(config.dataDirectory, 'agent');
   mkdirSync(agentFolder, { recursive: true, mode: 0o700 });
   const socketPath = chooseSocketPath(config.dataDirectory);
-  const database = engines.database.then(async (address) => {
-    await migrateDatabase(address);
-    return address;
-  });
+  const database = prepareDatabase(engines);
 
   const agent = new KeptRunning({
     start: (onExit, stopping) =>
@@ -173,6 +169,19 @@ function startProcesses(options: {
   };
 }
 
+/** Brings the schema up to date, once and before anything uses it. */
+async function prepareDatabase(engines: Engines): Promise<DatabaseAddress> {
+  const [{ migrate, openDatabase }, address] = await Promise.all([
+    // A big import: while PostgreSQL starts it costs no time.
+    import('@countersign/database'),
+    engines.database,
+  ]);
+  const applicationName = 'countersign supervisor';
+  await using database = openDatabase({ ...address, max: 1, applicationName });
+  await migrate(database);
+  return address;
+}
+
 function agentConfig(about: {
   config: NodeConfig;
   engines: Engines;
@@ -214,16 +223,6 @@ function workerConfig(about: {
     http: config.http,
     logLevel: config.log.level,
   };
-}
-
-/** Once and before anything uses it, so that no two processes find half a schema. */
-async function migrateDatabase(address: DatabaseAddress): Promise<void> {
-  const database = openDatabase({ ...address, max: 1, applicationName: 'countersign supervisor' });
-  try {
-    await migrate(database);
-  } finally {
-    await database.close();
-  }
 }
 
 /** Before anything starts: workers share their port, so they would not notice a stranger on it. */

@@ -5,6 +5,7 @@ import { NatsLink, UserStates } from '@countersign/cluster';
 import { deriveKeys, passwordFor, readClusterKey } from '@countersign/keys';
 import { readNodeConfig } from '@countersign/node';
 import { join } from 'node:path';
+import { cpuSeconds } from './cpu-seconds.ts';
 import { TestCluster } from '../harness/cluster.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
 import { percentile, type Series } from './percentile.ts';
@@ -27,13 +28,20 @@ const rows: Row[] = [];
 
 await verifyClosedLoop(people, 3000);
 rows.push(toRow('raw JetStream CAS', await rawCompareAndSet(SECONDS * 1000)));
+const cpuBefore = cpuSeconds(cluster);
 const full = await verifyClosedLoop(people, SECONDS * 1000);
+const cpuAfter = cpuSeconds(cluster);
+const cpu = Object.entries(cpuAfter).map(([part, seconds]) => ({
+  part,
+  cores: ((seconds - cpuBefore[part]!) / SECONDS).toFixed(2),
+  'ms per verification': (((seconds - cpuBefore[part]!) * 1000) / full.latencies.length).toFixed(2),
+}));
 rows.push(toRow('HTTP HOTP verifications', full));
 const halfRate = full.latencies.length / SECONDS / 2;
 rows.push(toRow('… at half that load', await verifyOpenLoop(people, halfRate, SECONDS * 1000)));
 await cluster.untilDigestsEqual();
 
-const figures = { workers: WORKERS, concurrency: CONCURRENCY, people: PEOPLE, seconds: SECONDS, rows };
+const figures = { workers: WORKERS, concurrency: CONCURRENCY, people: PEOPLE, seconds: SECONDS, rows, cpu };
 console.table(
   rows.map((row) => ({
     what: row.what,
@@ -43,6 +51,7 @@ console.table(
     errors: row.errors,
   })),
 );
+console.table(cpu);
 console.log(JSON.stringify(figures));
 if (process.env.BENCH_FILE) writeFileSync(process.env.BENCH_FILE, JSON.stringify(figures, null, 2));
 

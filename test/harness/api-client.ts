@@ -1,4 +1,4 @@
-import { Agent, request } from 'undici';
+import { Agent, request, type Dispatcher } from 'undici';
 
 export type ClusterReply = {
   incarnation: { number: number; id: string };
@@ -6,6 +6,7 @@ export type ClusterReply = {
   master: string | null;
   quorum: boolean;
   logReplicas: number;
+  logServers: { name: string; online: boolean }[];
   failover: string;
   degraded: boolean;
   nodes: {
@@ -32,14 +33,19 @@ export type Reply<T> = { status: number; body: T & { code?: string; detail?: str
 
 const agent = new Agent({ connections: 256, pipelining: 1, keepAliveTimeout: 10_000 });
 
+/** Every request on a connection of its own: they spread over all workers of a node. */
+export const freshConnections = new Agent({ pipelining: 0 });
+
 /** The HTTP API as a client sees it; throws on connection errors and after `timeoutMs`. */
 export class ApiClient {
   readonly url: string;
   readonly #apiKey: string;
+  readonly #dispatcher: Dispatcher;
 
-  constructor(url: string, apiKey: string) {
+  constructor(url: string, apiKey: string, dispatcher: Dispatcher = agent) {
     this.url = url;
     this.#apiKey = apiKey;
+    this.#dispatcher = dispatcher;
   }
 
   async call<T = Record<string, unknown>>(
@@ -50,7 +56,7 @@ export class ApiClient {
     const timeoutMs = options.timeoutMs ?? 15_000;
     const response = await request(`${this.url}${path}`, {
       method,
-      dispatcher: agent,
+      dispatcher: this.#dispatcher,
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
       signal: AbortSignal.timeout(timeoutMs),

@@ -231,6 +231,29 @@ export class TestCluster implements AsyncDisposable {
     );
   }
 
+  /** Waits until nothing is wrong any more as every node sees it; returns the master. */
+  async untilWhole(timeoutMs = 60_000): Promise<TestNode> {
+    const name = await waitFor(
+      'a whole cluster',
+      async () => {
+        const views = await Promise.all(this.nodes.map((node) => this.api(node).cluster()));
+        const isWhole = views.every(
+          (view) =>
+            view.quorum &&
+            !view.degraded &&
+            view.master !== null &&
+            view.master === views[0]!.master &&
+            view.logServers.length === view.logReplicas &&
+            view.logServers.every((server) => server.online) &&
+            view.nodes.every((node) => node.online),
+        );
+        return isWhole ? views[0]!.master : null;
+      },
+      { timeoutMs, everyMs: 100 },
+    );
+    return this.node(name);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const node of this.nodes) {
       try {

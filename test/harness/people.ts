@@ -1,4 +1,4 @@
-import { decodeBase32, hotp } from '@countersign/verification';
+import { decodeBase32, hotp, totpStep } from '@countersign/verification';
 import type { ApiClient } from './api-client.ts';
 
 /** A user with a HOTP token: every code is fresh, however many are asked for. */
@@ -32,22 +32,53 @@ export class Person {
   }
 }
 
+/** A user with a TOTP token, as an authenticator app holds it: a code is good once in 30 s. */
+export class TotpPerson {
+  readonly username: string;
+  readonly #secret: Buffer;
+
+  constructor(username: string, secret: Buffer) {
+    this.username = username;
+    this.#secret = secret;
+  }
+
+  codeNow(): string {
+    return hotp(this.#secret, totpStep(Date.now(), 30), { algorithm: 'SHA1', digits: 6 });
+  }
+}
+
 /** Enrols `count` users called `prefix-…`, several writes at a time. */
 export async function enrolPeople(api: ApiClient, prefix: string, count: number): Promise<Person[]> {
-  const people: Person[] = [];
+  const secrets = await enrol(api, { prefix, count, type: 'hotp' });
+  return secrets.map(([username, secret]) => new Person(username, secret));
+}
+
+export async function enrolTotpPeople(
+  api: ApiClient,
+  prefix: string,
+  count: number,
+): Promise<TotpPerson[]> {
+  const secrets = await enrol(api, { prefix, count, type: 'totp' });
+  return secrets.map(([username, secret]) => new TotpPerson(username, secret));
+}
+
+async function enrol(
+  api: ApiClient,
+  { prefix, count, type }: { prefix: string; count: number; type: 'hotp' | 'totp' },
+): Promise<[username: string, secret: Buffer][]> {
+  const enrolled: [string, Buffer][] = [];
   const names = Array.from({ length: count }, (_, i) => `${prefix}-${i + 1}`);
-  const enrol = async () => {
+  const enrolNext = async () => {
     for (let name = names.shift(); name !== undefined; name = names.shift()) {
       await api.done('POST', '/api/v1/users', { username: name });
       const { otpauth } = await api.done<{ otpauth: string }>(
         'POST',
         `/api/v1/users/${name}/authenticators`,
-        { type: 'hotp' },
+        { type },
       );
-      const secret = new URL(otpauth).searchParams.get('secret')!;
-      people.push(new Person(name, decodeBase32(secret)));
+      enrolled.push([name, decodeBase32(new URL(otpauth).searchParams.get('secret')!)]);
     }
   };
-  await Promise.all(Array.from({ length: 6 }, enrol));
-  return people;
+  await Promise.all(Array.from({ length: 6 }, enrolNext));
+  return enrolled;
 }

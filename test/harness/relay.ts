@@ -11,6 +11,7 @@ export class Relay {
   readonly #pairs = new Set<Pair>();
   #isCut = false;
   #delay: { ms: number; applies(name: string): boolean } = { ms: 0, applies: () => false };
+  #trap: Trap | null = null;
 
   static async start(port: number, target: number): Promise<Relay> {
     const relay = new Relay(port, target);
@@ -44,6 +45,15 @@ export class Relay {
     this.#delay = { ms, applies };
   }
 
+  /**
+   * From the first chunk of a client for which `applies` is true, what that connection sends stays in the cable
+   * until it is released. Answers still come through.
+   */
+  trap(applies: (name: string, chunk: Buffer) => boolean): Trap {
+    this.#trap = new Trap(applies);
+    return this.#trap;
+  }
+
   /** Names of the clients connected now. */
   clientNames(): string[] {
     return [...this.#pairs].map((pair) => pair.name).filter((name) => name !== '');
@@ -56,12 +66,46 @@ export class Relay {
 
   #accept(client: Socket): void {
     const upstream = connect(this.#target, '127.0.0.1');
-    const pair = new Pair(client, upstream, (name) =>
-      this.#delay.applies(name) ? this.#delay.ms : 0,
-    );
+    const pair = new Pair(client, upstream, {
+      delayMs: (name) => (this.#delay.applies(name) ? this.#delay.ms : 0),
+      isTrapped: (chunk) => this.#trap?.takes(pair, chunk) ?? false,
+    });
     this.#pairs.add(pair);
     pair.onClose = () => this.#pairs.delete(pair);
     if (this.#isCut) pair.hold();
+  }
+}
+
+/** What one connection sent and has not arrived yet. */
+export class Trap {
+  readonly #applies: (name: string, chunk: Buffer) => boolean;
+  readonly #held: Buffer[] = [];
+  readonly #caught = Promise.withResolvers<Buffer>();
+  #pair: Pair | null = null;
+  #isReleased = false;
+
+  constructor(applies: (name: string, chunk: Buffer) => boolean) {
+    this.#applies = applies;
+  }
+
+  /** Resolves with the first chunk held. */
+  get caught(): Promise<Buffer> {
+    return this.#caught.promise;
+  }
+
+  takes(pair: Pair, chunk: Buffer): boolean {
+    if (this.#isReleased) return false;
+    if (this.#pair ? this.#pair !== pair : !this.#applies(pair.name, chunk)) return false;
+    this.#pair = pair;
+    this.#held.push(chunk);
+    this.#caught.resolve(chunk);
+    return true;
+  }
+
+  /** What was held arrives now, in order. False when the connection is gone, and it with it. */
+  release(): boolean {
+    this.#isReleased = true;
+    return this.#pair?.arrive(Buffer.concat(this.#held)) ?? false;
   }
 }
 
@@ -73,15 +117,19 @@ class Pair {
   readonly #delayMs: (name: string) => number;
   #isHeld = false;
 
-  constructor(client: Socket, upstream: Socket, delayMs: (name: string) => number) {
+  constructor(
+    client: Socket,
+    upstream: Socket,
+    link: { delayMs(name: string): number; isTrapped(chunk: Buffer): boolean },
+  ) {
     this.#client = client;
     this.#upstream = upstream;
-    this.#delayMs = delayMs;
+    this.#delayMs = link.delayMs;
     client.setNoDelay(true);
     upstream.setNoDelay(true);
     client.on('data', (chunk) => {
       this.#learnName(chunk);
-      this.#pass(upstream, chunk);
+      if (!link.isTrapped(chunk)) this.#pass(upstream, chunk);
     });
     upstream.on('data', (chunk) => this.#pass(client, chunk));
     for (const socket of [client, upstream]) {
@@ -92,6 +140,12 @@ class Pair {
 
   hold(): void {
     this.#isHeld = true;
+  }
+
+  arrive(bytes: Buffer): boolean {
+    if (this.#isHeld || this.#upstream.destroyed) return false;
+    this.#upstream.write(bytes);
+    return true;
   }
 
   destroy(): void {

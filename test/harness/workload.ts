@@ -5,6 +5,8 @@ import type { Person } from './people.ts';
 
 export type VerificationFigures = {
   approved: number;
+  /** Their ids. */
+  approvedIds: string[];
   degraded: number;
   failed: { at: number; node: string; what: string }[];
   /** Longest time without an approval on one node, ms. */
@@ -20,7 +22,7 @@ export class VerificationLoad {
   readonly #running: Promise<void>[];
   readonly #approvals = new Map<string, number[]>();
   readonly #failed: VerificationFigures['failed'] = [];
-  #approved = 0;
+  readonly #approvedIds: string[] = [];
   #degraded = 0;
 
   constructor(options: {
@@ -40,6 +42,10 @@ export class VerificationLoad {
     });
   }
 
+  get approved(): number {
+    return this.#approvedIds.length;
+  }
+
   async stop(): Promise<VerificationFigures> {
     this.#stop.abort();
     await Promise.all(this.#running);
@@ -48,7 +54,8 @@ export class VerificationLoad {
       [...times.slice(1), now].map((at, i) => at - times[i]!),
     );
     return {
-      approved: this.#approved,
+      approved: this.#approvedIds.length,
+      approvedIds: this.#approvedIds,
       degraded: this.#degraded,
       failed: this.#failed,
       longestGapMs: Math.round(Math.max(0, ...gaps)),
@@ -88,7 +95,7 @@ export class VerificationLoad {
       try {
         const { status, body: reply } = await api.verify(body, { idempotencyKey, timeoutMs: 5000 });
         if (status === 200 && reply.status === 'approved') {
-          this.#approved += 1;
+          this.#approvedIds.push(reply.id);
           if (reply.degraded) this.#degraded += 1;
           this.#approvals.get(first!.name)!.push(performance.now());
           return;
@@ -103,9 +110,11 @@ export class VerificationLoad {
 }
 
 export type WriteFigures = {
-  acknowledged: { username: string; revision: number; at: number }[];
-  refused: { at: number; status: number; code: string }[];
+  acknowledged: { username: string; revision: number; at: number; tookMs: number }[];
+  refused: { username: string; at: number; status: number; code: string }[];
   unknown: number;
+  /** Users whose writes those are. */
+  uncertain: string[];
   /** Longest pause between two acknowledgements, ms. */
   longestPauseMs: number;
 };
@@ -118,6 +127,7 @@ export class WriteLoad {
     acknowledged: [],
     refused: [],
     unknown: 0,
+    uncertain: [],
     longestPauseMs: 0,
   };
 
@@ -149,6 +159,7 @@ export class WriteLoad {
   }
 
   async #write(api: ApiClient, username: string): Promise<void> {
+    const sentAt = performance.now();
     try {
       const { status, body } = await api.call<{ revision: number }>('POST', '/api/v1/users', {
         body: { username },
@@ -156,12 +167,18 @@ export class WriteLoad {
       });
       const at = performance.now();
       if (status === 201) {
-        this.#figures.acknowledged.push({ username, revision: body.revision, at });
-      } else if (status === 504) this.#figures.unknown += 1;
-      else this.#figures.refused.push({ at, status, code: body.code ?? '' });
+        const tookMs = at - sentAt;
+        this.#figures.acknowledged.push({ username, revision: body.revision, at, tookMs });
+      } else if (status === 504) this.#noteUncertain(username);
+      else this.#figures.refused.push({ username, at, status, code: body.code ?? '' });
     } catch {
-      this.#figures.unknown += 1;
+      this.#noteUncertain(username);
     }
+  }
+
+  #noteUncertain(username: string): void {
+    this.#figures.unknown += 1;
+    this.#figures.uncertain.push(username);
   }
 }
 
@@ -173,4 +190,20 @@ export async function missingWrites(api: ApiClient, figures: WriteFigures): Prom
     if (status !== 200) missing.push(username);
   }
   return missing;
+}
+
+/** Which of these users exist on that node. */
+export async function existingUsers(api: ApiClient, usernames: string[]): Promise<string[]> {
+  const existing: string[] = [];
+  for (const username of usernames) {
+    const { status } = await api.call('GET', `/api/v1/users/${username}`);
+    if (status === 200) existing.push(username);
+  }
+  return existing;
+}
+
+/** The value below which `part` (0..1) of them lie. */
+export function quantile(values: number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * part) - 1)] ?? 0;
 }

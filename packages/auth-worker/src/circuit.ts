@@ -1,5 +1,6 @@
 import { openCircuit, type Database } from '@countersign/database';
 import type { Logger } from 'pino';
+import type { WorkerEvents } from './events.ts';
 
 /** Silence for this many different users opens the circuit: one user alone never can. */
 const USERS_TO_OPEN = 3;
@@ -12,9 +13,11 @@ const MAX_REMEMBERED = 100;
 export class Circuit {
   readonly #db: Database;
   readonly #log: Logger;
+  readonly #events: WorkerEvents;
   readonly #silentUsers = new Set<string>();
 
-  constructor(db: Database, log: Logger) {
+  constructor(db: Database, events: WorkerEvents, log: Logger) {
+    this.#events = events;
     this.#db = db;
     this.#log = log;
   }
@@ -28,6 +31,7 @@ export class Circuit {
     if (this.#silentUsers.size < USERS_TO_OPEN) return;
     if (await openCircuit(this.#db, why)) {
       this.#log.warn({ why }, 'circuit opened: verifying without the quorum');
+      await this.#events.circuitOpened({ why });
     }
   }
 }

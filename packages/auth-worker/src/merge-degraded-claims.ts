@@ -14,12 +14,14 @@ import {
 } from '@countersign/database';
 import { emptyState, encodeState, mergeClaims, parseState, type Settings } from '@countersign/verification';
 import type { Logger } from 'pino';
+import type { WorkerEvents } from './events.ts';
 
 export type MergeOptions = {
   db: Database;
   states: UserStates;
   /** Names this worker in probes. */
   worker: string;
+  events: WorkerEvents;
   log: Logger;
   signal: AbortSignal;
 };
@@ -63,12 +65,13 @@ async function holdLock(options: MergeOptions, lock: AdvisoryLock): Promise<void
 }
 
 async function tend(options: MergeOptions): Promise<void> {
-  const { db, states, worker, log } = options;
+  const { db, states, worker, events, log } = options;
   const circuit = await readCircuit(db);
   if (circuit.open && !(await states.probe(worker, TIMEOUT_MS))) return;
   const isAllMerged = await mergeAll(options);
   if (circuit.open && isAllMerged && (await closeCircuit(db))) {
     log.info({ openSince: circuit.since }, 'circuit closed: the quorum is back');
+    await events.circuitClosed({ openSince: circuit.since.toISOString() });
   }
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { buildApi, type ApiPorts, type Caller, type Credentials, type Readiness } from '@countersign/api';
 import { Asks, Membership, NatsLink, UserStates, type Incarnation } from '@countersign/cluster';
 import {
+  findApiKeys,
   openDatabase,
   outboxSize,
   pingDatabase,
@@ -12,10 +13,13 @@ import {
 } from '@countersign/database';
 import { deriveKeys, readClusterKey } from '@countersign/keys';
 import { authenticateKey, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
+import type { ApiKeyDocument } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
+import { Batcher } from './batcher.ts';
 import { Circuit } from './circuit.ts';
 import type { WorkerConfig } from './config.ts';
+import { WorkerEvents } from './events.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { CLOCK_LIMIT_MS, Verifier } from './verifier.ts';
@@ -50,7 +54,8 @@ export async function runWorker(
   const states = new UserStates(link, incarnation.number);
   // Peers are asked on a connection of their own: a slow log must not silence them.
   const askStates = new UserStates(askLink, incarnation.number);
-  const circuit = new Circuit(db, log);
+  const events = new WorkerEvents(db, config.node);
+  const circuit = new Circuit(db, events, log);
   const asks = new Asks({
     link: askLink,
     node: config.node,
@@ -107,6 +112,8 @@ export async function runWorker(
     attemptKey: keys['attempt-id'],
     incarnationNumber: incarnation.number,
   };
+  // Read at every request, so that a revoked key is refused at once; those that come together share a read.
+  const apiKeys = new Batcher((hashes: string[]) => findApiKeys(db, hashes), 200);
   const ports: ApiPorts = {
     ...replicaPorts({
       db,
@@ -116,7 +123,7 @@ export async function runWorker(
       node: config.node,
       version: config.version,
     }),
-    authenticate: (credentials) => authenticate(db, credentials),
+    authenticate: (credentials) => authenticate((hash) => apiKeys.add(hash), credentials),
     verify: (attempt) => verifier.verify(attempt),
     runCommand: (request) => runCommand(path, request, () => ({ ...request.caller.proof })),
     checkReady,
@@ -134,6 +141,7 @@ export async function runWorker(
     db,
     states,
     worker: `${config.node}-${config.index}`,
+    events,
     log,
     signal: work.signal,
   });
@@ -151,10 +159,13 @@ export async function runWorker(
   };
 }
 
-async function authenticate(db: Database, credentials: Credentials): Promise<Caller | null> {
+async function authenticate(
+  findApiKey: (secretHash: string) => Promise<ApiKeyDocument | null>,
+  credentials: Credentials,
+): Promise<Caller | null> {
   if (credentials.bearer === null) return null;
   const { bearer, remoteAddress } = credentials;
-  const key = await authenticateKey(db, bearer, remoteAddress, Date.now());
+  const key = await authenticateKey(findApiKey, bearer, remoteAddress, Date.now());
   if (!key) return null;
   return {
     id: key.id,

@@ -14,6 +14,7 @@ import {
   type Database,
   type Finish,
   type Reservation,
+  type VerificationRead,
 } from '@countersign/database';
 import { keyedHash, open, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
@@ -86,12 +87,14 @@ export class Verifier {
   readonly #options: VerifierOptions;
   readonly #queue = new UserQueue();
   readonly #inFlight = new Map<string, Promise<VerificationOutcome>>();
+  readonly #read: Batcher<string, VerificationRead>;
   readonly #begin: Batcher<Beginning, BeginningOutcome>;
   readonly #finish: Batcher<Finish, 'finished' | 'yielded'>;
   #settings: { revision: number; settings: Settings } | null = null;
 
   constructor(options: VerifierOptions) {
     this.#options = options;
+    this.#read = new Batcher((keys) => readForVerification(options.db, keys), 100);
     this.#begin = new Batcher((items) => beginAttempts(options.db, items), 200);
     this.#finish = new Batcher((items) => finishAttempts(options.db, items), 200);
   }
@@ -139,7 +142,7 @@ export class Verifier {
     event: AuditEvent,
     startedAt: number,
   ): Promise<VerificationOutcome> {
-    const read = await readForVerification(this.#options.db, usernameKey(attempt.username));
+    const read = await this.#read.add(usernameKey(attempt.username));
     const [user, namesake] = read.users;
     if (!user || namesake) {
       // People type passwords into name fields: only a hash of an unknown name is kept.

@@ -1,14 +1,24 @@
 import type { ApiKeyDocument } from '@countersign/verification';
-import { eq } from 'drizzle-orm';
+import { inArray } from 'drizzle-orm';
 import type { Database } from './open-database.ts';
 import { apiKeys } from './schema.ts';
 
-/** The key whose secret has this hash (lower-case hex); null also where two have it. */
-export async function findApiKey(db: Database, secretHash: string): Promise<ApiKeyDocument | null> {
+/**
+ * The keys whose secrets have these hashes (lower-case hex), for several callers in one statement.
+ * @returns a document for each hash, in their order; null where none or more than one has it
+ */
+export async function findApiKeys(
+  db: Database,
+  secretHashes: readonly string[],
+): Promise<(ApiKeyDocument | null)[]> {
+  const wanted = [...new Set(secretHashes)];
   const found = await db.orm
-    .select({ document: apiKeys.document })
+    .select({ secretHash: apiKeys.secretHash, document: apiKeys.document })
     .from(apiKeys)
-    .where(eq(apiKeys.secretHash, secretHash))
-    .limit(2);
-  return found.length === 1 ? (found[0]?.document ?? null) : null;
+    .where(inArray(apiKeys.secretHash, wanted));
+  const byHash = Map.groupBy(found, (row) => row.secretHash);
+  return secretHashes.map((hash) => {
+    const rows = byHash.get(hash) ?? [];
+    return rows.length === 1 ? rows[0]!.document : null;
+  });
 }

@@ -18,7 +18,7 @@ import { exampleEvent, exampleUser, setChange } from './testing/example-document
 import { useTestPostgres } from './testing/use-test-postgres.ts';
 
 const postgres = useTestPostgres();
-const migrated = async () => postgres.open(await postgres.migratedDatabase());
+const migrated = () => postgres.cleanDatabase();
 const DAY_MS = 86_400_000;
 const dayFromNow = (days: number) => new Date(Date.now() + days * DAY_MS);
 const isoDay = (date: Date) => date.toISOString().slice(0, 10);
@@ -89,7 +89,7 @@ describe('storing events', () => {
   });
 
   it('drops what happened before a day', async () => {
-    const db = await migrated();
+    const db = postgres.open(await postgres.migratedDatabase());
     const dates = [dayFromNow(-3), dayFromNow(-2), dayFromNow(-1), dayFromNow(-3000)];
     await storeEvents(
       db,

@@ -1,6 +1,6 @@
 export { tryAdvisoryLock } from './advisory-lock.ts';
 export type { AdvisoryLock } from './advisory-lock.ts';
-export { findApiKey } from './api-keys.ts';
+export { findApiKeys } from './api-keys.ts';
 export { APPLY_BATCH_MAX, ApplyError, applyChanges, hashDocument } from './apply-changes.ts';
 export type { ChangeKind, ReceivedChange, ReceivedCommand } from './apply-changes.ts';
 export { closeCircuit, openCircuit, readCircuit } from './circuit.ts';
@@ -29,6 +29,8 @@ export { readPosition } from './positions.ts';
 export type { Follower } from './positions.ts';
 export { initApplied, readApplied } from './read-applied.ts';
 export type { Applied, Incarnation } from './read-applied.ts';
+export { readForVerification } from './read-for-verification.ts';
+export type { VerificationRead } from './read-for-verification.ts';
 export { recomputeDigest } from './recompute-digest.ts';
 export type { RecomputedDigest } from './recompute-digest.ts';
 export { COMMAND_RESULTS_KEPT_MS } from './record-commands.ts';
@@ -54,5 +56,5 @@ export {
 export type { UnmergedClaims } from './unmerged-claims.ts';
 export { readUserState, storeUserStates } from './user-states.ts';
 export type { StoredUserState } from './user-states.ts';
-export { findUser, findUserById, findUsersByKey, listUsers, readForVerification } from './users.ts';
-export type { ListedUser, StoredUser, VerificationRead } from './users.ts';
+export { findUser, findUserById, findUsersByKey, listUsers } from './users.ts';
+export type { ListedUser, StoredUser } from './users.ts';

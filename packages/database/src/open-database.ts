@@ -133,6 +133,9 @@ function connect(options: DatabaseOptions, more: { max?: number; onclose: () => 
     },
     connection: {
       application_name: options.applicationName,
+      // Batches are joined to tables by their keys: never read a whole table because statistics are young.
+      enable_hashjoin: 'off',
+      enable_mergejoin: 'off',
       statement_timeout: options.statementTimeoutMs ?? 5000,
       ...(options.asyncCommit ? { synchronous_commit: 'off' } : {}),
     },

@@ -4,19 +4,19 @@ import type { UserState } from '@countersign/verification';
 import { describe, expect, it } from 'vitest';
 import { applyChanges } from './apply-changes.ts';
 import { openCircuit } from './circuit.ts';
-import type { Database } from './open-database.ts';
 import { readPosition } from './positions.ts';
 import { initApplied } from './read-applied.ts';
 import { beginAttempts } from './reservations.ts';
 import { exampleEvent, exampleNode, exampleUser, setChange } from './testing/example-documents.ts';
 import { useTestPostgres } from './testing/use-test-postgres.ts';
 import { readUserState, storeUserStates } from './user-states.ts';
-import { findUser, findUserById, listUsers, readForVerification } from './users.ts';
+import { findUser, findUserById, listUsers } from './users.ts';
+import { readForVerification } from './read-for-verification.ts';
 
 const postgres = useTestPostgres();
 
 async function replicaWith(...usernames: string[]) {
-  const db = postgres.open(await postgres.migratedDatabase());
+  const db = await postgres.cleanDatabase();
   await initApplied(db, { number: 1, id: 'a', parent: null, baseRevision: 0 });
   const users = usernames.map((username) => exampleUser(username));
   const changes = users.map((document, index) => setChange(index + 1, { kind: 'user', document }));
@@ -54,7 +54,8 @@ describe('reading for a verification', () => {
     await storeUserStates(db, [{ userId: alice!.id, revision: 40, state: emptyState() }], 40);
     await beginAttempts(db, [{ reservation, event: exampleEvent(), isFinal: false }]);
     await openCircuit(db, 'silence');
-    expect(await readForVerification(db, 'alice')).toEqual({
+    const [aliceRead, bobRead] = await readForVerification(db, ['alice', 'bob']);
+    expect(aliceRead).toEqual({
       users: [
         {
           id: alice!.id,
@@ -70,17 +71,15 @@ describe('reading for a verification', () => {
       isCircuitOpen: true,
       knownNodes: 3,
     });
-    expect((await readForVerification(db, 'bob')).users).toMatchObject([
-      { state: null, stateRevision: 0, reservations: [] },
-    ]);
+    expect(bobRead!.users).toMatchObject([{ state: null, stateRevision: 0, reservations: [] }]);
   });
 
   it('tells an unknown name from an ambiguous one', async () => {
     const { db } = await replicaWith('carol', 'CAROL', 'Ｃarol');
-    expect((await readForVerification(db, 'carol')).users).toHaveLength(2);
-    for (const key of ['dave', '', 'car', 'carol\0', "' or true --"]) {
-      expect(await readForVerification(db, key)).toMatchObject({ users: [], revision: 3 });
-    }
+    const strangers = ['dave', '', 'car', 'carol\0', "' or true --", 'carol'];
+    const reads = await readForVerification(db, strangers);
+    expect(reads.pop()!.users).toHaveLength(2);
+    for (const read of reads) expect(read).toMatchObject({ users: [], revision: 3 });
   });
 
   it('looks the name up in the index', async () => {
@@ -92,8 +91,8 @@ describe('reading for a verification', () => {
   });
 
   it('refuses to guess on a node that belongs to no incarnation', async () => {
-    const db = postgres.open(await postgres.migratedDatabase());
-    await expect(readForVerification(db, 'alice')).rejects.toThrow('no incarnation');
+    const db = await postgres.cleanDatabase();
+    await expect(readForVerification(db, ['alice'])).rejects.toThrow('no incarnation');
   });
 });
 
@@ -154,12 +153,8 @@ describe('finding users', () => {
 });
 
 describe('user states', () => {
-  async function freshDatabase(): Promise<Database> {
-    return postgres.open(await postgres.migratedDatabase());
-  }
-
   it('are replaced by newer ones only, with the position in the same transaction', async () => {
-    const db = await freshDatabase();
+    const db = await postgres.cleanDatabase();
     const userId = randomUUID();
     const other = randomUUID();
     await storeUserStates(db, [{ userId, revision: 5, state: lockedState(5) }], 5);
@@ -180,7 +175,7 @@ describe('user states', () => {
   });
 
   it('of a deleted key stay as nothing, at the revision of the deletion', async () => {
-    const db = await freshDatabase();
+    const db = await postgres.cleanDatabase();
     const userId = randomUUID();
     expect(await readUserState(db, userId)).toBeNull();
     await storeUserStates(db, [{ userId, revision: 2, state: null }], 2);
@@ -189,7 +184,7 @@ describe('user states', () => {
   });
 
   it('leave the position alone when they cannot be stored', async () => {
-    const db = await freshDatabase();
+    const db = await postgres.cleanDatabase();
     const bad = { userId: 'not a uuid', revision: 1, state: emptyState() };
     await expect(storeUserStates(db, [bad], 3)).rejects.toThrow(/uuid/);
     expect(await readPosition(db, 'states')).toBe(0);

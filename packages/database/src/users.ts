@@ -8,7 +8,7 @@ import type { UserDocument, UserState } from '@countersign/verification';
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import type { SQL } from 'drizzle-orm';
 import type { Database } from './open-database.ts';
-import type { Reservation } from './reservations.ts';
+
 import { users, userStates } from './schema.ts';
 
 export type StoredUser = {
@@ -96,55 +96,6 @@ function lockedUntil(document: UserDocument, state: UserState): string | null {
   if (!isLocked(failures, Date.now())) return null;
   if (failures.lockedUntil === LOCKED_UNTIL_UNLOCKED) return UNTIL_UNLOCKED;
   return new Date(failures.lockedUntil).toISOString();
-}
-
-export type VerificationRead = {
-  /** None, one, or two where the name is ambiguous (there may be more). */
-  users: (StoredUser & { reservations: Reservation[] })[];
-  revision: number;
-  settingsRevision: number;
-  isCircuitOpen: boolean;
-  knownNodes: number;
-};
-
-/** All that a verification needs from PostgreSQL, in one indexed statement. */
-export async function readForVerification(db: Database, key: string): Promise<VerificationRead> {
-  const rows = await db.sql<VerificationRow[]>`
-    select a.revision as applied_revision, a.settings_revision, c.open as circuit_open,
-      (select count(*)::int from nodes) as known_nodes,
-      u.id, u.document, u.revision, s.state, coalesce(s.revision, 0) as "stateRevision",
-      coalesce((
-        select jsonb_agg(jsonb_build_object(
-          'userId', r.user_id, 'item', r.item, 'attemptId', r.attempt_id, 'holder', r.holder,
-          'phase', r.phase, 'degraded', r.degraded, 'claim', r.claim, 'merged', r.merged))
-        from reservations r where r.user_id = u.id), '[]') as reservations
-    from applied a
-    cross join circuit c
-    left join users u on u.username_key = ${key.includes('\0') ? null : key}
-    left join user_states s on s.user_id = u.id
-    limit 2`;
-  const [first] = rows;
-  if (!first) throw new Error('the replica belongs to no incarnation');
-  return {
-    users: rows.filter((row) => row.id !== null).map(toVerificationUser),
-    revision: first.applied_revision,
-    settingsRevision: first.settings_revision,
-    isCircuitOpen: first.circuit_open,
-    knownNodes: first.known_nodes,
-  };
-}
-
-type VerificationRow = StoredUser & {
-  reservations: Reservation[];
-  applied_revision: number;
-  settings_revision: number;
-  circuit_open: boolean;
-  known_nodes: number;
-};
-
-function toVerificationUser(row: VerificationRow) {
-  const { id, document, revision, state, stateRevision, reservations } = row;
-  return { id, document, revision, state, stateRevision, reservations };
 }
 
 /** PostgreSQL refuses NUL in text, and no name has one. */

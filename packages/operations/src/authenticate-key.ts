@@ -1,16 +1,15 @@
 import { BlockList, isIPv6 } from 'node:net';
-import { findApiKey, type Database } from '@countersign/database';
 import type { ApiKeyDocument } from '@countersign/verification';
 import { hashApiKey } from './keys.ts';
 
 /** The key's document if it may be used now and from that address (null = not known, e.g. in the master's agent). */
 export async function authenticateKey(
-  db: Database,
+  findApiKey: (secretHash: string) => Promise<ApiKeyDocument | null>,
   secret: string,
   remoteAddress: string | null,
   nowMs: number,
 ): Promise<ApiKeyDocument | null> {
-  const key = await findApiKey(db, hashApiKey(secret));
+  const key = await findApiKey(hashApiKey(secret));
   if (!key) return null;
   if (key.expiresAt !== null && Date.parse(key.expiresAt) <= nowMs) return null;
   if (key.networks && remoteAddress !== null && !isWithin(key.networks, remoteAddress)) return null;

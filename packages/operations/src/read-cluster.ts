@@ -34,6 +34,7 @@ export async function readClusterView(options: {
   const seen = new Map(membership.nodes().map((node) => [node.node, node]));
   const master = membership.master();
   const isMajorityUp = log !== null && log.hasLeader && hasMajority(log.servers, log.replicas);
+  const isWritable = seen.get(options.node)?.isLogWritable ?? true;
   const median = medianOf([...seen.values()].filter(isOnline).map((node) => node.offsetMs));
   const newest = Math.max(
     applied?.revision ?? 0,
@@ -59,7 +60,7 @@ export async function readClusterView(options: {
     masterSince: master?.masterSince ?? null,
     lastMaster: lastMasterOf([...seen.values()])?.node ?? null,
     failover: settings.settings.failover.mode,
-    quorum: isMajorityUp,
+    quorum: isMajorityUp && isWritable,
     logReplicas: log?.replicas ?? 0,
     logServers: (log?.servers ?? []).map(({ name, isCurrent }) => ({ name, online: isCurrent })),
     degraded: circuit.open,

@@ -1,5 +1,5 @@
 import type { Command, MasterReply } from '@countersign/cluster';
-import type { Database } from '@countersign/database';
+import { findApiKeys, type Database } from '@countersign/database';
 import { open, type PurposeKey } from '@countersign/keys';
 import { authenticateKey } from '@countersign/operations';
 import { scopeOf } from './plan-command.ts';
@@ -28,7 +28,8 @@ export async function authoriseCommand(
   if (proof.kind !== 'api-key' || typeof proof.secret !== 'string') {
     return refused(401, 'unauthorized', 'the command carries no proof of its caller');
   }
-  const key = await authenticateKey(options.db, proof.secret, null, Date.now());
+  const find = async (hash: string) => (await findApiKeys(options.db, [hash]))[0] ?? null;
+  const key = await authenticateKey(find, proof.secret, null, Date.now());
   if (!key) return refused(401, 'unauthorized', 'the API key is unknown, revoked or expired');
   const scope = scopeOf(command.name);
   if (scope !== null && !key.scopes.includes(scope)) {

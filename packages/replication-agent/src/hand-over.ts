@@ -71,8 +71,13 @@ export async function handOver(
 export function bestTarget(options: { node: string; membership: Membership }): string | null {
   const candidates = options.membership
     .online()
-    .filter((node) => node.node !== options.node && node.isPromotable && node.problems.length === 0)
-    .toSorted((a, b) => b.revision - a.revision || a.node.localeCompare(b.node));
+    .filter((node) => node.node !== options.node && node.isPromotable)
+    .toSorted(
+      (a, b) =>
+        a.problems.length - b.problems.length ||
+        b.revision - a.revision ||
+        a.node.localeCompare(b.node),
+    );
   return candidates[0]?.node ?? null;
 }
 

@@ -39,7 +39,7 @@ import { DatabaseWatch } from './watch-database.ts';
 
 export type RunningAgent = { stop(): Promise<void> };
 
-const PROBE_EVERY_MS = 5000;
+const PROBE_EVERY_MS = 2000;
 /** An idle master writes a change of no consequence this often: only a write proves that the log takes writes. */
 const IDLE_WRITE_MS = 15_000;
 const CAUGHT_UP_WITHIN = 10_000;
@@ -72,7 +72,7 @@ export async function runAgent(
   const commandSealer = sealerOf(keys.command);
 
   let policy = { mode: 'automatic' as 'automatic' | 'manual', afterMs: 6000 };
-  let isStatesWritable = false;
+  let isStatesWritable = true;
   const membership = new Membership(link, number);
   const events = new AgentEvents(lazyDb, config.node, (error) => {
     log.warn({ error: String(error) }, 'an event could not be written');
@@ -97,7 +97,7 @@ export async function runAgent(
     instance,
     isPromotable: config.isPromotable,
     policy: () => policy,
-    isFit: () => !databaseWatch.isSilent && replica.problem === null,
+    isFit: () => defects().length === 0,
     onGain: (term) => mastership.begin(term),
     onLoss(why) {
       if (mastership.isActive || mastership.term) {
@@ -160,12 +160,19 @@ export async function runAgent(
     });
   }
 
-  function problems(): string[] {
+  /** What keeps this node from being master. */
+  function defects(): string[] {
     const found: string[] = [];
     if (replica.problem) found.push(replica.problem);
     if (databaseWatch.isSilent) {
       found.push(`its PostgreSQL is silent for ${Math.round(databaseWatch.silentForMs / 1000)} s`);
     }
+    return found;
+  }
+
+  function problems(): string[] {
+    const found = defects();
+    if (!isStatesWritable) found.push('its writes to the log servers are not answered');
     return found;
   }
 
@@ -231,7 +238,7 @@ export async function runAgent(
       const detail = `${config.node} is configured with promotable: false`;
       return { ok: false, code: 'not_promotable', detail };
     }
-    const unfit = problems()[0];
+    const unfit = defects()[0];
     if (unfit) return { ok: false, code: 'not_fit', detail: `${config.node}: ${unfit}` };
     const outcome = await lease.takeOver(TAKE_OVER_MS);
     if (outcome === 'taken' && (await mastership.waitUntilActive(ACTIVE_WITHIN_MS))) {

@@ -146,6 +146,7 @@ create table reservations (
 create index reservations_by_time on reservations (created_at);
 create index reservations_unmerged on reservations (user_id)
   where phase = 'approved' and degraded and not merged;
+create index reservations_degraded on reservations (user_id) where degraded;
 
 -- Whether this node has stopped waiting for the quorum.
 create table circuit (

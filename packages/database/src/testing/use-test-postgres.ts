@@ -13,6 +13,7 @@ export function useTestPostgres() {
   let server: TestPostgres;
   let admin: Database;
   let template: Promise<string> | undefined;
+  let shared: Database | undefined;
 
   beforeAll(async () => {
     server = await startTestPostgres();
@@ -50,12 +51,22 @@ export function useTestPostgres() {
     return db;
   }
 
+  async function migratedDatabase(): Promise<string> {
+    template ??= createTemplate();
+    return createDatabase(await template);
+  }
+
   return {
     open,
     emptyDatabase: () => createDatabase('template0'),
-    async migratedDatabase(): Promise<string> {
-      template ??= createTemplate();
-      return createDatabase(await template);
+    migratedDatabase,
+    /** The file's own database with its tables emptied: quicker, but one test at a time. */
+    async cleanDatabase(): Promise<Database> {
+      shared ??= open(await migratedDatabase());
+      await shared.sql`truncate documents, users, settings_groups, api_keys, nodes, epochs,
+        command_results, applied, user_states, positions, events, outbox, reservations`;
+      await shared.sql`update circuit set open = false`;
+      return shared;
     },
   };
 }

@@ -1,0 +1,41 @@
+import { beginAttempts, type AuditEvent, type Database } from '@countersign/database';
+import { v7 as uuidv7 } from 'uuid';
+
+/** Events of this node's workers besides verifications; one function each, written to the node's outbox. */
+export class WorkerEvents {
+  readonly #db: Database;
+  readonly #node: string;
+
+  constructor(db: Database, node: string) {
+    this.#db = db;
+    this.#node = node;
+  }
+
+  async circuitOpened(details: { why: string }): Promise<void> {
+    await this.#record('circuit.opened', details);
+  }
+
+  async circuitClosed(details: { openSince: string }): Promise<void> {
+    await this.#record('circuit.closed', details);
+  }
+
+  async #record(type: string, details: AuditEvent['details']): Promise<void> {
+    const event: AuditEvent = {
+      id: uuidv7(),
+      at: new Date().toISOString(),
+      type,
+      node: this.#node,
+      userId: null,
+      username: null,
+      actor: null,
+      application: null,
+      clientAddress: null,
+      result: null,
+      reason: null,
+      degraded: true,
+      durationMs: null,
+      details,
+    };
+    await beginAttempts(this.#db, [{ reservation: null, event, isFinal: true }]);
+  }
+}

@@ -1,0 +1,194 @@
+import { setTimeout as lasting } from 'node:timers/promises';
+import { waitFor } from '@countersign/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { TestCluster, type TestNode } from './harness/cluster.ts';
+import { faultMs } from './harness/fault-time.ts';
+import { expectOneHistory } from './harness/one-history.ts';
+import { enrolPeople, type Person } from './harness/people.ts';
+import { signal } from './harness/processes.ts';
+import { untilEventsEverywhere } from './harness/replica.ts';
+import { report } from './harness/report.ts';
+import { VerificationLoad, WriteLoad } from './harness/workload.ts';
+
+let cluster: TestCluster;
+let people: Person[];
+
+beforeAll(async () => {
+  cluster = await TestCluster.start();
+  people = await enrolPeople(cluster.api(await cluster.master()), 'person', 31);
+  await cluster.untilWhole();
+});
+afterAll(async () => cluster?.[Symbol.asyncDispose]());
+afterEach(async () => {
+  signal(natsPids(), 'SIGCONT');
+  await cluster.untilWhole();
+});
+
+describe('all nats-servers gone', () => {
+  it.each([
+    { how: 'killed -9 again and again', takeAway: keepDead },
+    { how: 'hanging', takeAway: keepHanging },
+  ])('leaves every node verifying and heals by itself: $how', async ({ how, takeAway }) => {
+    await cluster.untilWhole();
+    const spent = people[0]!;
+    const verifications = verifyOn(cluster.nodes, people.slice(1));
+    const writes = writeThrough(cluster.nodes, how.replaceAll(/\W+/g, '-'));
+    await waitFor('a workload', () => verifications.approved > 60 && writes.acknowledged > 20, {
+      timeoutMs: 20_000,
+    });
+
+    const downMs = faultMs(12_000);
+    const startedAt = performance.now();
+    const bringBack = takeAway();
+    const lasts = lasting(downMs);
+    const spentCode = { username: spent.username, code: spent.nextCode() };
+    const firstUse = await cluster.api(cluster.nodes[0]!).verify(spentCode);
+    const secondUse = await cluster.api(cluster.nodes[1]!).verify(spentCode);
+    await lasts;
+    const isReady = await Promise.all(
+      cluster.nodes.map(async (node) => (await fetch(`${node.url}/readyz`)).ok),
+    );
+    await bringBack();
+    const endedAt = performance.now();
+    await cluster.untilWhole();
+    const wholeMs = performance.now() - endedAt;
+    const thirdUse = await cluster.api(cluster.nodes[2]!).verify(spentCode);
+    const before = writes.acknowledged;
+    await waitFor('writes again', () => writes.acknowledged > before + 10, { timeoutMs: 20_000 });
+    const verified = await verifications.stop();
+    const written = await writes.stop();
+    await cluster.untilDigestsEqual();
+    const { duplicates } = await untilEventsEverywhere(cluster, [
+      firstUse.body.id,
+      ...verified.approvedIds,
+    ]);
+    const during = written.acknowledged.filter(
+      ({ at, tookMs }) => at - tookMs > startedAt && at < endedAt,
+    );
+
+    report(`all nats-servers gone, ${how}`, {
+      goneMs: downMs,
+      approved: verified.approved,
+      degraded: verified.degraded,
+      failed: verified.failed.length,
+      longestGapMs: verified.longestGapMs,
+      writesDuring: during.length,
+      refused: written.refused.length,
+      open: written.unknown,
+      wholeAgainMs: Math.round(wholeMs),
+      duplicates,
+    });
+    expect(verified.failed).toEqual([]);
+    expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
+    expect(verified.degraded).toBeGreaterThan(100);
+    expect(isReady).toEqual([true, true, true]);
+    expect(during).toEqual([]);
+    expect(new Set(written.refused.map(({ code }) => code))).toEqual(new Set(['master_offline']));
+    expect(firstUse.body).toMatchObject({ status: 'approved', degraded: true });
+    expect(thirdUse.body).toMatchObject({ status: 'denied', reason: 'replayed' });
+    // Nodes that reach each other only through the log are each on their own.
+    expect(secondUse.status).toBe(200);
+    expect(duplicates).toBe(0);
+    await expectOneHistory(cluster, written);
+  });
+});
+
+describe("a node's PostgreSQL killed -9", () => {
+  it.each([{ whose: 'a subordinate' }, { whose: 'the master' }])(
+    'is told by /readyz at once, comes back by itself, and nothing is lost: $whose',
+    async ({ whose }) => {
+      const master = await cluster.untilWhole();
+      const node = whose === 'the master' ? master : cluster.others(master.name)[0]!;
+      const others = cluster.others(node.name);
+      const verifications = verifyOn([node, ...others], people.slice(1), { retry: true });
+      const writes = writeThrough(cluster.nodes, whose.replaceAll(' ', '-'));
+      await waitFor('a workload', () => verifications.approved > 60 && writes.acknowledged > 20, {
+        timeoutMs: 20_000,
+      });
+      const spent = people[0]!;
+      const spentCode = { username: spent.username, code: spent.nextCode() };
+      const firstUse = await cluster.api(node).verify(spentCode);
+
+      signal([node.pids.postgresPid], 'SIGKILL');
+      const killedAt = performance.now();
+      await waitFor('/readyz to say so', async () => (await readiness(node)) === 503, {
+        timeoutMs: 5000,
+        everyMs: 5,
+      });
+      const toldAfterMs = performance.now() - killedAt;
+      await waitFor('/readyz to be fine', async () => (await readiness(node)) === 200, {
+        timeoutMs: 30_000,
+      });
+      const backAfterMs = performance.now() - killedAt;
+      const secondUse = await cluster.api(node).verify(spentCode);
+      await cluster.untilWhole();
+      const before = writes.acknowledged;
+      await waitFor('more writes', () => writes.acknowledged > before + 20, { timeoutMs: 20_000 });
+      const verified = await verifications.stop();
+      const written = await writes.stop();
+      await cluster.untilDigestsEqual();
+
+      report(`PostgreSQL of ${whose} killed -9`, {
+        toldAfterMs: Math.round(toldAfterMs),
+        backAfterMs: Math.round(backAfterMs),
+        approved: verified.approved,
+        degraded: verified.degraded,
+        failed: verified.failed.length,
+        longestGapMs: verified.longestGapMs,
+        acknowledged: written.acknowledged.length,
+        refused: written.refused.length,
+        open: written.unknown,
+        longestWritePauseMs: written.longestPauseMs,
+      });
+      expect(toldAfterMs).toBeLessThanOrEqual(1000);
+      expect(firstUse.body.status).toBe('approved');
+      expect(secondUse.body).toMatchObject({ status: 'denied', reason: 'replayed' });
+      expect(verified.failed).toEqual([]);
+      await expectOneHistory(cluster, written);
+    },
+  );
+});
+
+/** Every server that the supervisors start again is killed again; resolves when the last one was. */
+function keepDead(): () => Promise<void> {
+  const isOver = new AbortController();
+  const killing = (async () => {
+    while (!isOver.signal.aborted) {
+      signal(natsPids(), 'SIGKILL');
+      await lasting(10);
+    }
+  })();
+  return async () => {
+    isOver.abort();
+    await killing;
+  };
+}
+
+function keepHanging(): () => Promise<void> {
+  const pids = natsPids();
+  signal(pids, 'SIGSTOP');
+  return async () => signal(pids, 'SIGCONT');
+}
+
+function natsPids(): (number | null)[] {
+  return cluster.nodes.map((node) => node.pids.natsPid);
+}
+
+async function readiness(node: TestNode): Promise<number> {
+  const reply = await fetch(`${node.url}/readyz`, { signal: AbortSignal.timeout(2000) });
+  await reply.text();
+  return reply.status;
+}
+
+function verifyOn(
+  nodes: TestNode[],
+  some: Person[],
+  options: { retry?: boolean } = {},
+): VerificationLoad {
+  const clients = nodes.map((node) => ({ name: node.name, api: cluster.api(node) }));
+  return new VerificationLoad({ clients, people: some, everyMs: 30, ...options });
+}
+
+function writeThrough(nodes: TestNode[], prefix: string): WriteLoad {
+  return new WriteLoad({ clients: nodes.map((node) => cluster.api(node)), prefix, everyMs: 50 });
+}

@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import { NatsLink, readStreamState } from '@countersign/cluster';
+import { deriveKeys, passwordFor, readClusterKey } from '@countersign/keys';
+import { readNodeConfig } from '@countersign/node';
+import { waitFor } from '@countersign/testing';
+import type { TestCluster, TestNode } from './cluster.ts';
+
+/** The node whose nats-server leads this stream now, e.g. `KV_STATES-1`. */
+export async function findStreamLeader(cluster: TestCluster, stream: string): Promise<TestNode> {
+  await using link = logConnection(cluster);
+  const leader = await waitFor(
+    `a leader of ${stream}`,
+    async () => {
+      const state = await readStreamState(link, stream, 1000);
+      return state?.hasLeader ? state.servers[0]?.name : null;
+    },
+    { timeoutMs: 30_000, everyMs: 100 },
+  );
+  return cluster.node(leader);
+}
+
+/** Waits until the stream has a leader and every log server is up to date. */
+export async function untilStreamCurrent(cluster: TestCluster, stream: string): Promise<void> {
+  await using link = logConnection(cluster);
+  await waitFor(
+    `all servers of ${stream}`,
+    async () => {
+      const state = await readStreamState(link, stream, 1000);
+      return state?.hasLeader && state.servers.every(({ isCurrent }) => isCurrent);
+    },
+    { timeoutMs: 60_000, everyMs: 100 },
+  );
+}
+
+/** To whichever log server answers, round all relays. */
+function logConnection(cluster: TestCluster): NatsLink {
+  const configs = cluster.nodes.map((node) => readNodeConfig(join(node.folder, 'node.json')));
+  const servers = configs.flatMap(({ name, logServers }) =>
+    logServers
+      .filter((server) => server.name === name)
+      .map(({ host, clientPort }) => `${host}:${clientPort}`),
+  );
+  const clusterKey = readClusterKey(configs[0]!.clusterKeyFile);
+  return new NatsLink({
+    servers,
+    user: 'countersign',
+    password: passwordFor(deriveKeys(clusterKey, ['nats-password'])['nats-password']),
+    name: 'test',
+    log: { info: () => undefined, warn: () => undefined },
+  });
+}

@@ -1,0 +1,296 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { waitFor } from '@countersign/testing';
+import { ApiClient, freshConnections } from './harness/api-client.ts';
+import { TestCluster, type TestNode } from './harness/cluster.ts';
+import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from './harness/people.ts';
+import { isAlive, signal } from './harness/processes.ts';
+import { report } from './harness/report.ts';
+import { findStreamLeader, untilStreamCurrent } from './harness/stream-leader.ts';
+import { VerificationLoad } from './harness/workload.ts';
+
+const ROUNDS = 60;
+const STATES = 'KV_STATES-1';
+/** How long a code that nobody was let in with is tried again. */
+const RETRY_MS = 10_000;
+
+type Round = {
+  username: string;
+  code: string;
+  /** Of the six at once. */
+  approved: number;
+  degraded: number;
+  /** Of those tried again, one after the other, where none of the six was. */
+  approvedLater: number;
+  reasons: string[];
+  errors: string[];
+};
+
+let cluster: TestCluster;
+/** Two for each node. */
+let clients: ApiClient[];
+let people: Person[];
+let totpPeople: TotpPerson[];
+let bystanders: Person[];
+
+beforeAll(async () => {
+  cluster = await TestCluster.start({ workers: 2, relays: true });
+  const api = cluster.api(await cluster.master());
+  people = await enrolPeople(api, 'hotp', 40);
+  totpPeople = await enrolTotpPeople(api, 'totp', 3 * ROUNDS);
+  bystanders = await enrolPeople(api, 'bystander', 18);
+  await cluster.untilDigestsEqual();
+  clients = [...cluster.nodes, ...cluster.nodes].map(
+    (node) => new ApiClient(node.url, cluster.apiKey, freshConnections),
+  );
+});
+afterAll(async () => cluster?.[Symbol.asyncDispose]());
+
+describe('the same code on all nodes at the same instant', () => {
+  it('is approved exactly once in every round, whichever workers got it', async () => {
+    const load = steadyLoad();
+    const rounds: Round[] = [];
+    for (let i = 0; i < ROUNDS; i += 1) {
+      const hotp = people[i % people.length]!;
+      const totp = totpPeople.pop()!;
+      rounds.push(await playRound(hotp.username, hotp.nextCode()));
+      rounds.push(await playRound(totp.username, totp.codeNow()));
+    }
+    const beside = await load.stop();
+
+    reportRounds('same code on all nodes', rounds, { besideFailed: beside.failed.length });
+    expect(rounds.filter((round) => round.approved !== 1)).toEqual([]);
+    expect(rounds.flatMap((round) => round.errors)).toEqual([]);
+    expect(beside.failed).toEqual([]);
+    expect(await workersThatVerified()).toHaveLength(2 * cluster.nodes.length);
+  });
+
+  it('is never approved twice while the JetStream leader is killed, nor burnt', async () => {
+    const leader = await findStreamLeader(cluster, STATES);
+    const load = steadyLoad();
+    const playing = new Rounds();
+    await waitFor('rounds', () => playing.count > 20, { timeoutMs: 20_000 });
+    const { natsPid } = leader.pids;
+    signal([natsPid], 'SIGKILL');
+    const killedAt = performance.now();
+    await waitFor('the leader to be gone', () => !isAlive(natsPid!), { timeoutMs: 5000 });
+    await untilStreamCurrent(cluster, STATES);
+    await untilNotDegraded(cluster.nodes);
+    const backAfterMs = performance.now() - killedAt;
+    const after = playing.count;
+    await waitFor('rounds after the fault', () => playing.count > after + 20, {
+      timeoutMs: 20_000,
+    });
+    const rounds = await playing.stop();
+    const beside = await load.stop();
+
+    reportRounds('same code, JetStream leader killed -9', rounds, {
+      backAfterMs: Math.round(backAfterMs),
+      besideApproved: beside.approved,
+      besideFailed: beside.failed.length,
+      besideLongestGapMs: beside.longestGapMs,
+    });
+    expect(beside.failed).toEqual([]);
+    await expectNoneTwiceNorBurnt(rounds);
+  });
+
+  it('is never approved twice while one node is slow to reach JetStream, nor burnt', async () => {
+    const slowNode = cluster.node('node-3');
+    await reconnectThroughRelays(slowNode);
+    const links = cluster.relays.filter(({ from }) => from === slowNode.name);
+    const load = steadyLoad();
+    for (const { relay } of links) {
+      relay.slow(2000, (name) => name.startsWith(`${slowNode.name} `) && !name.endsWith('asks'));
+    }
+    const playing = new Rounds();
+    await waitFor('rounds', () => playing.count >= 3 * ROUNDS, { timeoutMs: 60_000 });
+    const rounds = await playing.stop();
+    for (const { relay } of links) relay.slow(0, () => false);
+    await untilNotDegraded(cluster.nodes);
+    const beside = await load.stop();
+
+    reportRounds('same code, one node 2 s from JetStream', rounds, {
+      besideApproved: beside.approved,
+      besideDegraded: beside.degraded,
+      besideFailed: beside.failed.length,
+    });
+    expect(rounds.some((round) => round.degraded > 0) || beside.degraded > 0).toBe(true);
+    expect(beside.failed).toEqual([]);
+    await expectNoneTwiceNorBurnt(rounds);
+  });
+});
+
+/** Plays rounds, a few users at a time, until told to stop. */
+class Rounds {
+  readonly #rounds: Round[] = [];
+  readonly #lanes: Promise<void>[];
+  #isStopped = false;
+
+  constructor() {
+    const quarter = people.length / 4;
+    this.#lanes = Array.from({ length: 4 }, (_, i) =>
+      this.#play(people.slice(i * quarter, (i + 1) * quarter)),
+    );
+  }
+
+  get count(): number {
+    return this.#rounds.length;
+  }
+
+  async stop(): Promise<Round[]> {
+    this.#isStopped = true;
+    await Promise.all(this.#lanes);
+    return this.#rounds;
+  }
+
+  async #play(own: Person[]): Promise<void> {
+    for (let turn = 0; !this.#isStopped; turn += 1) {
+      // Every third with a TOTP token, as long as there are fresh ones.
+      const totp = turn % 3 === 0 ? totpPeople.pop() : undefined;
+      const person = own[turn % own.length]!;
+      const { username } = totp ?? person;
+      const round = await playRound(username, totp?.codeNow() ?? person.nextCode());
+      if (round.approved === 0) await tryAgain(round);
+      this.#rounds.push(round);
+    }
+  }
+}
+
+async function playRound(username: string, code: string): Promise<Round> {
+  const round: Round = {
+    username,
+    code,
+    approved: 0,
+    degraded: 0,
+    approvedLater: 0,
+    reasons: [],
+    errors: [],
+  };
+  await Promise.all(clients.map((api) => attempt(api, round)));
+  return round;
+}
+
+async function attempt(api: ApiClient, round: Round): Promise<boolean> {
+  const { username, code } = round;
+  try {
+    const { status, body } = await api.verify({ username, code }, { timeoutMs: 5000 });
+    if (status === 200 && body.status === 'approved') {
+      round.approved += 1;
+      if (body.degraded) round.degraded += 1;
+      return true;
+    }
+    if (status === 200) round.reasons.push(body.reason ?? '');
+    else round.errors.push(`${status} ${body.code}`);
+  } catch (error) {
+    round.errors.push(String(error));
+  }
+  return false;
+}
+
+/** The same code in new attempts, as a person would who was not let in. */
+async function tryAgain(round: Round): Promise<void> {
+  const until = performance.now() + RETRY_MS;
+  for (let i = 0; performance.now() < until; i += 1) {
+    if (await attempt(clients[i % clients.length]!, round)) {
+      round.approvedLater = 1;
+      return;
+    }
+  }
+}
+
+function burntOf(rounds: Round[]): Round[] {
+  return rounds.filter((round) => round.approved === 0);
+}
+
+async function expectNoneTwiceNorBurnt(rounds: Round[]): Promise<void> {
+  expect(rounds.filter((round) => round.approved > 1)).toEqual([]);
+  expect(rounds.flatMap((round) => round.errors)).toEqual([]);
+  expect(burntOf(rounds).length / rounds.length, JSON.stringify(burntOf(rounds))).toBeLessThanOrEqual(
+    0.01,
+  );
+  // Nor is any of those codes good again once the quorum is back.
+  await cluster.untilDigestsEqual();
+  const last = [...new Map(rounds.map((round) => [round.username, round])).values()];
+  const again = await Promise.all(
+    last.map(async (round, i) => {
+      const { username, code } = round;
+      const { body } = await clients[i % clients.length]!.verify({ username, code });
+      return { username, code, status: body.status };
+    }),
+  );
+  expect(again.filter(({ status }) => status !== 'denied')).toEqual([]);
+}
+
+function reportRounds(what: string, rounds: Round[], more: Record<string, number>): void {
+  report(what, {
+    rounds: rounds.length,
+    approvedOnce: rounds.filter((round) => round.approved === 1).length,
+    approvedTwice: rounds.filter((round) => round.approved > 1).length,
+    degraded: rounds.filter((round) => round.degraded > 0).length,
+    onlyWhenTriedAgain: rounds.filter((round) => round.approvedLater > 0).length,
+    burnt: burntOf(rounds).length,
+    ...more,
+  });
+}
+
+function steadyLoad(): VerificationLoad {
+  return new VerificationLoad({
+    clients: cluster.nodes.map((node) => ({ name: node.name, api: cluster.api(node) })),
+    people: bystanders,
+    everyMs: 100,
+  });
+}
+
+/** Labels of the workers that say they have judged something, over all nodes. */
+async function workersThatVerified(): Promise<string[]> {
+  const found = new Set<string>();
+  await waitFor(
+    'the metrics of every worker',
+    async () => {
+      for (const { url } of clients) {
+        const response = await fetch(`${url}/metrics`, { headers: { connection: 'close' } });
+        const counted = /^countersign_verifications_total\{.*node="([^"]+)",worker="(\d+)".*\} [1-9]/m;
+        const [, node, worker] = counted.exec(await response.text()) ?? [];
+        if (node) found.add(`${node} worker ${worker}`);
+      }
+      return found.size === 2 * cluster.nodes.length;
+    },
+    { timeoutMs: 10_000 },
+  );
+  return [...found];
+}
+
+async function untilNotDegraded(nodes: TestNode[]): Promise<void> {
+  await Promise.all(
+    nodes.map((node) =>
+      waitFor(
+        `${node.name} to have the quorum back`,
+        async () => {
+          const response = await fetch(`${node.url}/readyz`);
+          return ((await response.json()) as { degraded: boolean }).degraded === false;
+        },
+        { timeoutMs: 60_000, everyMs: 100 },
+      ),
+    ),
+  );
+}
+
+/** Its log server dies once: from then on its processes stay with another node's, behind a relay. */
+async function reconnectThroughRelays(node: TestNode): Promise<void> {
+  const { natsPid } = node.pids;
+  signal([natsPid], 'SIGKILL');
+  const links = cluster.relays.filter(({ from }) => from === node.name);
+  const wanted = [0, 1].flatMap((i) => [
+    `${node.name} worker ${i}`,
+    `${node.name} worker ${i} asks`,
+  ]);
+  await waitFor(
+    `${node.name} to reach the other log servers`,
+    () => {
+      const connected = links.flatMap(({ relay }) => relay.clientNames());
+      return wanted.every((name) => connected.includes(name));
+    },
+    { timeoutMs: 20_000 },
+  );
+  await untilStreamCurrent(cluster, STATES);
+  await untilNotDegraded(cluster.nodes);
+}

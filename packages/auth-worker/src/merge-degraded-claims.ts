@@ -31,6 +31,7 @@ const LOCK_EVERY_MS = 1000;
 const SWEEP_EVERY_MS = 10_000;
 const TIMEOUT_MS = 700;
 const BATCH = 200;
+const AT_ONCE = 16;
 const MAX_TRIES = 5;
 
 /**
@@ -75,21 +76,40 @@ async function tend(options: MergeOptions): Promise<void> {
   }
 }
 
-/** True when nothing is left to merge. */
+/**
+ * True when everything that was there when the last batch was read is merged. Under load there is always something
+ * newer; a step whose user has it brings it along itself.
+ */
 async function mergeAll(options: MergeOptions): Promise<boolean> {
   const { settings } = await readSettings(options.db);
   for (;;) {
     const users = await unmergedClaims(options.db, BATCH);
-    if (users.length === 0) return true;
-    for (const user of users) {
-      if (!(await mergeUser(options, user, settings))) return false;
-      const { userId } = user;
-      await markMerged(
-        options.db,
-        user.claims.map((claim) => ({ userId, ...claim })),
-      );
-    }
+    const merged = await mergeUsers(options, users, settings);
+    await markMerged(
+      options.db,
+      merged.flatMap(({ userId, claims }) => claims.map((claim) => ({ userId, ...claim }))),
+    );
+    if (merged.length < users.length) return false;
+    if (users.length < BATCH) return true;
   }
+}
+
+/** Returns those that worked; after {@link AT_ONCE} failures no more are tried. */
+async function mergeUsers(
+  options: MergeOptions,
+  users: UnmergedClaims[],
+  settings: Settings,
+): Promise<UnmergedClaims[]> {
+  const waiting = [...users];
+  const merged: UnmergedClaims[] = [];
+  const mergeOnes = async () => {
+    for (let user = waiting.shift(); user !== undefined; user = waiting.shift()) {
+      if (!(await mergeUser(options, user, settings))) return;
+      merged.push(user);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, mergeOnes));
+  return merged;
 }
 
 async function mergeUser(

@@ -24,10 +24,12 @@ import {
   encodeState,
   findAttempt,
   judgeCode,
+  mergeClaims,
   mergeStates,
   parseState,
   usernameKey,
   withoutQuorumPolicy,
+  type Claim,
   type DenialReason,
   type Judgement,
   type Settings,
@@ -174,7 +176,10 @@ export class Verifier {
     return this.#verifyWithQuorum(step, local, user.stateRevision);
   }
 
-  /** Judge, one compare-and-set, then the verdict. The local copy is the first guess; losing means it was old. */
+  /**
+   * Judge, one compare-and-set, then the verdict. The local copy is the first guess; losing means it was old. What was
+   * claimed without the quorum and is not merged yet is merged by the same write.
+   */
   async #verifyWithQuorum(
     step: Step,
     local: UserState,
@@ -184,8 +189,10 @@ export class Verifier {
     const userId = step.user.id;
     let state = local;
     let revision = localRevision;
+    const unmerged = unmergedIn(step.reservations);
     for (let lost = 0; lost <= MAX_LOST_CAS; lost += 1) {
-      const judgement = this.#judge(step, state);
+      const known = mergeClaims(state, unmerged, step.settings, Date.now());
+      const judgement = this.#judge(step, known);
       if (judgement.kind !== 'record') return this.#conclude(step, state, judgement, false);
       const refusal = await this.#reserve(step, judgement, 'cas', false);
       if (refusal) return this.#denyBegun(step, refusal, false);
@@ -578,4 +585,10 @@ export class Verifier {
       details: { verification: ids.verificationId, method: 'oath' },
     };
   }
+}
+
+function unmergedIn(reservations: Reservation[]): Claim[] {
+  return reservations.flatMap(({ phase, degraded, merged, claim }) =>
+    phase === 'approved' && degraded && !merged && claim !== null ? [claim] : [],
+  );
 }

@@ -5,7 +5,7 @@ import { namesOf } from './names.ts';
 export type AgentVerb = 'claim' | 'take-over' | 'applied';
 export type AgentAnswer = { ok: boolean; code?: string; detail?: string; revision?: number };
 
-/** `null` = no agent of that node answers. Throws nothing. */
+/** `null` = no agent of that node is there; code `silent` = it may still do it. Throws nothing. */
 export async function askAgent(
   options: { link: NatsLink; sealer: Sealer; incarnationNumber: number },
   node: string,
@@ -21,7 +21,7 @@ export async function askAgent(
     return JSON.parse(Buffer.from(opened).toString()) as AgentAnswer;
   } catch (error) {
     if (error instanceof NoResponderError) return null;
-    return null;
+    return { ok: false, code: 'silent', detail: `${node} did not answer in time` };
   }
 }
 
@@ -50,9 +50,13 @@ export function serveAgentRequests(options: {
             const bytes = Buffer.from(JSON.stringify(answer));
             message.respond(options.sealer.seal(bytes, `answer|${subject}`));
           };
-          options.handle(verb, body).then(respond, (failure: unknown) => {
-            respond({ ok: false, code: 'failed', detail: String(failure) });
-          });
+          options
+            .handle(verb, body)
+            .then(respond, (failure: unknown) => {
+              respond({ ok: false, code: 'failed', detail: String(failure) });
+            })
+            // The connection closed meanwhile: nobody is left to answer.
+            .catch(() => undefined);
         },
       });
     }

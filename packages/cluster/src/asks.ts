@@ -29,6 +29,10 @@ export const ASK_TIMEOUT_MS = 150;
 /** An ask is sent again to those who have not answered: a route or subscription may just be coming back. */
 const RESEND_MS = 45;
 const ALIVE_EVERY_MS = 250;
+/** Whoever lives has said so this long after a connection came up. */
+const HEARD_WITHIN_MS = 2 * ALIVE_EVERY_MS;
+/** A connection lost (or wanted) no longer ago than this is worth waiting for. */
+const RECONNECTS_WITHIN_MS = 3000;
 /** A node heard within this is waited for. */
 const LIVE_WITHIN_MS = 5000;
 const MAX_NODES = 64;
@@ -52,6 +56,9 @@ export class Asks implements AsyncDisposable {
   readonly #waiting = new Map<string, Waiting>();
   readonly #alive = new Map<string, { seenAt: number; offsetMs: number }>();
   readonly #timer: NodeJS.Timeout;
+  readonly #startedAt = performance.now();
+  /** When the connection was last seen down: who lives is not known yet right after. */
+  #deafAt = performance.now();
   #lastId = 0;
 
   constructor(options: AsksOptions) {
@@ -74,10 +81,15 @@ export class Asks implements AsyncDisposable {
     return medianOf([0, ...offsets]);
   }
 
-  /** Answers of every live node that answered within {@link ASK_TIMEOUT_MS}; ends early once all have, or one refuses. */
+  /**
+   * Answers of every live node that answered within {@link ASK_TIMEOUT_MS}; ends early once all have, or one
+   * refuses. A connection just lost gets as long to come back.
+   */
   async broadcast(ask: Omit<Ask, 'node'>): Promise<AskAnswer[]> {
+    if (!(await this.#isReachable())) return [];
     const expected = this.liveNodes();
-    if (expected.length === 0 || !this.#options.link.isUp) return [];
+    const mayBeMore = performance.now() - this.#deafAt < HEARD_WITHIN_MS;
+    if (expected.length === 0 && !mayBeMore) return [];
     const id = String((this.#lastId += 1));
     const reply = `${this.#inbox}.${id}`;
     const sealed = this.#seal({ ...ask, node: this.#options.node, reply }, 'ask');
@@ -91,7 +103,8 @@ export class Asks implements AsyncDisposable {
           answers,
           onAnswer: () => {
             const isRefused = [...answers.values()].some((answer) => !answer.isGranted);
-            if (!isRefused && !expected.every((node) => answers.has(node))) return;
+            const isComplete = !mayBeMore && expected.every((node) => answers.has(node));
+            if (!isRefused && !isComplete) return;
             clearTimeout(timer);
             resolve();
           },
@@ -132,8 +145,9 @@ export class Asks implements AsyncDisposable {
     });
     connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
+        if (error) return;
         const waiting = this.#waiting.get(message.subject.slice(this.#inbox.length + 1));
-        const answer = error ? null : this.#open<AskAnswer>(message.data, 'answer');
+        const answer = this.#open<AskAnswer>(message.data, 'answer');
         if (!waiting || !answer) return;
         waiting.answers.set(answer.node, answer);
         waiting.onAnswer();
@@ -141,15 +155,23 @@ export class Asks implements AsyncDisposable {
     });
     connection.subscribe(this.#names.allAlive, {
       callback: (error, message) => {
+        if (error) return;
         const name = message.subject.slice(message.subject.lastIndexOf('.') + 1);
-        if (error || name === node) return;
+        if (name === node) return;
         if (!this.#alive.has(name) && this.#alive.size >= MAX_NODES) return;
         const wallMs = Number(Buffer.from(message.data).toString());
         if (!Number.isFinite(wallMs)) return;
         this.#alive.set(name, { seenAt: performance.now(), offsetMs: wallMs - Date.now() });
       },
     });
+    this.#deafAt = performance.now();
     this.#sayAlive();
+  }
+
+  async #isReachable(): Promise<boolean> {
+    const { link } = this.#options;
+    const downForMs = performance.now() - Math.max(link.lastUpAt, this.#startedAt);
+    return link.waitUntilUp(downForMs < RECONNECTS_WITHIN_MS ? ASK_TIMEOUT_MS : 0);
   }
 
   async #onAsk(data: Uint8Array): Promise<void> {
@@ -165,6 +187,7 @@ export class Asks implements AsyncDisposable {
   }
 
   #sayAlive(): void {
+    if (!this.#options.link.isUp) this.#deafAt = performance.now();
     this.#options.link.publish(this.#names.alive(this.#options.node), String(Date.now()));
   }
 

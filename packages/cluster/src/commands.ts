@@ -43,10 +43,10 @@ export async function sendCommand(
   const start = performance.now();
   const remaining = () => timeoutMs - (performance.now() - start);
   const holdUntil = start + Math.min(HAND_OVER_HOLD_MS, timeoutMs);
-  let refusedBy: string | null = null;
+  let refused: Refusal | null = null;
   if (!(await options.link.waitUntilUp(LINK_WAIT_MS))) return { kind: 'master_offline' };
   for (;;) {
-    const master = await nextMaster(options.membership, refusedBy, holdUntil);
+    const master = await nextMaster(options.membership, refused, holdUntil);
     if (!master || remaining() <= 0) return { kind: 'master_offline' };
     const reply = await requestMaster(options, master, { ...command, remainingMs: remaining() });
     if (reply.kind === 'unknown') return { kind: 'outcome_unknown' };
@@ -55,29 +55,35 @@ export async function sendCommand(
       return { kind: 'master_offline' };
     }
     // Certainly not executed: whoever answers next may run it.
-    refusedBy = master.instance + (reply.kind === 'handing_over' ? '' : `@${master.epoch}`);
+    const isHandingOver = reply.kind === 'handing_over';
+    refused = { by: master, isHandingOver, at: performance.now() };
     if (performance.now() >= holdUntil) return { kind: 'master_offline' };
   }
 }
 
+type Refusal = { by: SeenNode; isHandingOver: boolean; at: number };
+
 /** The master now, or the one that a hand-over under way brings until `holdUntil`. */
 async function nextMaster(
   membership: Membership,
-  refusedBy: string | null,
+  refused: Refusal | null,
   holdUntil: number,
 ): Promise<SeenNode | null> {
   const usable = () => {
     const master = membership.master();
     if (!master || master.isHandingOver) return null;
-    if (refusedBy === master.instance || refusedBy === `${master.instance}@${master.epoch}`) {
-      return null;
-    }
-    return master;
+    return refused && stillRefuses(master, refused) ? null : master;
   };
-  if (!usable() && (refusedBy !== null || membership.isHandOverUnderWay())) {
+  if (!usable() && (refused !== null || membership.isHandOverUnderWay())) {
     await membership.waitUntil(() => usable() !== null, holdUntil - performance.now());
   }
   return usable();
+}
+
+/** A giver whose hand-over came to nothing takes writes again, as its later heartbeats say. */
+function stillRefuses(master: SeenNode, refused: Refusal): boolean {
+  if (master.instance !== refused.by.instance) return false;
+  return refused.isHandingOver ? master.seenAt <= refused.at : master.epoch === refused.by.epoch;
 }
 
 async function requestMaster(

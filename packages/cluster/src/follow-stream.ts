@@ -109,6 +109,7 @@ async function deliver(
       if (message.headers?.code === 100) {
         // Flow control is answered only once everything before it is applied.
         if (batch.length > 0) await options.onBatch(batch.splice(0));
+        if (isMissingSome(message, delivered)) return 'messages before a heartbeat were lost';
         answerControl(message, connection);
         continue;
       }
@@ -126,6 +127,12 @@ async function deliver(
     }
     if (batch.length > 0) await options.onBatch(batch);
   }
+}
+
+// Sent but never arrived, e.g. with a connection that broke: without another message no gap would show it.
+function isMissingSome(heartbeat: Msg, delivered: number): boolean {
+  const last = heartbeat.headers?.get('Nats-Last-Consumer');
+  return Boolean(last) && Number(last) !== delivered;
 }
 
 // A flow-control message is answered itself; a heartbeat of a stalled consumer names the subject to answer.

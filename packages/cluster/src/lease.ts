@@ -310,6 +310,7 @@ export class Lease {
 
   #mayTake(): boolean {
     const now = performance.now();
+    const policy = this.#options.policy();
     const record = this.#seen?.record;
     if (!this.#options.isPromotable || !this.#options.isFit()) return false;
     if (!record) return true;
@@ -319,11 +320,10 @@ export class Lease {
     if (now < this.#standBackUntil && record.offeredTo === null) return false;
     if (now - this.#failedReadAt < this.#times.afterFailedReadsMs) return false;
     if (record.offeredTo !== null) {
-      // Unclaimed: back to the giver after ttl, to anybody later.
-      const patience = record.previous === this.#options.node ? 0 : 2 * this.#times.ttlMs;
-      return this.#isOver(patience);
+      // Unclaimed: back to the giver after ttl, to anybody later unless people decide that.
+      if (record.previous === this.#options.node) return this.#isOver(0);
+      return policy.mode === 'automatic' && this.#isOver(2 * this.#times.ttlMs);
     }
-    const policy = this.#options.policy();
     if (policy.mode === 'manual') {
       return (record.holder ?? record.previous) === this.#options.node && this.#isOver(0);
     }

@@ -1,5 +1,5 @@
 import type { NatsLink } from './nats-link.ts';
-import { namesOf } from './names.ts';
+import { namesOf, NODE_NAME } from './names.ts';
 
 /** What every agent says about its node once a second, and at once when its role changes. */
 export type Heartbeat = {
@@ -105,13 +105,8 @@ export class Membership {
   }
 
   #onHeartbeat(data: Uint8Array): void {
-    let heartbeat: Heartbeat;
-    try {
-      heartbeat = JSON.parse(Buffer.from(data).toString()) as Heartbeat;
-    } catch {
-      return;
-    }
-    this.#remember(heartbeat);
+    const heartbeat = readHeartbeat(data);
+    if (heartbeat) this.#remember(heartbeat);
   }
 
   #remember(heartbeat: Heartbeat): void {
@@ -123,6 +118,17 @@ export class Membership {
       offsetMs: heartbeat.wallMs - Date.now(),
     });
     for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+/** Null for anything else: what throws in a subscription makes the whole connection deaf. */
+function readHeartbeat(data: Uint8Array): Heartbeat | null {
+  try {
+    const heartbeat = JSON.parse(Buffer.from(data).toString()) as Heartbeat;
+    const isOurs = NODE_NAME.test(heartbeat.node) && Number.isFinite(heartbeat.wallMs);
+    return isOurs && Array.isArray(heartbeat.problems) ? heartbeat : null;
+  } catch {
+    return null;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ApiKeyDocument } from '@countersign/verification';
-import { inArray } from 'drizzle-orm';
+import { inArray } from './drizzle.ts';
 import type { Database } from './open-database.ts';
 import { apiKeys } from './schema.ts';
 

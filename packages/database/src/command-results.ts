@@ -1,4 +1,4 @@
-import { and, desc, eq } from 'drizzle-orm';
+import { and, desc, eq } from './drizzle.ts';
 import type { ChangeKind } from './apply-changes.ts';
 import type { Database } from './open-database.ts';
 import { commandResults } from './schema.ts';

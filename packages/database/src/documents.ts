@@ -1,4 +1,4 @@
-import { count, eq } from 'drizzle-orm';
+import { count, eq } from './drizzle.ts';
 import type { ChangeKind } from './apply-changes.ts';
 import type { Database } from './open-database.ts';
 import { documents } from './schema.ts';

@@ -1,4 +1,4 @@
-import { asc } from 'drizzle-orm';
+import { asc } from './drizzle.ts';
 import type { Database } from './open-database.ts';
 import { epochs } from './schema.ts';
 

@@ -1,5 +1,5 @@
 import type { NodeDocument } from '@countersign/verification';
-import { asc } from 'drizzle-orm';
+import { asc } from './drizzle.ts';
 import type { Database } from './open-database.ts';
 import { nodes } from './schema.ts';
 

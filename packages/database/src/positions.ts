@@ -1,4 +1,4 @@
-import { eq } from 'drizzle-orm';
+import { eq } from './drizzle.ts';
 import type { Database, Transaction } from './open-database.ts';
 import { positions } from './schema.ts';
 

@@ -18,7 +18,7 @@ import {
   text,
   timestamp,
   uuid,
-} from 'drizzle-orm/pg-core';
+} from './drizzle.ts';
 
 /** The tables as the migrations leave them; the comments stand there. */
 

@@ -1,5 +1,5 @@
 import type { UserState } from '@countersign/verification';
-import { eq } from 'drizzle-orm';
+import { eq } from './drizzle.ts';
 import { jsonText } from './json-text.ts';
 import type { Database, Transaction } from './open-database.ts';
 import { storePosition } from './positions.ts';

@@ -5,7 +5,7 @@ import {
   usernameKey,
 } from '@countersign/verification';
 import type { UserDocument, UserState } from '@countersign/verification';
-import { and, asc, eq, gt, sql } from 'drizzle-orm';
+import { and, asc, eq, gt, sql } from './drizzle.ts';
 import type { SQL } from 'drizzle-orm';
 import type { Database } from './open-database.ts';
 

@@ -9,6 +9,8 @@ export interface OwnProcessOptions<Config> {
   /** The workspace package whose `main.ts` is run. */
   packageName: string;
   logFile: string;
+  /** Folder for compiled code, ours alone: halves what a start costs. */
+  compileCache: string;
   /** Asked for, and awaited, while the process loads its code. */
   config: () => Promise<Config>;
   /** Told the process id once it is known, and null when the process has ended. */
@@ -35,6 +37,7 @@ export async function startOwnProcess<Config>(
     args: [mainFile(options.packageName)],
     ipc: true,
     logFile: options.logFile,
+    env: { NODE_COMPILE_CACHE: options.compileCache, ...process.env },
     stopSignal: 'SIGTERM',
     stopTimeoutMs,
   });

@@ -111,6 +111,7 @@ function startProcesses(options: {
 }): NodeProcesses {
   const { config, engines, runFile, events } = options;
   const logs = join(config.dataDirectory, 'logs');
+  const compileCache = join(config.dataDirectory, 'compile-cache');
   const agentFolder = join(config.dataDirectory, 'agent');
   mkdirSync(agentFolder, { recursive: true, mode: 0o700 });
   const socketPath = chooseSocketPath(config.dataDirectory);
@@ -121,6 +122,7 @@ function startProcesses(options: {
       startOwnProcess({
         packageName: '@countersign/replication-agent',
         logFile: join(logs, 'agent.log'),
+        compileCache,
         config: async () =>
           agentConfig({ config, engines, database: await database, agentFolder, socketPath }),
         onPid: (agentPid) => {
@@ -143,6 +145,7 @@ function startProcesses(options: {
         startOwnProcess({
           packageName: '@countersign/auth-worker',
           logFile: join(logs, `worker-${index}.log`),
+          compileCache,
           config: async () => workerConfig({ config, engines, database: await database, index }),
           onPid: (pid) => {
             workerPids[index] = pid;

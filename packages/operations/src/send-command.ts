@@ -76,6 +76,8 @@ async function takeOver(
       detail: `${node} does not answer: start it, or promote another node`,
     };
   }
+  // It may have heard us and become master yet.
+  if (answer.code === 'silent') return { kind: 'outcome_unknown' };
   if (!answer.ok) {
     const { code = 'failed', detail = 'the node refused' } = answer;
     return { kind: 'refused', status: code === 'unauthorized' ? 401 : 409, code, detail };

@@ -10,6 +10,7 @@ import type {
 } from '@countersign/cluster';
 import { findCommandResult, recentCommandResults, type Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
+import { checkDocument, DocumentError, type DocumentKind } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
 import type { Plan } from './commands/plan.ts';
 import type { AgentEvents } from './events.ts';
@@ -129,12 +130,18 @@ export class Mastership {
     return result;
   }
 
-  /** A change of the master's own, in turn. False when it did not certainly happen. */
+  /** A change of the master's own, in turn. False when it did not certainly happen, or is not to be read here. */
   async write(change: OwnChange): Promise<boolean> {
+    const flaw = flawOf(change);
+    if (flaw) {
+      this.#options.log.warn({ kind: change.kind, flaw }, 'not written: no node could read it');
+      return false;
+    }
     return this.inTurn(async () => {
       const active = this.#active;
       if (!active?.term.isValid() || this.#isHandingOver) return false;
-      return (await this.#append(active, change, null, [])) !== null;
+      const revision = await this.#append(active, change, null, []);
+      return revision !== null && (await this.#hasApplied(revision, active.term, Infinity));
     });
   }
 
@@ -160,8 +167,11 @@ export class Mastership {
       return;
     }
     const revision = outcome.end + this.#options.baseRevision;
-    while (!(await replica.waitFor(revision, 1000, term.signal))) {
+    if (!(await this.#hasApplied(revision, term, Infinity))) {
       if (term.signal.aborted) return;
+      log.warn({ problem: replica.problem }, 'not fit to be master');
+      await lease.resign('not fit');
+      return;
     }
     if (!term.isValid()) return;
     this.#active = { term, end: outcome.end };
@@ -171,6 +181,16 @@ export class Mastership {
     this.#options.events.promoted({ epoch: term.epoch, revision });
     this.#options.onRoleChange();
     for (const wake of [...this.#changed]) wake();
+  }
+
+  /** False when the term or the deadline (monotonic ms) ends first, or the replica cannot go on. */
+  async #hasApplied(revision: number, term: Term, deadline: number): Promise<boolean> {
+    const { replica } = this.#options;
+    for (;;) {
+      const remainingMs = deadline - performance.now();
+      if (await replica.waitFor(revision, Math.min(1000, remainingMs), term.signal)) return true;
+      if (term.signal.aborted || replica.problem !== null || remainingMs <= 1000) return false;
+    }
   }
 
   async #run(command: Command, received: Term, deadline: number): Promise<MasterReply> {
@@ -183,8 +203,17 @@ export class Mastership {
     if (performance.now() >= deadline) return { kind: 'not_master' };
     let isInDoubt = false;
     for (;;) {
-      const known = await this.#findResult(command);
+      // Judged against a replica that lacks an earlier change, it would undo that change.
+      const end = active.end + this.#options.baseRevision;
+      if (!(await this.#hasApplied(end, active.term, deadline))) {
+        if (isInDoubt) return { kind: 'unknown' };
+        return active.term.isValid() ? BEHIND : { kind: 'not_master' };
+      }
+      const refused = await this.#options.authorise(command);
+      // Results tell secrets too. One in doubt was authorised before it was sent.
+      const known = refused && !isInDoubt ? null : await this.#findResult(command);
       if (known) return known;
+      if (refused) return refused;
       const reply = await this.#execute(command, active, deadline);
       if (reply) return reply;
       // Its position is in doubt until a new barrier stands and is applied here: then it is in the replica or never lands.
@@ -204,8 +233,6 @@ export class Mastership {
     active: Active,
     deadline: number,
   ): Promise<MasterReply | null> {
-    const refused = await this.#options.authorise(command);
-    if (refused) return refused;
     const plan = await planCommand(
       {
         db: this.#options.db,
@@ -222,6 +249,9 @@ export class Mastership {
       const { revision } = this.#options.replica.applied;
       return { kind: 'done', revision, result: plan.result };
     }
+    const { kind, id, content, removed } = plan.document;
+    const flaw = flawOf({ kind, id, document: content, removed });
+    if (flaw) return { kind: 'refused', status: 400, code: 'invalid_request', detail: flaw };
     // The audit row stands before the change does: a master that dies in between leaves a row that says "unknown".
     const finishEvent = await this.#options.events.beginChange(command, plan);
     const revision = await this.#write(command, plan, active);
@@ -297,5 +327,24 @@ export class Mastership {
     }
     const result = await this.#options.describeResult(command, known.result);
     return { kind: 'done', revision: known.revision, result };
+  }
+}
+
+const BEHIND: Refused = {
+  kind: 'refused',
+  status: 503,
+  code: 'busy',
+  detail: "the master's PostgreSQL is behind; nothing was changed",
+};
+
+/** What every replica would stumble over for good; null if nothing. */
+function flawOf({ kind, document, removed }: OwnChange): string | null {
+  if (removed || kind === 'probe') return null;
+  try {
+    checkDocument(kind as DocumentKind, document);
+    return null;
+  } catch (error) {
+    if (error instanceof DocumentError) return error.message;
+    throw error;
   }
 }

@@ -9,6 +9,8 @@ import {
 } from '@countersign/database';
 
 const BATCH = 200;
+/** Of one message, before encryption; the stream takes 512 KiB. One event always fits. */
+const MAX_MESSAGE_BYTES = 256 * 1024;
 const EVERY_MS = 200;
 const ABANDONED_AFTER_MS = 30_000;
 const HOUSEKEEPING_MS = 10_000;
@@ -45,7 +47,7 @@ async function publishBatch(options: {
   stream: EventStream;
   node: string;
 }): Promise<number> {
-  const rows = await takeFinalOutbox(options.db, BATCH);
+  const rows = withinMessage(await takeFinalOutbox(options.db, BATCH));
   if (rows.length === 0) return 0;
   const isStored = await options.stream.publish(
     options.node,
@@ -57,6 +59,15 @@ async function publishBatch(options: {
     rows.map((row) => row.id),
   );
   return rows.length;
+}
+
+function withinMessage<R extends { event: object }>(rows: R[]): R[] {
+  let sizeBytes = 0;
+  const end = rows.findIndex(({ event }, index) => {
+    sizeBytes += Buffer.byteLength(JSON.stringify(event)) + 1;
+    return index > 0 && sizeBytes > MAX_MESSAGE_BYTES;
+  });
+  return end === -1 ? rows : rows.slice(0, end);
 }
 
 async function keepHouse(options: { db: Database; log: Log }): Promise<void> {

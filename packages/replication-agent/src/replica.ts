@@ -38,7 +38,10 @@ export class Replica {
   readonly #waiting = new Set<() => void>();
   #applied: Applied;
   #horizon: number;
+  /** What lasts until something is applied again. */
   #problem: string | null = null;
+  /** The log's end as last heard lies before what is applied here. */
+  #endProblem: string | null = null;
 
   static async open(options: ReplicaOptions): Promise<Replica> {
     const applied =
@@ -70,7 +73,7 @@ export class Replica {
 
   /** Why nothing is applied any more, in one line. */
   get problem(): string | null {
-    return this.#problem;
+    return this.#problem ?? this.#endProblem;
   }
 
   async follow(signal: AbortSignal): Promise<void> {
@@ -85,7 +88,7 @@ export class Replica {
       maxBatch: 500,
       signal,
       log: this.#options.log,
-      onStart: () => this.#learnHorizon(),
+      onStart: () => this.#findPosition(),
       onBatch: (messages) => this.#apply(messages),
     });
   }
@@ -110,49 +113,75 @@ export class Replica {
     });
   }
 
+  // A commit whose answer was lost is in the tables and not in memory.
+  async #findPosition(): Promise<void> {
+    const applied = await readApplied(this.#options.db);
+    if (applied && applied.revision !== this.#applied.revision) this.#noteApplied(applied);
+    await this.#learnHorizon();
+  }
+
+  #noteApplied(applied: Applied): void {
+    this.#applied = applied;
+    this.#options.onApplied(applied);
+    for (const wake of [...this.#waiting]) wake();
+  }
+
   // Everything up to the log's end at this moment may already be compacted.
   async #learnHorizon(): Promise<void> {
     const state = await readStreamState(this.#options.link, this.#stream, 2000);
     if (!state) throw new Error('the log does not answer');
     const end = state.lastSequence + this.#base;
     if (end < this.#applied.revision) {
-      this.#problem = `the log ends at ${end}, before this node's revision ${this.#applied.revision}`;
-      throw new Error(this.#problem);
+      this.#endProblem = `the log ends at ${end}, before this node's revision ${this.#applied.revision}`;
+      throw new Error(this.#endProblem);
     }
+    this.#endProblem = null;
     if (end > this.#applied.revision) this.#horizon = end;
   }
 
   async #apply(messages: FollowedMessage[]): Promise<void> {
+    const { changes, unreadable } = this.#readAll(messages);
+    if (changes.length > 0) {
+      if (this.#hasGap(changes)) await this.#learnHorizon();
+      const applied = await applyChanges(this.#options.db, changes, { horizon: this.#horizon });
+      this.#problem = null;
+      this.#noteApplied(applied);
+    }
+    if (unreadable) {
+      this.#problem = unreadable.message;
+      throw unreadable;
+    }
+  }
+
+  /** The changes up to the first that cannot be read, and why it cannot. */
+  #readAll(messages: FollowedMessage[]): { changes: ReceivedChange[]; unreadable: Error | null } {
     const changes: ReceivedChange[] = [];
-    for (const message of messages) changes.push(this.#read(message));
-    if (this.#hasGap(messages)) await this.#learnHorizon();
-    this.#applied = await applyChanges(this.#options.db, changes, { horizon: this.#horizon });
-    this.#problem = null;
-    this.#options.onApplied(this.#applied);
-    for (const wake of [...this.#waiting]) wake();
+    for (const message of messages) {
+      try {
+        changes.push(this.#decode(message));
+      } catch (error) {
+        return { changes, unreadable: this.#explain(message, error) };
+      }
+    }
+    return { changes, unreadable: null };
+  }
+
+  #explain(message: FollowedMessage, cause: unknown): Error {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    if (cause instanceof ChangeFormatError) return new Error(why, { cause });
+    const revision = message.sequence + this.#base;
+    const text = `change ${revision} cannot be read (${why}): nothing is applied from there on`;
+    return new Error(text, { cause });
   }
 
   // A position that was compacted away before it came here: what replaced it stands further on.
-  #hasGap(messages: FollowedMessage[]): boolean {
-    let expected = this.#applied.revision - this.#base + 1;
-    for (const { sequence } of messages) {
-      if (sequence !== expected) return true;
+  #hasGap(changes: ReceivedChange[]): boolean {
+    let expected = this.#applied.revision + 1;
+    for (const { revision } of changes) {
+      if (revision !== expected) return true;
       expected += 1;
     }
     return false;
-  }
-
-  #read(message: FollowedMessage): ReceivedChange {
-    try {
-      return this.#decode(message);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      this.#problem =
-        error instanceof ChangeFormatError
-          ? why
-          : `change ${message.sequence + this.#base} cannot be read (${why}): nothing is applied from there on`;
-      throw new Error(this.#problem, { cause: error });
-    }
   }
 
   #decode(message: FollowedMessage): ReceivedChange {

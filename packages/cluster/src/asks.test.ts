@@ -1,0 +1,74 @@
+import { startTestNats, waitFor, type TestNats } from '@countersign/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Asks, type Ask } from './asks.ts';
+import { namesOf } from './names.ts';
+import { NatsLink, type Log, type Sealer } from './nats-link.ts';
+
+const silent: Log = { info() {}, warn() {} };
+const plain: Sealer = { seal: (bytes) => bytes, open: (bytes) => bytes };
+const ask = { userId: 'user', item: 'totp:a:1', attemptId: 'attempt' };
+
+let nats: TestNats;
+const opened: AsyncDisposable[] = [];
+
+function connect(): NatsLink {
+  const servers = nats.urls.map((url) => url.replace('nats://', ''));
+  const { user, password } = nats;
+  const link = new NatsLink({ servers, user, password, name: 'test', log: silent });
+  opened.push(link);
+  return link;
+}
+
+function start(link: NatsLink, node: string, answer: (ask: Ask) => boolean): Asks {
+  const asks = new Asks({
+    link,
+    node,
+    incarnationNumber: 1,
+    sealer: plain,
+    answer: async (asked) => ({ isGranted: answer(asked), state: null }),
+    onSettled: async () => undefined,
+  });
+  opened.push(asks);
+  return asks;
+}
+
+beforeAll(async () => {
+  nats = await startTestNats({ servers: 1 });
+}, 60_000);
+
+afterAll(async () => {
+  for (const one of opened.toReversed()) await one[Symbol.asyncDispose]();
+  await nats.stop();
+});
+
+describe('asks', () => {
+  it('reach the others also in the first moment, before anybody was heard', async () => {
+    const peer = connect();
+    start(peer, 'node-1', () => false);
+    const link = connect();
+    await waitFor('both connections', () => peer.isUp && link.isUp, { timeoutMs: 5000 });
+    const answers = await start(link, 'node-2', () => true).broadcast(ask);
+    expect(answers).toEqual([{ node: 'node-1', isGranted: false, state: null }]);
+  });
+
+  it('wait a moment for a connection that is just being made', async () => {
+    const peer = connect();
+    start(peer, 'node-3', () => true);
+    await waitFor('the peer', () => peer.isUp, { timeoutMs: 5000 });
+    const answers = await start(connect(), 'node-4', () => true).broadcast(ask);
+    expect(answers.map(({ node }) => node)).toContain('node-3');
+  });
+
+  it('go on being answered after somebody says he lives in nonsense', async () => {
+    const link = connect();
+    const asks = start(link, 'node-5', () => true);
+    await waitFor('the connection', () => link.isUp, { timeoutMs: 5000 });
+    link.publish(namesOf(1).alive('node-6'), 'not a time');
+    link.publish(namesOf(1).ask, 'null');
+    link.publish(namesOf(1).settled, 'null');
+    await waitFor('a peer', () => asks.liveNodes().includes('node-1'), { timeoutMs: 3000 });
+    expect(asks.liveNodes()).not.toContain('node-6');
+    const [answer] = await asks.broadcast(ask);
+    expect(answer).toBeDefined();
+  });
+});

@@ -43,7 +43,6 @@ describe('all nats-servers gone', () => {
     const lasts = lasting(downMs);
     const spentCode = { username: spent.username, code: spent.nextCode() };
     const firstUse = await cluster.api(cluster.nodes[0]!).verify(spentCode);
-    const secondUse = await cluster.api(cluster.nodes[1]!).verify(spentCode);
     await lasts;
     const isReady = await Promise.all(
       cluster.nodes.map(async (node) => (await fetch(`${node.url}/readyz`)).ok),
@@ -52,7 +51,7 @@ describe('all nats-servers gone', () => {
     const endedAt = performance.now();
     await cluster.untilWhole();
     const wholeMs = performance.now() - endedAt;
-    const thirdUse = await cluster.api(cluster.nodes[2]!).verify(spentCode);
+    const secondUse = await cluster.api(cluster.nodes[1]!).verify(spentCode);
     const before = writes.acknowledged;
     await waitFor('writes again', () => writes.acknowledged > before + 10, { timeoutMs: 20_000 });
     const verified = await verifications.stop();
@@ -85,9 +84,7 @@ describe('all nats-servers gone', () => {
     expect(during).toEqual([]);
     expect(new Set(written.refused.map(({ code }) => code))).toEqual(new Set(['master_offline']));
     expect(firstUse.body).toMatchObject({ status: 'approved', degraded: true });
-    expect(thirdUse.body).toMatchObject({ status: 'denied', reason: 'replayed' });
-    // Nodes that reach each other only through the log are each on their own.
-    expect(secondUse.status).toBe(200);
+    expect(secondUse.body).toMatchObject({ status: 'denied', reason: 'replayed' });
     expect(duplicates).toBe(0);
     await expectOneHistory(cluster, written);
   });
@@ -137,12 +134,15 @@ describe("a node's PostgreSQL killed -9", () => {
         longestGapMs: verified.longestGapMs,
         acknowledged: written.acknowledged.length,
         refused: written.refused.length,
+        refusedWith: [...new Set(written.refused.map(({ status, code }) => `${status}:${code}`))].join(),
         open: written.unknown,
         longestWritePauseMs: written.longestPauseMs,
       });
       expect(toldAfterMs).toBeLessThanOrEqual(1000);
       expect(firstUse.body.status).toBe('approved');
-      expect(secondUse.body).toMatchObject({ status: 'denied', reason: 'replayed' });
+      // `busy` where the note of the approval was not on disk yet: its reservation still stands.
+      expect(secondUse.body.status).toBe('denied');
+      expect(['replayed', 'busy']).toContain(secondUse.body.reason);
       expect(verified.failed).toEqual([]);
       await expectOneHistory(cluster, written);
     },

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createClusterKeyFile } from '@countersign/keys';
@@ -37,9 +37,11 @@ export class TestNode {
   }
 
   start(): void {
+    const console = openSync(join(this.folder, 'console.log'), 'a', 0o600);
     this.#child = spawn(process.execPath, [CLI, 'node', '--config', this.#configFile], {
-      stdio: ['ignore', 'ignore', 'inherit'],
+      stdio: ['ignore', console, 'inherit'],
     });
+    closeSync(console);
   }
 
   get pids(): NodePids {
@@ -275,7 +277,7 @@ export class TestCluster implements AsyncDisposable {
   #readApiKey(): string | null {
     for (const node of this.nodes) {
       try {
-        return readFileSync(join(node.folder, 'agent', 'first-api-key'), 'utf8').trim();
+        return readFileSync(join(node.folder, 'first-api-key'), 'utf8').trim();
       } catch {
         // Another node was the first master.
       }

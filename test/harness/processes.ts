@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** Running and not a zombie. */
 export function isAlive(pid: number): boolean {
@@ -19,4 +19,18 @@ export function signal(pids: (number | null | undefined)[], name: NodeJS.Signals
       // Gone meanwhile.
     }
   }
+}
+
+/** Processes that work in that folder or below, e.g. PostgreSQL's own children. */
+export function processesIn(folder: string): number[] {
+  const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
+  return pids.filter((pid) => {
+    try {
+      const cwd = readlinkSync(`/proc/${pid}/cwd`);
+      return cwd === folder || cwd.startsWith(`${folder}/`);
+    } catch {
+      // Gone meanwhile, or another user's.
+      return false;
+    }
+  });
 }

@@ -1,3 +1,8 @@
+import type { HandedKeys } from '@countersign/keys';
+
+/** All a worker is given: neither the cluster key nor what opens documents, events or an agent's proof. */
+export const WORKER_KEYS = ['seed', 'command', 'wrong-code', 'attempt-id'] as const;
+
 /** What the supervisor hands to an auth worker in its first IPC message: `{ type: 'start', config }`. */
 export type WorkerConfig = {
   node: string;
@@ -7,7 +12,7 @@ export type WorkerConfig = {
   database: DatabaseAddress;
   /** `host:port` of the log servers, this node's own first. */
   nats: { servers: string[]; user: string; password: string };
-  clusterKeyFile: string;
+  keys: HandedKeys<(typeof WORKER_KEYS)[number]>;
   http: { host: string; port: number; trustedProxies: string[] };
   logLevel: string;
 };

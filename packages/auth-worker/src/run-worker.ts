@@ -11,7 +11,7 @@ import {
   type Applied,
   type Database,
 } from '@countersign/database';
-import { deriveKeys, readClusterKey } from '@countersign/keys';
+import { takeKeys } from '@countersign/keys';
 import { authenticateKey, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
 import type { ApiKeyDocument } from '@countersign/verification';
 import type { Logger } from 'pino';
@@ -35,12 +35,7 @@ export async function runWorker(
 ): Promise<RunningWorker> {
   const { log, signal } = options;
   const name = `${config.node} worker ${config.index}`;
-  const keys = deriveKeys(readClusterKey(config.clusterKeyFile), [
-    'seed',
-    'command',
-    'wrong-code',
-    'attempt-id',
-  ]);
+  const keys = takeKeys(config.keys);
   const db = openDatabase({
     ...config.database,
     max: 6,

@@ -7,6 +7,9 @@ export function describeLog(view: ClusterView): string {
   const isAlone = view.quorum && view.logServers.length === 0;
   const up = isAlone ? 1 : view.logServers.filter((server) => server.online).length;
   const servers = `${up} of ${total} server${total === 1 ? '' : 's'} up`;
+  if (!view.quorum && view.logServers.length === 0) {
+    return 'does not answer: writes are refused, verification goes on (degraded)';
+  }
   if (!view.quorum) {
     return `${servers}, quorum lost: writes are refused, verification goes on (degraded)`;
   }

@@ -162,7 +162,8 @@ function describeLostQuorum(view: ClusterView, down: string[]): Finding {
   if (total === 0) {
     return {
       problem: 'quorum lost: the log does not answer',
-      advice: 'see that nats-server runs on the nodes, and check the network between them',
+      advice:
+        'wait 15 s: the log may just be choosing a leader. Then see that nats-server runs on the nodes, and check the network between them',
     };
   }
   const problem = `quorum lost: ${total - down.length} of ${total} log servers answer, ${Math.floor(total / 2) + 1} are needed`;

@@ -20,6 +20,7 @@ function heartbeat(fields: Partial<Heartbeat>): Heartbeat {
     instance: 'one',
     role: 'master',
     isHandingOver: false,
+    leaseHolder: null,
     masterSince: null,
     epoch: 1,
     revision: 1,

@@ -2,7 +2,7 @@ import { connect as dial, createServer, type AddressInfo, type Socket } from 'no
 import { startTestNats, waitFor, type TestNats } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { followStream } from './follow-stream.ts';
-import { ensureStream, publish } from './jetstream.ts';
+import { ensureStream, publish, type StreamConfig } from './jetstream.ts';
 import { NatsLink, type Log } from './nats-link.ts';
 
 const silent: Log = { info() {}, warn() {} };
@@ -26,7 +26,7 @@ beforeAll(async () => {
     max_bytes: 1 << 20,
     discard: 'old',
     allow_direct: false,
-  } as const;
+  } satisfies StreamConfig;
   await waitFor('JetStream', () => ensureStream(writer, config, 500).then(() => true, () => false), {
     timeoutMs: 10_000,
   });

@@ -10,6 +10,8 @@ export type Heartbeat = {
   /** It has stopped taking writes because another node is about to. */
   isHandingOver: boolean;
   masterSince: string | null;
+  /** Who holds the lease, or held it last, as this node has read it. */
+  leaseHolder: string | null;
   epoch: number;
   revision: number;
   digest: string;
@@ -32,6 +34,9 @@ export type SeenNode = Heartbeat & {
   offsetMs: number;
 };
 
+/** `seenAt` is when it was last heard as master. */
+export type LastMaster = { node: string; epoch?: number; seenAt: string | null };
+
 export const HEARTBEAT_MS = 1000;
 export const ONLINE_WITHIN_MS = 3000;
 /** More nodes than this are not remembered: a bound, not a size anybody runs. */
@@ -43,6 +48,7 @@ export class Membership {
   readonly #incarnationNumber: number;
   readonly #nodes = new Map<string, SeenNode>();
   readonly #listeners = new Set<() => void>();
+  #lastMaster: LastMaster | null = null;
 
   constructor(link: NatsLink, incarnationNumber: number) {
     this.#link = link;
@@ -82,6 +88,13 @@ export class Membership {
     return masters.toSorted((a, b) => b.epoch - a.epoch)[0] ?? null;
   }
 
+  /** Who was last heard as master, or is said to hold or have held the lease; null = nobody knows. */
+  lastMaster(): LastMaster | null {
+    if (this.#lastMaster) return this.#lastMaster;
+    const holder = this.nodes().find((node) => node.leaseHolder !== null)?.leaseHolder ?? null;
+    return holder === null ? null : { node: holder, seenAt: null };
+  }
+
   isHandOverUnderWay(): boolean {
     return this.online().some((node) => node.isHandingOver);
   }
@@ -117,6 +130,14 @@ export class Membership {
       seenAtWall: new Date().toISOString(),
       offsetMs: heartbeat.wallMs - Date.now(),
     });
+    const isNewest = heartbeat.epoch >= (this.#lastMaster?.epoch ?? 0);
+    if (heartbeat.role === 'master' && isNewest) {
+      this.#lastMaster = {
+        node: heartbeat.node,
+        epoch: heartbeat.epoch,
+        seenAt: new Date().toISOString(),
+      };
+    }
     for (const listener of [...this.#listeners]) listener();
   }
 }

@@ -2,6 +2,8 @@ export { createClusterKeyFile, readClusterKey } from './cluster-key.ts';
 export type { ClusterKey } from './cluster-key.ts';
 export { deriveKeys } from './derive-keys.ts';
 export type { KeyPurpose, PurposeKey } from './derive-keys.ts';
+export { handKeys, takeKeys } from './handed-keys.ts';
+export type { HandedKeys } from './handed-keys.ts';
 export { KeyError } from './key-error.ts';
 export type { KeyErrorCode } from './key-error.ts';
 export { keyedHash, passwordFor } from './keyed-hash.ts';

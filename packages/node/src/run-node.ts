@@ -2,10 +2,10 @@ import { mkdtempSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
-import type { WorkerConfig } from '@countersign/auth-worker';
+import { WORKER_KEYS, type WorkerConfig } from '@countersign/auth-worker';
 import { assertPortFree, findNatsServer } from '@countersign/engines';
-import { deriveKeys, passwordFor } from '@countersign/keys';
-import type { AgentConfig } from '@countersign/replication-agent';
+import { deriveKeys, handKeys, passwordFor, type ClusterKey } from '@countersign/keys';
+import { AGENT_KEYS, type AgentConfig } from '@countersign/replication-agent';
 
 import { prepareClusterKey } from './cluster-key-file.ts';
 import { ownLogServer, readNodeConfig, type NodeConfig } from './config.ts';
@@ -73,7 +73,7 @@ async function supervise(
   });
 
   const engines = startEmbeddedEngines({ config, natsPassword, natsBinary, runFile, events });
-  const processes = startProcesses({ config, engines, runFile, events });
+  const processes = startProcesses({ config, clusterKey, engines, runFile, events });
   try {
     const started = processes.firstStart.then(() =>
       events.nodeRuns(performance.now() - startedAt, processes.socketPath),
@@ -105,11 +105,12 @@ interface NodeProcesses {
 /** Starts the agent and the workers; they load their code while the database starts. */
 function startProcesses(options: {
   config: NodeConfig;
+  clusterKey: ClusterKey;
   engines: Engines;
   runFile: RunFile;
   events: SupervisorEvents;
 }): NodeProcesses {
-  const { config, engines, runFile, events } = options;
+  const { config, clusterKey, engines, runFile, events } = options;
   const logs = join(config.dataDirectory, 'logs');
   const compileCache = join(config.dataDirectory, 'compile-cache');
   const agentFolder = join(config.dataDirectory, 'agent');
@@ -124,7 +125,7 @@ function startProcesses(options: {
         logFile: join(logs, 'agent.log'),
         compileCache,
         config: async () =>
-          agentConfig({ config, engines, database: await database, agentFolder, socketPath }),
+          agentConfig({ config, clusterKey, engines, database: await database, agentFolder, socketPath }),
         onPid: (agentPid) => {
           runFile.update({ agentPid });
           if (agentPid) events.partRuns('agent', agentPid);
@@ -146,7 +147,7 @@ function startProcesses(options: {
           packageName: '@countersign/auth-worker',
           logFile: join(logs, `worker-${index}.log`),
           compileCache,
-          config: async () => workerConfig({ config, engines, database: await database, index }),
+          config: async () => workerConfig({ config, clusterKey, engines, database: await database, index }),
           onPid: (pid) => {
             workerPids[index] = pid;
             runFile.update({ workerPids: workerPids.filter((known) => known !== null) });
@@ -187,6 +188,7 @@ async function prepareDatabase(engines: Engines): Promise<DatabaseAddress> {
 
 function agentConfig(about: {
   config: NodeConfig;
+  clusterKey: ClusterKey;
   engines: Engines;
   database: DatabaseAddress;
   agentFolder: string;
@@ -201,7 +203,7 @@ function agentConfig(about: {
     nats: about.engines.nats,
     logReplicas: config.logServers.length >= 3 ? 3 : 1,
     limits: config.limits,
-    clusterKeyFile: config.clusterKeyFile,
+    keys: handKeys(deriveKeys(about.clusterKey, AGENT_KEYS)),
     isPromotable: config.promotable,
     url: config.url,
     socketPath: about.socketPath,
@@ -211,6 +213,7 @@ function agentConfig(about: {
 
 function workerConfig(about: {
   config: NodeConfig;
+  clusterKey: ClusterKey;
   engines: Engines;
   database: DatabaseAddress;
   index: number;
@@ -222,7 +225,7 @@ function workerConfig(about: {
     index: about.index,
     database: about.database,
     nats: about.engines.nats,
-    clusterKeyFile: config.clusterKeyFile,
+    keys: handKeys(deriveKeys(about.clusterKey, WORKER_KEYS)),
     http: config.http,
     logLevel: config.log.level,
   };

@@ -8,6 +8,7 @@ import {
   type Membership,
   type NatsLink,
   type SeenNode,
+  type StreamState,
 } from '@countersign/cluster';
 import { listNodes, readApplied, readCircuit, readSettings, type Database } from '@countersign/database';
 
@@ -22,6 +23,8 @@ export async function readClusterView(options: {
   incarnation: Incarnation;
   node: string;
   version: string;
+  /** The log's servers when it last answered: without a leader it names none. */
+  lastLog: { state: StreamState | null };
 }): Promise<ClusterView> {
   const { db, link, membership, incarnation } = options;
   const [applied, settings, known, circuit, log] = await Promise.all([
@@ -33,6 +36,7 @@ export async function readClusterView(options: {
   ]);
   const seen = new Map(membership.nodes().map((node) => [node.node, node]));
   const master = membership.master();
+  if (log) options.lastLog.state = log;
   const isMajorityUp = log !== null && log.hasLeader && hasMajority(log.servers, log.replicas);
   const isWritable = seen.get(options.node)?.isLogWritable ?? true;
   const median = medianOf([...seen.values()].filter(isOnline).map((node) => node.offsetMs));
@@ -58,21 +62,18 @@ export async function readClusterView(options: {
     epoch: master?.epoch ?? applied?.epoch ?? 0,
     master: master?.node ?? null,
     masterSince: master?.masterSince ?? null,
-    lastMaster: lastMasterOf([...seen.values()])?.node ?? null,
+    lastMaster: membership.lastMaster()?.node ?? null,
     failover: settings.settings.failover.mode,
     quorum: isMajorityUp && isWritable,
-    logReplicas: log?.replicas ?? 0,
-    logServers: (log?.servers ?? []).map(({ name, isCurrent }) => ({ name, online: isCurrent })),
+    logReplicas: options.lastLog.state?.replicas ?? 0,
+    logServers: (options.lastLog.state?.servers ?? []).map(({ name, isCurrent }) => ({
+      name,
+      online: log ? isCurrent : membership.online().some((node) => node.node === name),
+    })),
     degraded: circuit.open,
     answeredBy: options.node,
     nodes,
   };
-}
-
-/** The node last heard as master; offline nodes keep what their last heartbeat said. */
-export function lastMasterOf(seen: SeenNode[]): SeenNode | null {
-  const masters = seen.filter((node) => node.role === 'master');
-  return masters.toSorted((a, b) => b.epoch - a.epoch)[0] ?? null;
 }
 
 function describeSeen(
@@ -124,7 +125,8 @@ function describeUnheard(
     behind: Math.max(0, context.newest - revision),
     version: context.version,
     clockOffsetMs: 0,
-    promotable: false,
+    // Not known before it is heard.
+    promotable: true,
     lastSeen: null,
     url: null,
     problems: context.own ? ['its replication agent is not heard'] : [],

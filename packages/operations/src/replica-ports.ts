@@ -33,10 +33,11 @@ type ReplicaPorts = Pick<
 /** The ports that only read: from this node's replica and from what its links hear. */
 export function replicaPorts(options: ReplicaPortsOptions): ReplicaPorts {
   const { db, membership, node, version } = options;
+  const lastLog = { state: null };
   return {
     node,
     version,
-    readCluster: () => readClusterView(options),
+    readCluster: () => readClusterView({ ...options, lastLog }),
     findUser: (username) => findUser(db, username),
     listUsers: (page) => listUsers(db, page),
     readSettings: () => readSettings(db),

@@ -11,7 +11,6 @@ import {
 import { readApplied, type Database } from '@countersign/database';
 import { keyedHash, type PurposeKey } from '@countersign/keys';
 import { v7 as uuidv7 } from 'uuid';
-import { lastMasterOf } from './read-cluster.ts';
 
 export type CommandPath = {
   db: Database;
@@ -50,11 +49,11 @@ export async function runCommand(
   }
   if (outcome.kind === 'master_offline') {
     if (request.name === 'cluster.promote') return takeOver(path, command);
-    const last = lastMasterOf(path.membership.nodes());
+    const last = path.membership.lastMaster();
     return {
       kind: 'master_offline',
       lastMaster: last?.node ?? null,
-      since: last?.seenAtWall ?? null,
+      since: last?.seenAt ?? null,
     };
   }
   return outcome;

@@ -1,3 +1,14 @@
+import type { HandedKeys } from '@countersign/keys';
+
+export const AGENT_KEYS = [
+  'document',
+  'seed',
+  'command',
+  'event',
+  'attempt-id',
+  'socket-proof',
+] as const;
+
 /** What the supervisor hands to the agent in its first IPC message: `{ type: 'start', config }`. */
 export type AgentConfig = {
   node: string;
@@ -10,7 +21,7 @@ export type AgentConfig = {
   /** Copies of every stream: 3 from three log servers on, else 1. */
   logReplicas: number;
   limits: { changesBytes: number; statesBytes: number; eventsBytes: number };
-  clusterKeyFile: string;
+  keys: HandedKeys<(typeof AGENT_KEYS)[number]>;
   isPromotable: boolean;
   /** Where clients reach this node, for people; null = not told. */
   url: string | null;

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { countDocuments, type Database } from '@countersign/database';
 import { hashApiKey } from '@countersign/operations';
@@ -28,11 +28,14 @@ export async function ensureFirstApiKey(options: {
     expiresAt: null,
     createdAt: new Date().toISOString(),
   };
-  writeFileSync(join(options.dataDirectory, 'first-api-key'), `${key}\n`, { mode: 0o600 });
+  const file = join(options.dataDirectory, 'first-api-key');
+  writeFileSync(file, `${key}\n`, { mode: 0o600 });
   const isWritten = await options.mastership.write({
     kind: 'api-key',
     id: document.id,
     document,
   });
-  if (isWritten) options.show(key);
+  if (!isWritten) return;
+  options.show(key);
+  rmSync(file);
 }

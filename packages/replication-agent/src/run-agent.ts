@@ -21,7 +21,7 @@ import {
   type MasterReply,
 } from '@countersign/cluster';
 import { listNodes, openDatabase, readSettings } from '@countersign/database';
-import { deriveKeys, readClusterKey } from '@countersign/keys';
+import { takeKeys } from '@countersign/keys';
 import { sealerOf } from '@countersign/operations';
 import type { Logger } from 'pino';
 import { authoriseCommand } from './authorise.ts';
@@ -42,7 +42,7 @@ export type RunningAgent = { stop(): Promise<void> };
 const PROBE_EVERY_MS = 2000;
 /** An idle master writes a change of no consequence this often: only a write proves that the log takes writes. */
 const IDLE_WRITE_MS = 15_000;
-const CAUGHT_UP_WITHIN = 10_000;
+const SAY_AGAIN_MS = 10_000;
 
 /** Starts everything an agent does. Resolves once it follows the cluster; waits for ever for the log servers. */
 export async function runAgent(
@@ -50,14 +50,7 @@ export async function runAgent(
   options: { log: Logger; signal: AbortSignal; showApiKey(key: string): void },
 ): Promise<RunningAgent> {
   const { log, signal } = options;
-  const keys = deriveKeys(readClusterKey(config.clusterKeyFile), [
-    'document',
-    'seed',
-    'command',
-    'event',
-    'attempt-id',
-    'socket-proof',
-  ]);
+  const keys = takeKeys(config.keys);
   const instance = randomUUID();
   const db = openDatabase({ ...config.database, max: 6, applicationName: 'countersign agent' });
   const lazyDb = openDatabase({
@@ -146,6 +139,7 @@ export async function runAgent(
       role: mastership.isActive ? 'master' : 'subordinate',
       isHandingOver: mastership.isHandingOver,
       masterSince: mastership.term?.since ?? null,
+      leaseHolder: lease.record?.holder ?? lease.record?.previous ?? null,
       epoch: mastership.term?.epoch ?? epoch,
       revision,
       digest,
@@ -244,6 +238,7 @@ export async function runAgent(
     if (outcome === 'taken' && (await mastership.waitUntilActive(ACTIVE_WITHIN_MS))) {
       return { ok: true, revision: replica.applied.revision };
     }
+    if (outcome === 'taken') return NOT_YET;
     return outcome === 'no_quorum' ? NO_QUORUM : STILL_HELD;
   }
 
@@ -373,6 +368,11 @@ const NO_QUORUM: AgentAnswer = {
   code: 'no_quorum',
   detail: 'the log has no quorum: start more log servers',
 };
+const NOT_YET: AgentAnswer = {
+  ok: false,
+  code: 'not_active_yet',
+  detail: 'it holds the lease but does not take commands yet: see countersign status',
+};
 const STILL_HELD: AgentAnswer = {
   ok: false,
   code: 'master_alive',
@@ -402,7 +402,7 @@ async function untilWorks<T>(
       return await work();
     } catch (error) {
       if (options.signal.aborted) throw error;
-      if (performance.now() - toldAt > CAUGHT_UP_WITHIN) {
+      if (performance.now() - toldAt > SAY_AGAIN_MS) {
         toldAt = performance.now();
         options.log.info({ why: String(error) }, 'waiting for the log servers');
       }

@@ -275,11 +275,7 @@ export class Verifier {
       const refusal = await this.#reserve(step, judgement, 'asking', true);
       if (refusal) return this.#denyBegun(step, refusal, true);
     }
-    const debugAt = performance.now();
     const answers = await asks.broadcast(key);
-    if (!answers.some((a) => !a.isGranted)) {
-      this.#options.log.info({ live: asks.liveNodes(), answered: answers.map((a) => a.node), ms: performance.now() - debugAt, user: step.user.username, pending: hasPendingWrite }, 'DEBUG granted');
-    }
     const refusedBy = answers.find((answer) => !answer.isGranted)?.refusedBy;
     if (refusedBy) {
       if (hasPendingWrite) {
@@ -581,7 +577,7 @@ export class Verifier {
       username: null,
       actor: attempt.caller.name,
       application: attempt.application,
-      clientAddress: attempt.clientIp,
+      clientAddress: attempt.clientIp ?? attempt.remoteAddress,
       result: null,
       reason: null,
       degraded: false,

@@ -91,8 +91,9 @@ describe('a replica', () => {
 
   it('is fit again once the log reaches as far as it is, without another change', async () => {
     const setting = await start();
-    const replica = await openReplica(setting);
+    await openReplica(setting);
     await applyChanges(setting.db, [probe(1), probe(2)]);
+    const replica = await openReplica(setting);
     follow(replica);
     await waitFor('the problem', () => replica.problem, { timeoutMs: 5000 });
     expect(replica.problem).toBe("the log ends at 0, before this node's revision 2");

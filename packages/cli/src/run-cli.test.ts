@@ -184,7 +184,7 @@ describe('countersign', () => {
     server.ports.events.push(event);
     const { stdout } = await countersign(['events', '--since', '15m']);
     expect(stdout).toMatch(
-      /verification +eve\\u\{1b\}\[2J\\u\{202e\} +denied \(wrong_code\) degraded +vpn +192\.0\.2\.7 +node-2 +12/,
+      /verification +eve\\u\{1b\}\[2J\\u\{202e\} +denied \(wrong_code\) degraded +- +vpn +192\.0\.2\.7 +node-2 +12/,
     );
     const asJson = await countersign(['events', '--json', '--limit', '1']);
     expect(isSafeText(asJson.stdout.replaceAll('\n', ''))).toBe(true);

@@ -1,14 +1,34 @@
+import { createHash } from 'node:crypto';
 import type { Command, MasterReply } from '@countersign/cluster';
 import { findApiKeys, type Database } from '@countersign/database';
-import { open, type PurposeKey } from '@countersign/keys';
+import { open, seal, type PurposeKey } from '@countersign/keys';
 import { authenticateKey } from '@countersign/operations';
 import { scopeOf } from './plan-command.ts';
 
 type Refused = Extract<MasterReply, { kind: 'refused' }>;
 
-/** What an agent puts into a command from its own 0600 socket; only agents hold the key for it. */
-export function socketProofContext(node: string, commandId: string): string {
-  return `socket|${node}|${commandId}`;
+type Wish = Pick<Command, 'name' | 'args' | 'commandId'>;
+
+/** Clocks of nodes that verify differ by less, and no command waits as long. */
+const PROOF_LASTS_MS = 120_000;
+
+/**
+ * What an agent puts into a command from its own 0600 socket; only agents hold the key for it. Workers can read
+ * commands on their way, so it is worth nothing in another command, or later.
+ */
+export function proveSocket(
+  key: PurposeKey,
+  node: string,
+  command: Wish,
+  nowMs = Date.now(),
+): Record<string, unknown> {
+  const sealed = seal(key, Buffer.from(String(nowMs)), proofContext(node, command));
+  return { kind: 'socket', node, token: sealed.toString('base64') };
+}
+
+function proofContext(node: string, { name, args, commandId }: Wish): string {
+  const wish = createHash('sha256').update(JSON.stringify([name, args])).digest('hex');
+  return `socket|${node}|${commandId}|${wish}`;
 }
 
 /**
@@ -17,7 +37,7 @@ export function socketProofContext(node: string, commandId: string): string {
  */
 export async function authoriseCommand(
   options: { db: Database; socketKey: PurposeKey },
-  command: Pick<Command, 'name' | 'commandId' | 'proof'>,
+  command: Wish & Pick<Command, 'proof'>,
 ): Promise<Refused | null> {
   const { proof } = command;
   if (proof.kind === 'socket') {
@@ -38,14 +58,12 @@ export async function authoriseCommand(
   return null;
 }
 
-function isFromAgent(
-  key: PurposeKey,
-  command: Pick<Command, 'commandId' | 'proof'>,
-): boolean {
+function isFromAgent(key: PurposeKey, command: Wish & Pick<Command, 'proof'>): boolean {
   try {
     const { node, token } = command.proof;
-    open(key, Buffer.from(String(token), 'base64'), socketProofContext(String(node), command.commandId));
-    return true;
+    const sealed = Buffer.from(String(token), 'base64');
+    const madeAt = Number(open(key, sealed, proofContext(String(node), command)).toString());
+    return Math.abs(Date.now() - madeAt) < PROOF_LASTS_MS;
   } catch {
     return false;
   }

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { ChangeLog, Lease, type Command } from '@countersign/cluster';
 import { countDocuments, findUser } from '@countersign/database';
-import { seal } from '@countersign/keys';
 import { sealerOf } from '@countersign/operations';
 import { waitFor } from '../../testing/src/index.ts';
 import { describe, expect, it } from 'vitest';
-import { authoriseCommand, socketProofContext } from './authorise.ts';
+import { authoriseCommand, proveSocket } from './authorise.ts';
 import { describeResult } from './describe-result.ts';
 import { AgentEvents } from './events.ts';
 import { Mastership } from './mastership.ts';
@@ -68,11 +67,9 @@ async function startMaster() {
   await waitFor('the master', () => mastership.isActive, { timeoutMs: 15_000 });
 
   function command(name: string, args: Record<string, unknown>, remainingMs = 8000): Command {
-    const commandId = randomUUID();
-    const context = socketProofContext(node, commandId);
-    const token = seal(keys['socket-proof'], Buffer.from('1'), context).toString('base64');
-    const proof = { kind: 'socket', node, token };
-    return { commandId, contentHash: name, name, args, actor: 'test', proof, remainingMs };
+    const wish = { name, args, commandId: randomUUID() };
+    const proof = proveSocket(keys['socket-proof'], node, wish);
+    return { ...wish, contentHash: name, actor: 'test', proof, remainingMs };
   }
 
   /** Until `release` nothing can be applied, though everything can be read. */

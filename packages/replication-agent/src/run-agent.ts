@@ -223,6 +223,7 @@ export async function runAgent(
   async function takeOver(body: Record<string, unknown>): Promise<AgentAnswer> {
     const command = {
       name: 'cluster.promote',
+      args: { node: config.node },
       commandId: String(body.commandId),
       proof: body.proof as Record<string, unknown>,
     };

@@ -2,11 +2,11 @@ import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { buildApi, type ApiPorts } from '@countersign/api';
 import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
 import type { Database } from '@countersign/database';
-import { seal, type PurposeKey } from '@countersign/keys';
+import type { PurposeKey } from '@countersign/keys';
 import { replicaPorts, runCommand, sealerOf } from '@countersign/operations';
 import { API_SCOPES } from '@countersign/verification';
 import type { Logger } from 'pino';
-import { socketProofContext } from './authorise.ts';
+import { proveSocket } from './authorise.ts';
 import type { AgentConfig } from './config.ts';
 
 /**
@@ -51,11 +51,9 @@ export async function serveSocket(options: {
           }
         : null,
     runCommand: (request) =>
-      runCommand(path, request, (commandId) => {
-        const context = socketProofContext(config.node, commandId);
-        const token = seal(keys['socket-proof'], Buffer.from('1'), context).toString('base64');
-        return { kind: 'socket', node: config.node, token };
-      }),
+      runCommand(path, request, (commandId) =>
+        proveSocket(keys['socket-proof'], config.node, { ...request, commandId }),
+      ),
     checkReady: async () => ({ ready: false, degraded: false, problems: ['local socket'] }),
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
   };

@@ -144,6 +144,7 @@ describe("a node's PostgreSQL killed -9", () => {
       expect(secondUse.body.status).toBe('denied');
       expect(['replayed', 'busy']).toContain(secondUse.body.reason);
       expect(verified.failed).toEqual([]);
+      for (const { code } of written.refused) expect(['not_ready', 'master_offline']).toContain(code);
       await expectOneHistory(cluster, written);
     },
   );

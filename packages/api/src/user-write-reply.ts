@@ -17,7 +17,8 @@ export async function replyToUserWrite(
 ): Promise<UserWriteReply> {
   const { revision, applied } = done;
   const id = String(done.result.userId ?? done.result.id);
-  const found = applied ? await ports.findUser(username) : null;
+  // The change is done: that it cannot be read back now must not look like a failure.
+  const found = applied ? await ports.findUser(username).catch(() => null) : null;
   // Removed or renamed again meanwhile: the change itself is done all the same.
   if (found === null || found === 'ambiguous' || found.document.id !== id) {
     return { id, username, revision, applied };

@@ -29,6 +29,8 @@ export class Circuit {
   async noteSilence(userId: string, why: string): Promise<void> {
     if (this.#silentUsers.size < MAX_REMEMBERED) this.#silentUsers.add(userId);
     if (this.#silentUsers.size < USERS_TO_OPEN) return;
+    // Those that opened it are not there to open it once more after it was closed.
+    this.#silentUsers.clear();
     if (await openCircuit(this.#db, why)) {
       this.#log.warn({ why }, 'circuit opened: verifying without the quorum');
       await this.#events.circuitOpened({ why });

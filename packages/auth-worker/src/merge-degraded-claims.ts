@@ -5,6 +5,7 @@ import {
   markMerged,
   readCircuit,
   readSettings,
+  readUserState,
   sweepReservations,
   tryAdvisoryLock,
   unmergedClaims,
@@ -12,7 +13,15 @@ import {
   type Database,
   type UnmergedClaims,
 } from '@countersign/database';
-import { emptyState, encodeState, mergeClaims, parseState, type Settings } from '@countersign/verification';
+import {
+  emptyState,
+  encodeState,
+  mergeClaims,
+  parseState,
+  StateError,
+  type Settings,
+  type UserState,
+} from '@countersign/verification';
 import type { Logger } from 'pino';
 import type { WorkerEvents } from './events.ts';
 
@@ -77,39 +86,50 @@ async function tend(options: MergeOptions): Promise<void> {
 }
 
 /**
- * True when everything that was there when the last batch was read is merged. Under load there is always something
- * newer; a step whose user has it brings it along itself.
+ * True when everything that was there when the last batch was read is merged, but for damaged states: one of those
+ * must not keep all others waiting. Under load there is always something newer; a step whose user has it brings it
+ * along itself.
  */
 async function mergeAll(options: MergeOptions): Promise<boolean> {
   const { settings } = await readSettings(options.db);
   for (;;) {
     const users = await unmergedClaims(options.db, BATCH);
-    const merged = await mergeUsers(options, users, settings);
+    const { merged, isSilent } = await mergeUsers(options, users, settings);
     await markMerged(
       options.db,
       merged.flatMap(({ userId, claims }) => claims.map((claim) => ({ userId, ...claim }))),
     );
-    if (merged.length < users.length) return false;
-    if (users.length < BATCH) return true;
+    if (isSilent) return false;
+    if (users.length < BATCH || merged.length === 0) return true;
   }
 }
 
-/** Returns those that worked; after {@link AT_ONCE} failures no more are tried. */
+/** Those that worked; after {@link AT_ONCE} that were silent no more are tried. */
 async function mergeUsers(
   options: MergeOptions,
   users: UnmergedClaims[],
   settings: Settings,
-): Promise<UnmergedClaims[]> {
+): Promise<{ merged: UnmergedClaims[]; isSilent: boolean }> {
   const waiting = [...users];
   const merged: UnmergedClaims[] = [];
+  let isSilent = false;
   const mergeOnes = async () => {
     for (let user = waiting.shift(); user !== undefined; user = waiting.shift()) {
-      if (!(await mergeUser(options, user, settings))) return;
-      merged.push(user);
+      try {
+        if (!(await mergeUser(options, user, settings))) {
+          isSilent = true;
+          return;
+        }
+        merged.push(user);
+      } catch (error) {
+        if (!(error instanceof StateError)) throw error;
+        const { userId } = user;
+        options.log.warn({ userId, error: error.message }, 'claims cannot be merged');
+      }
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, mergeOnes));
-  return merged;
+  return { merged, isSilent };
 }
 
 async function mergeUser(
@@ -120,7 +140,7 @@ async function mergeUser(
   for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     const read = await options.states.readThroughLeader(user.userId, TIMEOUT_MS);
     if (read.kind === 'silent') return false;
-    const state = read.kind === 'found' ? parseState(read.bytes) : emptyState();
+    const state = read.kind === 'found' ? parseState(read.bytes) : await ownCopy(options, user);
     const claims = user.claims.map(({ claim }) => claim);
     const merged = mergeClaims(state, claims, settings, Date.now());
     if (merged === state) return true;
@@ -132,6 +152,11 @@ async function mergeUser(
     await sleep(5 + Math.random() * 15);
   }
   return false;
+}
+
+/** In a bucket begun anew this node's copy is what is known. */
+async function ownCopy({ db }: MergeOptions, { userId }: UnmergedClaims): Promise<UserState> {
+  return (await readUserState(db, userId))?.state ?? emptyState();
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -1,12 +1,12 @@
 import type { UserStates } from '@countersign/cluster';
 import { readUserState, unmergedClaimsOf, type Database } from '@countersign/database';
 import {
+  defaultSettings,
   emptyState,
   mergeClaims,
   mergeStates,
   parseState,
   type FailureClaim,
-  type Settings,
   type UserState,
 } from '@countersign/verification';
 
@@ -17,7 +17,6 @@ import {
 export async function readMostKnown(
   options: { db: Database; states: UserStates },
   userId: string,
-  settings: Settings,
   directTimeoutMs: number,
 ): Promise<{ state: UserState | null; failures: FailureClaim[] }> {
   const [stored, claims, direct] = await Promise.all([
@@ -32,7 +31,11 @@ export async function readMostKnown(
   }
   const approved = claims.filter((claim) => 'last' in claim);
   if (approved.length > 0) {
-    state = mergeClaims(state ?? emptyState(), approved, settings, Date.now());
+    // Approvals merge the same under any settings: those are about failures.
+    state = mergeClaims(state ?? emptyState(), approved, defaultSettings, Date.now());
   }
-  return { state, failures: claims.filter((claim) => 'failure' in claim) };
+  // A success ends what was counted before it, as it does with the quorum.
+  const clearedAt = Math.max(0, ...approved.map((claim) => claim.at));
+  const failures = claims.filter((claim) => 'failure' in claim && claim.at > clearedAt);
+  return { state, failures: failures as FailureClaim[] };
 }

@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { buildApi, type ApiPorts, type Caller, type Credentials, type Readiness } from '@countersign/api';
+import {
+  buildApi,
+  ProblemError,
+  type ApiPorts,
+  type Caller,
+  type Credentials,
+  type Readiness,
+} from '@countersign/api';
 import { Asks, Membership, NatsLink, UserStates, type Incarnation } from '@countersign/cluster';
 import {
   findApiKeys,

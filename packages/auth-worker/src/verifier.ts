@@ -209,16 +209,20 @@ export class Verifier {
         return this.#verifyWithoutQuorum(step, state, true);
       }
       circuit.noteAnswer();
-      const newer = await this.#readUntilNewer(step, revision);
+      const newer = await this.#readUntilNewer(step, state, revision);
       if (newer === 'silent') return this.#verifyWithoutQuorum(step, state, false);
       ({ state, revision } = newer);
     }
     return this.#denyBegun(step, 'busy', false);
   }
 
-  /** After a lost compare-and-set: the leader's word, asked until it differs from what lost. */
+  /**
+   * After a lost compare-and-set: the leader's word, asked until it differs from what lost. Revisions only grow: none
+   * or a smaller one means a bucket begun anew, which must not make used codes good again.
+   */
   async #readUntilNewer(
     step: Step,
+    state: UserState,
     revision: number,
   ): Promise<{ state: UserState; revision: number } | 'silent'> {
     for (;;) {
@@ -230,9 +234,11 @@ export class Verifier {
         return 'silent';
       }
       if (read.kind === 'found' && read.revision !== revision) {
-        return { state: parseState(read.bytes), revision: read.revision };
+        const told = parseState(read.bytes);
+        const isOlder = read.revision < revision;
+        return { state: isOlder ? mergeStates(state, told) : told, revision: read.revision };
       }
-      if (read.kind === 'absent' && revision !== 0) return { state: emptyState(), revision: 0 };
+      if (read.kind === 'absent' && revision !== 0) return { state, revision: 0 };
       await sleep(5 + Math.random() * 15);
     }
   }
@@ -332,11 +338,15 @@ export class Verifier {
     step: Step,
     known: UserState,
   ): Promise<{ state: UserState; localFailures: number }> {
-    const most = await readMostKnown(this.#options, step.user.id, step.settings, DIRECT_GET_MS);
+    const most = await readMostKnown(this.#options, step.user.id, DIRECT_GET_MS);
     const unlocked = step.user.unlockedAt === null ? 0 : Date.parse(step.user.unlockedAt);
+    const windowBeganAt = Date.now() - step.settings.lockout.resetMinutes * 60_000;
+    const counted = most.failures.filter(
+      ({ unlockedAt, at }) => unlockedAt >= unlocked && at > windowBeganAt,
+    );
     return {
       state: most.state ? mergeStates(known, most.state) : known,
-      localFailures: most.failures.filter(({ unlockedAt }) => unlockedAt >= unlocked).length,
+      localFailures: counted.length,
     };
   }
 
@@ -403,6 +413,7 @@ export class Verifier {
     if (step.reserved === null) return;
     await this.#finish.add({
       event: step.event,
+      isFinal: false,
       reservation: this.#ownReservation(step, 'withdrawn'),
     });
     step.reserved = null;
@@ -458,7 +469,12 @@ export class Verifier {
     degraded: boolean,
   ): Promise<VerificationOutcome> {
     if (judgement.kind === 'conflict') {
-      await this.#withdraw(step);
+      step.event.result = 'denied';
+      step.event.reason = 'idempotency_conflict';
+      await this.#finish.add({
+        event: step.event,
+        ...(step.reserved !== null && { reservation: this.#ownReservation(step, 'withdrawn') }),
+      });
       return { kind: 'conflict' };
     }
     const { verdict } = judgement;

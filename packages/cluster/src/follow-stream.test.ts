@@ -27,9 +27,17 @@ beforeAll(async () => {
     discard: 'old',
     allow_direct: false,
   } satisfies StreamConfig;
-  await waitFor('JetStream', () => ensureStream(writer, config, 500).then(() => true, () => false), {
-    timeoutMs: 10_000,
-  });
+  await waitFor(
+    'JetStream',
+    () =>
+      ensureStream(writer, config, 500).then(
+        () => true,
+        () => false,
+      ),
+    {
+      timeoutMs: 10_000,
+    },
+  );
 }, 60_000);
 
 afterAll(async () => {

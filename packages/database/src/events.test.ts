@@ -46,6 +46,21 @@ describe('storing events', () => {
     expect(await listEvents(db, { limit: 10 })).toHaveLength(2);
   });
 
+  it('replaces a result that was unknown, and no other, by one that comes late', async () => {
+    const db = await migrated();
+    const event = exampleEvent({ result: 'unknown' });
+    const late = { ...event, result: 'approved' };
+    await storeEvents(db, [event, late], 1);
+    expect(await listEvents(db, { limit: 5 })).toMatchObject([{ result: 'approved' }]);
+    await storeEvents(db, [event, { ...event, result: 'denied' }], 2);
+    expect(await listEvents(db, { limit: 5 })).toMatchObject([{ result: 'approved' }]);
+    const other = exampleEvent({ result: 'unknown' });
+    await storeEvents(db, [other], 3);
+    await storeEvents(db, [{ ...other, result: 'denied' }], 4);
+    const results = (await listEvents(db, { limit: 5 })).map(({ result }) => result);
+    expect(results.toSorted()).toEqual(['approved', 'denied']);
+  });
+
   it('gives each near day a partition and far days a common one', async () => {
     const db = await migrated();
     const [near, past, far] = [dayFromNow(0), dayFromNow(-399), dayFromNow(3000)];

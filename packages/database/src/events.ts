@@ -40,13 +40,13 @@ export type EventFilter = {
 const LIST_MAX = 1000;
 const LAST_STORABLE_MS = Date.UTC(9999, 11, 31);
 
-/** Stores events that are not there yet, together with the follower's position. */
+/** Stores events that are not there yet, or only with an unknown result, together with the follower's position. */
 export async function storeEvents(
   db: Database,
   events: readonly AuditEvent[],
   position: number,
 ): Promise<void> {
-  const rows = events.map((event) => {
+  const rows = onePerId(events).map((event) => {
     const at = boundedTime(Date.parse(event.at));
     const username_key = event.username === null ? null : usernameKey(event.username);
     return { ...event, at, day: at.slice(0, 10), username_key };
@@ -61,6 +61,16 @@ export async function storeEvents(
       storePosition(tx, 'events', position),
     ]);
   });
+}
+
+/** A batch may hold an event as unknown and, from its worker after all, with its result. */
+function onePerId(events: readonly AuditEvent[]): AuditEvent[] {
+  const byId = new Map<string, AuditEvent>();
+  for (const event of events) {
+    const known = byId.get(event.id);
+    if (!known || known.result === 'unknown') byId.set(event.id, event);
+  }
+  return [...byId.values()];
 }
 
 /** One event with a wild clock must not stop the follower. */
@@ -79,7 +89,9 @@ async function insertEvents(tx: Transaction, rows: string): Promise<void> {
       id uuid, day date, at timestamptz, type text, node text, "userId" uuid, username text,
       username_key text, actor text, application text, "clientAddress" text, result text,
       reason text, degraded boolean, "durationMs" float8, details jsonb)
-    on conflict do nothing`;
+    on conflict (day, id) do update set result = excluded.result, reason = excluded.reason,
+      degraded = excluded.degraded, duration_ms = excluded.duration_ms, details = excluded.details
+    where events.result = 'unknown' and excluded.result is distinct from 'unknown'`;
 }
 
 /**

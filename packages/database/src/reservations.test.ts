@@ -173,6 +173,19 @@ describe('finishing an attempt', () => {
     expect(await finishAttempts(db, [denial])).toEqual(['finished']);
   });
 
+  it('withdraws a row without finishing the event when that is to come', async () => {
+    const userId = randomUUID();
+    const attempt = beginning(userId, 'a');
+    await begin(attempt);
+    const reservation = { ...attempt.reservation!, outcome: 'withdrawn' as const };
+    await finishAttempts(db, [{ event: attempt.event, isFinal: false, reservation }]);
+    expect(await rowsOf(userId)).toEqual([]);
+    const final = async () => (await takeFinalOutbox(db, 1000)).map((row) => row.id);
+    expect(await final()).not.toContain(attempt.event.id);
+    await finishAttempts(db, [{ event: { ...attempt.event, result: 'denied' } }]);
+    expect(await final()).toContain(attempt.event.id);
+  });
+
   it('withdraws its own row, but never an approved one or that of another node', async () => {
     const attempts = [
       beginning(randomUUID(), 'a'),

@@ -93,8 +93,9 @@ function reservationKey(one: { userId: string; item: string }): string {
 }
 
 export type Finish = {
-  /** The event as it finally is. */
   event: AuditEvent;
+  /** False: only the reservation is, and the event will be finished later. */
+  isFinal?: boolean;
   reservation?: OwnReservation & { outcome: 'approved' | 'withdrawn'; degraded?: boolean };
   /** What a degraded approval must still do to the user's state. */
   claim?: Claim;
@@ -110,15 +111,15 @@ export async function finishAttempts(
   db: Database,
   finishes: readonly Finish[],
 ): Promise<('finished' | 'yielded')[]> {
-  const rows = finishes.map(({ event, reservation, claim }) => ({
+  const rows = finishes.map(({ event, isFinal = true, reservation, claim }) => ({
     ...reservation,
-    ...outboxRow({ event, isFinal: true }),
+    ...outboxRow({ event, isFinal }),
     claim: claim ?? null,
   }));
   const finished = await db.sql<{ id: string }[]>`
     with input as (
       select * from jsonb_to_recordset(${jsonText(rows)}::text::jsonb) as input(
-        id uuid, at timestamptz, username_key text, event jsonb, "userId" uuid, item text,
+        id uuid, at timestamptz, final boolean, username_key text, event jsonb, "userId" uuid, item text,
         "attemptId" text, holder text, outcome text, degraded boolean, claim jsonb)
     ), own as materialized (
       select r.user_id, r.item, r.attempt_id, i.id, i.outcome, i.holder, i.degraded, i.claim
@@ -140,10 +141,10 @@ export async function finishAttempts(
         and r.attempt_id = own.attempt_id and r.holder = own.holder and r.phase <> 'approved'
     )
     insert into outbox (id, at, final, username_key, event)
-    select id, at, true, username_key, event from input
+    select id, at, final, username_key, event from input
     where outcome is distinct from 'approved' or id in (select id from approved)
     order by id
-    on conflict (id) do update set final = true, event = excluded.event
+    on conflict (id) do update set final = excluded.final, event = excluded.event
     returning id`;
   const ids = new Set(finished.map((row) => row.id));
   return finishes.map(({ event }) => (ids.has(event.id.toLowerCase()) ? 'finished' : 'yielded'));

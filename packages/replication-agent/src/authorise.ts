@@ -27,7 +27,9 @@ export function proveSocket(
 }
 
 function proofContext(node: string, { name, args, commandId }: Wish): string {
-  const wish = createHash('sha256').update(JSON.stringify([name, args])).digest('hex');
+  const wish = createHash('sha256')
+    .update(JSON.stringify([name, args]))
+    .digest('hex');
   return `socket|${node}|${commandId}|${wish}`;
 }
 

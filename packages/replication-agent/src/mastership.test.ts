@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { ChangeLog, Lease, type Command } from '@countersign/cluster';
 import { countDocuments, findUser } from '@countersign/database';
 import { sealerOf } from '@countersign/operations';
-import { waitFor } from '../../testing/src/index.ts';
+import { waitFor } from '@countersign/testing';
 import { describe, expect, it } from 'vitest';
 import { authoriseCommand, proveSocket } from './authorise.ts';
 import { describeResult } from './describe-result.ts';
@@ -101,7 +101,11 @@ describe('a master', () => {
     const block = { username: 'alice', reason: 'stolen token', days: 1 };
     expect(await mastership.handle(command('user.block', block, 500))).toEqual({ kind: 'unknown' });
     const changes = { displayName: 'Alice' };
-    const tooEarly = command('user.set', { username: 'alice', changes: { email: 'a@b.example' } }, 500);
+    const tooEarly = command(
+      'user.set',
+      { username: 'alice', changes: { email: 'a@b.example' } },
+      500,
+    );
     expect(await mastership.handle(tooEarly)).toMatchObject({ kind: 'refused', code: 'busy' });
     const { revision } = replica.applied;
     await stall.release();

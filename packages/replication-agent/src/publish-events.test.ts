@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { EventStream } from '@countersign/cluster';
 import { beginAttempts, outboxSize, storeEvents, type AuditEvent } from '@countersign/database';
 import { sealerOf } from '@countersign/operations';
-import { waitFor } from '../../testing/src/index.ts';
+import { waitFor } from '@countersign/testing';
 import { describe, expect, it } from 'vitest';
 import { publishEvents } from './publish-events.ts';
 import { silent, useTestLog } from './testing/use-test-log.ts';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { ChangeLog } from '@countersign/cluster';
 import { applyChanges, readApplied } from '@countersign/database';
 import { sealerOf } from '@countersign/operations';
-import { waitFor } from '../../testing/src/index.ts';
+import { waitFor } from '@countersign/testing';
 import { describe, expect, it } from 'vitest';
 import { Replica } from './replica.ts';
 import { silent, useTestLog } from './testing/use-test-log.ts';

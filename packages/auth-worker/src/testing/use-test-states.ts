@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto';
+import { ensureStreams, namesOf, NatsLink, UserStates, type Log } from '@countersign/cluster';
+import {
+  applyChanges,
+  initApplied,
+  migrate,
+  openDatabase,
+  type Database,
+} from '@countersign/database';
+import { seal, type PurposeKey } from '@countersign/keys';
+import { seedContext } from '@countersign/operations';
+import type { UserDocument } from '@countersign/verification';
+import { afterAll, beforeAll } from 'vitest';
+import {
+  createTestDatabase,
+  startTestNats,
+  waitFor,
+  type TestNats,
+} from '@countersign/testing';
+
+export const silent: Log = { info() {}, warn() {} };
+
+const limits = { changesBytes: 1 << 20, statesBytes: 4 << 20, eventsBytes: 1 << 20 };
+const incarnation = { number: 1, id: randomUUID(), parent: null, baseRevision: 0 };
+
+/** A real nats-server with a bucket of user states, and a node's real PostgreSQL, for one test file. */
+export function useTestStates() {
+  const closing: (() => Promise<unknown>)[] = [];
+  let nats: TestNats;
+  let link: NatsLink;
+  let db: Database;
+  let revision = 0;
+
+  async function createStreams(): Promise<void> {
+    const create = () => ensureStreams(link, namesOf(1), { logReplicas: 1, limits });
+    await waitFor('the streams', () => create().then(() => true), { timeoutMs: 15_000 });
+  }
+
+  beforeAll(async () => {
+    nats = await startTestNats({ servers: 1 });
+    const servers = nats.urls.map((url) => url.replace('nats://', ''));
+    const { user, password } = nats;
+    link = new NatsLink({ servers, user, password, name: 'test', log: silent });
+    await createStreams();
+    const { drop, ...connection } = await createTestDatabase();
+    db = openDatabase({ ...connection, max: 6, applicationName: 'test' });
+    closing.push(
+      drop,
+      () => db.close(),
+      () => link.close(),
+    );
+    await migrate(db);
+    await initApplied(db, incarnation);
+  }, 60_000);
+
+  afterAll(async () => {
+    for (const close of closing.toReversed()) await close();
+    await nats.stop();
+  });
+
+  return {
+    db: () => db,
+    link: () => link,
+    states: () => new UserStates(link, 1),
+    /** Runs at the end, before what was opened earlier is closed. */
+    atEnd: (close: () => Promise<unknown>) => void closing.push(close),
+    /** What remains when all log servers have lost their storage. */
+    async loseAllStates(): Promise<void> {
+      await link.request(`$JS.API.STREAM.DELETE.${namesOf(1).states}`, '', { timeoutMs: 2000 });
+      await createStreams();
+    },
+    /** A user with one HOTP authenticator, as if applied from the log. */
+    async addUser(seedKey: PurposeKey, secret: Uint8Array): Promise<UserDocument> {
+      const at = new Date().toISOString();
+      const authenticatorId = randomUUID();
+      const sealed = seal(seedKey, secret, seedContext(authenticatorId));
+      const document: UserDocument = {
+        id: randomUUID(),
+        username: `user-${revision}`,
+        enabled: true,
+        blocked: null,
+        unlockedAt: null,
+        authenticators: [
+          {
+            type: 'hotp',
+            id: authenticatorId,
+            algorithm: 'SHA1',
+            digits: 6,
+            sealedSecret: Buffer.from(sealed).toString('base64'),
+            createdAt: at,
+            initialCounter: 0,
+          },
+        ],
+        createdAt: at,
+        updatedAt: at,
+      };
+      revision += 1;
+      await applyChanges(db, [
+        {
+          revision,
+          epoch: 1,
+          kind: 'user',
+          id: document.id,
+          at,
+          removed: false,
+          bytes: Buffer.from(document.id),
+          document,
+          commands: [],
+        },
+      ]);
+      return document;
+    },
+  };
+}

@@ -1,0 +1,110 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { VerificationAttempt } from '@countersign/api';
+import { Asks } from '@countersign/cluster';
+import { storeUserStates, takeFinalOutbox } from '@countersign/database';
+import { generateSecret, hotp, parseState } from '@countersign/verification';
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import { Circuit } from './circuit.ts';
+import { WorkerEvents } from './events.ts';
+import { WorkerMetrics } from './metrics.ts';
+import { useTestStates } from './testing/use-test-states.ts';
+import { Verifier } from './verifier.ts';
+
+const test = useTestStates();
+const secret = generateSecret();
+const key = () => ({ keyId: '00000000', key: randomBytes(32) });
+const keys = { seed: key(), 'wrong-code': key(), 'attempt-id': key() };
+
+function startVerifier(): Verifier {
+  const db = test.db();
+  const log = pino({ level: 'silent' });
+  const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
+  const asks = new Asks({
+    link: test.link(),
+    node: 'node-1',
+    incarnationNumber: 1,
+    sealer: plain,
+    answer: async () => ({ isGranted: true, state: null }),
+    onSettled: async () => undefined,
+  });
+  test.atEnd(() => asks[Symbol.asyncDispose]());
+  const gauges = async () => {
+    throw new Error('nobody looks');
+  };
+  return new Verifier({
+    node: 'node-1',
+    db,
+    states: test.states(),
+    asks,
+    circuit: new Circuit(db, new WorkerEvents(db, 'node-1'), log),
+    keys,
+    metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, gauges),
+    log,
+  });
+}
+
+function attempt(username: string, counter: number, idempotencyKey?: string): VerificationAttempt {
+  return {
+    caller: {
+      id: 'caller',
+      name: 'caller',
+      scopes: new Set(),
+      applications: null,
+      proof: { kind: 'api-key', secret: '' },
+    },
+    username,
+    code: hotp(secret, counter, { algorithm: 'SHA1', digits: 6 }),
+    application: null,
+    clientIp: null,
+    remoteAddress: '127.0.0.1',
+    idempotencyKey: idempotencyKey ?? null,
+  };
+}
+
+async function storedState(userId: string) {
+  const read = await test.states().readThroughLeader(userId, 1000);
+  if (read.kind !== 'found') throw new Error(read.kind);
+  return { userId, revision: read.revision, state: parseState(read.bytes) };
+}
+
+/** What the agent's follower does. */
+async function copyState(userId: string): Promise<void> {
+  const row = await storedState(userId);
+  await storeUserStates(test.db(), [row], row.revision);
+}
+
+describe('verifying', () => {
+  it('keeps what was used up when the log servers have forgotten every state', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    for (const counter of [0, 1]) {
+      const outcome = await verifier.verify(attempt(user.username, counter));
+      expect(outcome).toMatchObject({ approved: true, degraded: false });
+    }
+    await copyState(user.id);
+    await test.loseAllStates();
+    const wrong = await verifier.verify(attempt(user.username, 500));
+    expect(wrong).toMatchObject({ approved: false, reason: 'wrong_code', degraded: false });
+    const stored = await storedState(user.id);
+    expect(stored.state.accepted[user.authenticators[0]!.id]?.[0]).toBe(1);
+    expect(stored.state.methods.oath.failures).toBe(1);
+  });
+
+  it('leaves a final event of a key that came with other content', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    const idempotencyKey = randomUUID();
+    await verifier.verify(attempt(user.username, 0, idempotencyKey));
+    await copyState(user.id);
+    const other = await verifier.verify(attempt(user.username, 1, idempotencyKey));
+    expect(other).toEqual({ kind: 'conflict' });
+    const events = (await takeFinalOutbox(test.db(), 1000))
+      .map(({ event }) => event)
+      .filter(({ userId }) => userId === user.id);
+    expect(events.map(({ result, reason }) => ({ result, reason }))).toEqual([
+      { result: 'approved', reason: null },
+      { result: 'denied', reason: 'idempotency_conflict' },
+    ]);
+  });
+});

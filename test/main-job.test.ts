@@ -1,0 +1,171 @@
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { takeFreePorts, waitFor } from '@countersign/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isAlive, signal } from './harness/processes.ts';
+import { report } from './harness/report.ts';
+
+const CLI = fileURLToPath(new URL('../packages/cli/src/main.ts', import.meta.url));
+
+type DemoFile = {
+  apiKey: string;
+  nodes: {
+    name: string;
+    url: string;
+    supervisorPid: number;
+    agentPid: number;
+    workerPids: number[];
+    natsPid: number;
+    postgresPid: number;
+  }[];
+  user: { username: string; otpauth: string };
+};
+
+const hasOathtool = spawnable('oathtool');
+const folder = mkdtempSync('/var/tmp/countersign-main-job-');
+let demo: ChildProcess;
+let output = '';
+
+/** The whole story a newcomer tries, with the real command line and a real authenticator. */
+describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', () => {
+  beforeAll(async () => {
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder, { mode: 0o711 });
+    const startedAt = performance.now();
+    demo = spawn(
+      process.execPath,
+      [CLI, 'demo', '--dir', folder, '--base-port', String(await freeBasePort())],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    demo.stdout!.on('data', (chunk) => {
+      output += String(chunk);
+    });
+    await waitFor('demo.json', () => readDemo(), { timeoutMs: 90_000, everyMs: 100 });
+    report('demo of three nodes', { readyMs: Math.round(performance.now() - startedAt) });
+  });
+
+  afterAll(async () => {
+    if (demo?.exitCode === null) {
+      const exited = new Promise((resolve) => demo.once('exit', resolve));
+      demo.kill('SIGTERM');
+      await exited;
+    }
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('verifies, survives the death of its master, and is promoted by an operator', async () => {
+    const before = readDemo();
+    const status = await countersign(['status']);
+    expect(status.stdout).toContain('OK: verification and changes work');
+    await countersign(['settings', 'set', 'failover.mode', 'manual']);
+
+    const first = await verifyFresh(before.user);
+    expect(first.stdout).toContain('approved');
+    const again = await countersign(['verify', before.user.username, first.code]);
+    expect(again.code).toBe(1);
+    expect(again.stdout).toContain('replayed');
+
+    const cluster = JSON.parse((await countersign(['status', '--json'])).stdout);
+    const master = before.nodes.find(({ name }) => name === cluster.master)!;
+    const pids = [
+      master.supervisorPid,
+      master.agentPid,
+      ...master.workerPids,
+      master.natsPid,
+      master.postgresPid,
+    ];
+    signal(pids, 'SIGKILL');
+    await waitFor('the master to be gone', () => pids.every((pid) => !isAlive(pid)), {
+      timeoutMs: 10_000,
+    });
+
+    const degraded = await verifyFresh(before.user);
+    expect(degraded.stdout).toContain('approved');
+    const refused = await countersign(['user', 'add', 'bob']);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('master_offline');
+
+    const heir = before.nodes.find(({ name }) => name !== master.name)!;
+    const promoted = await countersign(['promote', heir.name]);
+    expect(promoted.stdout, promoted.stderr).toContain(`${heir.name} is the master`);
+    const added = await countersign(['user', 'add', 'bob']);
+    expect(added.code, added.stderr).toBe(0);
+    const events = await countersign(['events', '--user', before.user.username]);
+    expect(events.stdout).toContain('denied (replayed)');
+    expect((await verifyFresh(before.user)).stdout).toContain('approved');
+  });
+
+  it('stops everything it started on SIGTERM', async () => {
+    const pids = readDemo().nodes.flatMap((node) => [
+      node.supervisorPid,
+      node.agentPid,
+      ...node.workerPids,
+      node.natsPid,
+      node.postgresPid,
+    ]);
+    const exited = new Promise((resolve) => demo.once('exit', resolve));
+    demo.kill('SIGTERM');
+    await exited;
+    await waitFor('everything to end', () => pids.every((pid) => !pid || !isAlive(pid)), {
+      timeoutMs: 5000,
+    });
+    expect(output).toContain('Everything has stopped');
+  });
+});
+
+/** A code is accepted once, so the next one is that of the next step. */
+async function verifyFresh(user: DemoFile['user']) {
+  const secret = new URL(user.otpauth).searchParams.get('secret')!;
+  const last = lastStep;
+  const step = await waitFor(
+    'the next code',
+    () => {
+      // One step ahead is accepted, so there is no need to wait for it to begin.
+      const next = Math.floor(Date.now() / 30_000) + 1;
+      return next > last ? Math.max(last + 1, next - 1) : null;
+    },
+    { timeoutMs: 40_000, everyMs: 250 },
+  );
+  lastStep = step;
+  const now = `--now=@${step * 30 + 5}`;
+  const code = execFileSync('oathtool', ['--totp', '-b', now, secret]).toString().trim();
+  return { ...(await countersign(['verify', user.username, code])), code };
+}
+let lastStep = 0;
+
+async function countersign(args: string[]) {
+  const { apiKey, nodes } = readDemo();
+  const env = {
+    ...process.env,
+    COUNTERSIGN_SERVER: nodes.map(({ url }) => url).join(','),
+    COUNTERSIGN_API_KEY: apiKey,
+  };
+  try {
+    const done = await promisify(execFile)(process.execPath, [CLI, ...args], { env });
+    return { code: 0, ...done };
+  } catch (error) {
+    const failed = error as { code: number; stdout: string; stderr: string };
+    return { code: failed.code, stdout: failed.stdout, stderr: failed.stderr };
+  }
+}
+
+function readDemo(): DemoFile {
+  return JSON.parse(readFileSync(join(folder, 'demo.json'), 'utf8')) as DemoFile;
+}
+
+async function freeBasePort(): Promise<number> {
+  const [port] = await takeFreePorts(1);
+  return port!;
+}
+
+function spawnable(command: string): boolean {
+  try {
+    execFileSync(command, ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}

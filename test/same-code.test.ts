@@ -74,7 +74,7 @@ describe('the same code on all nodes at the same instant', () => {
     const killedAt = performance.now();
     await waitFor('the leader to be gone', () => !isAlive(natsPid!), { timeoutMs: 5000 });
     await untilStreamCurrent(cluster, STATES);
-    await untilNotDegraded(cluster.nodes);
+    await cluster.untilWhole();
     const backAfterMs = performance.now() - killedAt;
     const after = playing.count;
     await waitFor('rounds after the fault', () => playing.count > after + 20, {
@@ -105,7 +105,7 @@ describe('the same code on all nodes at the same instant', () => {
     await waitFor('rounds', () => playing.count >= 2 * ROUNDS, { timeoutMs: 60_000 });
     const rounds = await playing.stop();
     for (const { relay } of links) relay.slow(0, () => false);
-    await untilNotDegraded(cluster.nodes);
+    await cluster.untilWhole();
     const beside = await load.stop();
 
     reportRounds('same code, one node 2 s from JetStream', rounds, {
@@ -252,21 +252,6 @@ async function workersThatVerified(): Promise<string[]> {
   return [...found];
 }
 
-async function untilNotDegraded(nodes: TestNode[]): Promise<void> {
-  await Promise.all(
-    nodes.map((node) =>
-      waitFor(
-        `${node.name} to have the quorum back`,
-        async () => {
-          const response = await fetch(`${node.url}/readyz`);
-          return ((await response.json()) as { degraded: boolean }).degraded === false;
-        },
-        { timeoutMs: 60_000, everyMs: 100 },
-      ),
-    ),
-  );
-}
-
 /** Its log server dies once: from then on its processes stay with another node's, behind a relay. */
 async function reconnectThroughRelays(node: TestNode): Promise<void> {
   const { natsPid } = node.pids;
@@ -285,5 +270,5 @@ async function reconnectThroughRelays(node: TestNode): Promise<void> {
     { timeoutMs: 20_000 },
   );
   await untilStreamCurrent(cluster, STATES);
-  await untilNotDegraded(cluster.nodes);
+  await cluster.untilWhole();
 }

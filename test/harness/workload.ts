@@ -11,6 +11,8 @@ export type VerificationFigures = {
   failed: { at: number; node: string; what: string }[];
   /** Longest time without an approval on one node, ms. */
   longestGapMs: number;
+  /** How long each approval took. */
+  latenciesMs: number[];
 };
 
 /**
@@ -23,6 +25,7 @@ export class VerificationLoad {
   readonly #approvals = new Map<string, number[]>();
   readonly #failed: VerificationFigures['failed'] = [];
   readonly #approvedIds: string[] = [];
+  readonly #latenciesMs: number[] = [];
   #degraded = 0;
 
   constructor(options: {
@@ -59,6 +62,7 @@ export class VerificationLoad {
       degraded: this.#degraded,
       failed: this.#failed,
       longestGapMs: Math.round(Math.max(0, ...gaps)),
+      latenciesMs: this.#latenciesMs,
     };
   }
 
@@ -90,12 +94,14 @@ export class VerificationLoad {
     const [first] = clients;
     const body = { username: person.username, code: person.nextCode() };
     const idempotencyKey = randomUUID();
+    const sentAt = performance.now();
     let what = '';
     for (const { name, api } of clients) {
       try {
         const { status, body: reply } = await api.verify(body, { idempotencyKey, timeoutMs: 5000 });
         if (status === 200 && reply.status === 'approved') {
           this.#approvedIds.push(reply.id);
+          this.#latenciesMs.push(performance.now() - sentAt);
           if (reply.degraded) this.#degraded += 1;
           this.#approvals.get(first!.name)!.push(performance.now());
           return;

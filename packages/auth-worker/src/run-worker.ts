@@ -167,7 +167,12 @@ async function authenticate(
 ): Promise<Caller | null> {
   if (credentials.bearer === null) return null;
   const { bearer, remoteAddress } = credentials;
-  const key = await authenticateKey(findApiKey, bearer, remoteAddress, Date.now());
+  const key = await authenticateKey(findApiKey, bearer, remoteAddress, Date.now()).catch(
+    (cause: unknown) => {
+      // Another node can serve this caller: a load balancer goes there on 503.
+      throw new ProblemError(503, 'not_ready', "This node's PostgreSQL does not answer.", { cause });
+    },
+  );
   if (!key) return null;
   return {
     id: key.id,

@@ -25,8 +25,9 @@ export type FollowOptions = {
   log: Log;
 };
 
-const HEARTBEAT_MS = 1000;
-const SILENT_AFTER_MS = 3000;
+const HEARTBEAT_MS = 400;
+// The master writes nothing while its own consumer is lost, and callers wait 2 s.
+const SILENT_AFTER_MS = 1200;
 const CREATE_TIMEOUT_MS = 2000;
 const PAUSE_MS = 250;
 const MAX_BUFFERED = 20_000;

@@ -7,7 +7,7 @@ export type Heartbeat = {
   instance: string;
   /** `master` from the moment it takes commands. */
   role: 'master' | 'subordinate';
-  /** It has stopped taking writes because another node is about to. */
+  /** It takes no writes for a moment: another node is about to, or itself under a new epoch. */
   isHandingOver: boolean;
   masterSince: string | null;
   /** Who holds the lease, or held it last, as this node has read it. */

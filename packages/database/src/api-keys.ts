@@ -1,7 +1,6 @@
 import type { ApiKeyDocument } from '@countersign/verification';
-import { inArray } from './drizzle.ts';
+import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
-import { apiKeys } from './schema.ts';
 
 /**
  * The keys whose secrets have these hashes (lower-case hex), for several callers in one statement.
@@ -11,11 +10,10 @@ export async function findApiKeys(
   db: Database,
   secretHashes: readonly string[],
 ): Promise<(ApiKeyDocument | null)[]> {
-  const wanted = [...new Set(secretHashes)];
-  const found = await db.orm
-    .select({ secretHash: apiKeys.secretHash, document: apiKeys.document })
-    .from(apiKeys)
-    .where(inArray(apiKeys.secretHash, wanted));
+  const wanted = jsonText([...new Set(secretHashes)]);
+  const found = await db.sql<{ secretHash: string; document: ApiKeyDocument }[]>`
+    select secret_hash as "secretHash", document from api_keys
+    where secret_hash in (select jsonb_array_elements_text(${wanted}::text::jsonb))`;
   const byHash = Map.groupBy(found, (row) => row.secretHash);
   return secretHashes.map((hash) => {
     const rows = byHash.get(hash) ?? [];

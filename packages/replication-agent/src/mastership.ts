@@ -44,6 +44,8 @@ type Active = { term: Term; end: number };
 export type OwnChange = { kind: string; id: string; document: unknown; removed?: boolean };
 
 const BARRIER_PAUSE_MS = 100;
+/** Writes wait this long for the next epoch of the same master: a moved log leader costs 0.05-2 s. */
+const NEXT_EPOCH_HOLD_MS = 2000;
 const KEPT_RESULTS = 16;
 
 /** What only the master does: raise the barrier, run commands one at a time, answer with the revision. */
@@ -53,6 +55,7 @@ export class Mastership {
   #isHandingOver = false;
   #queue: Promise<unknown> = Promise.resolve();
   #lastWriteAt = -Infinity;
+  #unansweredAt = -Infinity;
   #changed = new Set<() => void>();
 
   constructor(options: MastershipOptions) {
@@ -75,6 +78,11 @@ export class Mastership {
     if (this.#isHandingOver === value) return;
     this.#isHandingOver = value;
     this.#options.onRoleChange();
+  }
+
+  /** The log left a change open a moment ago, and the epoch that settles it is on its way. */
+  get isBetweenEpochs(): boolean {
+    return !this.isActive && performance.now() - this.#unansweredAt < NEXT_EPOCH_HOLD_MS;
   }
 
   /** Monotonic ms of the last acknowledged write to the change log. */
@@ -313,6 +321,7 @@ export class Mastership {
     }
     const why = outcome.kind === 'silent' ? outcome.why : 'refused';
     this.#options.log.warn({ epoch: active.term.epoch, why }, 'a change was not acknowledged');
+    this.#unansweredAt = performance.now();
     if (this.#active === active) this.end();
     if (!command) await this.#options.lease.beginNextEpoch('a change went unanswered');
     return null;

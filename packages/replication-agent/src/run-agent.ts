@@ -137,7 +137,7 @@ export async function runAgent(
       node: config.node,
       instance,
       role: mastership.isActive ? 'master' : 'subordinate',
-      isHandingOver: mastership.isHandingOver,
+      isHandingOver: mastership.isHandingOver || mastership.isBetweenEpochs,
       masterSince: mastership.term?.since ?? null,
       leaseHolder: lease.record?.holder ?? lease.record?.previous ?? null,
       epoch: mastership.term?.epoch ?? epoch,

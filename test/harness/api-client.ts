@@ -9,6 +9,7 @@ export type ClusterReply = {
   logServers: { name: string; online: boolean }[];
   failover: string;
   degraded: boolean;
+  answeredBy: string;
   nodes: {
     name: string;
     role: string;

@@ -239,17 +239,10 @@ export class TestCluster implements AsyncDisposable {
       'a whole cluster',
       async () => {
         const views = await Promise.all(this.nodes.map((node) => this.api(node).cluster()));
-        const isWhole = views.every(
-          (view) =>
-            view.quorum &&
-            !view.degraded &&
-            view.master !== null &&
-            view.master === views[0]!.master &&
-            view.logServers.length === view.logReplicas &&
-            view.logServers.every((server) => server.online) &&
-            view.nodes.every((node) => node.online),
-        );
-        return isWhole ? views[0]!.master : null;
+        const wrong = views.flatMap((view) => whatIsWrong(view));
+        if (new Set(views.map((view) => view.master)).size > 1) wrong.push('masters differ');
+        if (wrong.length > 0) throw new Error(wrong.join('; '));
+        return views[0]!.master;
       },
       { timeoutMs, everyMs: 100 },
     );
@@ -284,6 +277,19 @@ export class TestCluster implements AsyncDisposable {
     }
     return null;
   }
+}
+
+function whatIsWrong(view: ClusterReply): string[] {
+  const wrong: string[] = [];
+  if (!view.quorum) wrong.push('no quorum');
+  if (view.degraded) wrong.push('circuit open');
+  if (view.master === null) wrong.push('no master');
+  if (view.logServers.length !== view.logReplicas) wrong.push('a log server is missing');
+  for (const server of view.logServers) {
+    if (!server.online) wrong.push(`log server ${server.name} is not current`);
+  }
+  for (const node of view.nodes) if (!node.online) wrong.push(`${node.name} is not heard`);
+  return wrong.map((what) => `${view.answeredBy}: ${what}`);
 }
 
 async function relayTo<S extends { name: string; clientPort: number; routePort: number }>(

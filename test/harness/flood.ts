@@ -3,22 +3,23 @@ import { Worker } from 'node:worker_threads';
 export type FloodOptions = {
   urls: string[];
   apiKey: string;
-  username: string;
-  /** Sent one after the other, a different one each time; as many requests as codes. */
-  codes: string[];
+  method: string;
+  path: string;
+  /** As many requests as bodies, in turn to each address. */
+  bodies: string[];
   ratePerSecond: number;
 };
 
 export type FloodFigures = {
   sent: number;
-  /** Answers by reason, problem code or error. */
+  /** Answers by what they say: a verification's reason or status, a problem's code. */
   outcomes: Record<string, number>;
   durationMs: number;
   latenciesMs: number[];
 };
 
 /**
- * Sends verifications at a fixed rate whether or not they are answered, from a thread of its own, so that its work
+ * Sends requests at a fixed rate whether or not they are answered, from a thread of its own, so that its work
  * does not slow down whoever measures beside it. Resolves when all are answered.
  */
 export function flood(options: FloodOptions): Promise<FloodFigures> {

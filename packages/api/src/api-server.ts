@@ -12,7 +12,7 @@ export type ApiServer = FastifyInstance<
 >;
 
 /** Every route says who may use it: a scope, or `open` for health checks and the API's description. */
-export type Access = { scope: ApiScope } | { open: true };
+export type Access = { scope: ApiScope; isConfirmedLater?: true } | { open: true };
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -29,6 +29,7 @@ export function authenticateCallers(api: ApiServer, ports: ApiPorts, isLocal: bo
       bearer,
       remoteAddress: request.remoteAddress,
       local: isLocal,
+      isConfirmedLater: access.isConfirmedLater ?? false,
     });
     if (caller === null) throw unauthorized();
     if (!caller.scopes.has(access.scope)) {

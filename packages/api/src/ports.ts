@@ -23,7 +23,13 @@ export type ApiPorts = {
   metrics(): Promise<{ contentType: string; text: string }>;
 };
 
-export type Credentials = { bearer: string | null; remoteAddress: string; local: boolean };
+export type Credentials = {
+  bearer: string | null;
+  remoteAddress: string;
+  local: boolean;
+  /** The handler asks {@link Caller.isStillValid} by the read it judges with, so a remembered key will do here. */
+  isConfirmedLater: boolean;
+};
 
 export type Caller = {
   /** Stable id of who calls: the API key's id, or `socket`. */
@@ -31,6 +37,8 @@ export type Caller = {
   name: string;
   scopes: ReadonlySet<ApiScope>;
   applications: string[] | null;
+  /** Whether the key still stood at this revision of the replica; missing = it was read for this request. */
+  isStillValid?(revision: number): Promise<boolean>;
   /** What the master's agent checks again before it executes a command. */
   proof: CommandProof;
 };

@@ -47,6 +47,24 @@ describe('a batcher', () => {
     expect(batches.map(({ items }) => items)).toEqual([[0], [1, 2], [3]]);
   });
 
+  it('with a pause lets nobody wait who comes alone, and gathers what comes within it', async () => {
+    const batches: number[][] = [];
+    const startedAt: number[] = [];
+    const batcher = new Batcher<number, number>(
+      async (items) => {
+        batches.push(items);
+        startedAt.push(performance.now());
+        return items;
+      },
+      10,
+      50,
+    );
+    await batcher.add(0);
+    expect(await Promise.all([batcher.add(1), batcher.add(2)])).toEqual([1, 2]);
+    expect(batches).toEqual([[0], [1, 2]]);
+    expect(startedAt[1]! - startedAt[0]!).toBeGreaterThanOrEqual(49);
+  });
+
   it('fails only the items of the batch that failed, and goes on', async () => {
     const { batcher, batches } = heldBatcher();
     const first = batcher.add(0);

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 type Waiting<T, R> = { item: T; resolve(result: R): void; reject(error: unknown): void };
 
 const MAX_WAITING = 5000;
@@ -13,12 +15,15 @@ export class OverloadError extends Error {
 export class Batcher<T, R> {
   readonly #run: (items: T[]) => Promise<R[]>;
   readonly #maxBatch: number;
+  readonly #pauseMs: number;
   #waiting: Waiting<T, R>[] = [];
   #isRunning = false;
 
-  constructor(run: (items: T[]) => Promise<R[]>, maxBatch: number) {
+  /** `pauseMs` after a batch more gathers before the next. */
+  constructor(run: (items: T[]) => Promise<R[]>, maxBatch: number, pauseMs = 0) {
     this.#run = run;
     this.#maxBatch = maxBatch;
+    this.#pauseMs = pauseMs;
   }
 
   /** Throws {@link OverloadError} when 5,000 wait already, and what `run` throws. */
@@ -41,6 +46,7 @@ export class Batcher<T, R> {
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
+      if (this.#pauseMs > 0) await sleep(this.#pauseMs);
     }
     this.#isRunning = false;
   }

@@ -1,15 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  buildApi,
-  ProblemError,
-  type ApiPorts,
-  type Caller,
-  type Credentials,
-  type Readiness,
-} from '@countersign/api';
+import { buildApi, type ApiPorts, type Readiness } from '@countersign/api';
 import { Asks, Membership, NatsLink, UserStates, type Incarnation } from '@countersign/cluster';
 import {
-  findApiKeys,
   openDatabase,
   outboxSize,
   pingDatabase,
@@ -19,14 +11,13 @@ import {
   type Database,
 } from '@countersign/database';
 import { takeKeys } from '@countersign/keys';
-import { authenticateKey, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
-import type { ApiKeyDocument } from '@countersign/verification';
+import { replicaPorts, runCommand, sealerOf } from '@countersign/operations';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
-import { Batcher } from './batcher.ts';
 import { Circuit } from './circuit.ts';
 import type { WorkerConfig } from './config.ts';
 import { WorkerEvents } from './events.ts';
+import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { CLOCK_LIMIT_MS, Verifier } from './verifier.ts';
@@ -114,8 +105,7 @@ export async function runWorker(
     attemptKey: keys['attempt-id'],
     incarnationNumber: incarnation.number,
   };
-  // Read at every request, so that a revoked key is refused at once; those that come together share a read.
-  const apiKeys = new Batcher((hashes: string[]) => findApiKeys(db, hashes), 200);
+  const keyCallers = new KeyCallers(db);
   const ports: ApiPorts = {
     ...replicaPorts({
       db,
@@ -125,7 +115,7 @@ export async function runWorker(
       node: config.node,
       version: config.version,
     }),
-    authenticate: (credentials) => authenticate((hash) => apiKeys.add(hash), credentials),
+    authenticate: (credentials) => keyCallers.authenticate(credentials),
     verify: (attempt) => verifier.verify(attempt),
     runCommand: (request) => runCommand(path, request, () => ({ ...request.caller.proof })),
     checkReady,
@@ -158,28 +148,6 @@ export async function runWorker(
       await Promise.all([link.close(), askLink.close()]);
       await db.close();
     },
-  };
-}
-
-async function authenticate(
-  findApiKey: (secretHash: string) => Promise<ApiKeyDocument | null>,
-  credentials: Credentials,
-): Promise<Caller | null> {
-  if (credentials.bearer === null) return null;
-  const { bearer, remoteAddress } = credentials;
-  const key = await authenticateKey(findApiKey, bearer, remoteAddress, Date.now()).catch(
-    (cause: unknown) => {
-      // Another node can serve this caller: a load balancer goes there on 503.
-      throw new ProblemError(503, 'not_ready', "This node's PostgreSQL does not answer.", { cause });
-    },
-  );
-  if (!key) return null;
-  return {
-    id: key.id,
-    name: key.name,
-    scopes: new Set(key.scopes),
-    applications: key.applications,
-    proof: { kind: 'api-key', secret: bearer },
   };
 }
 

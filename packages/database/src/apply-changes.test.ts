@@ -198,8 +198,9 @@ describe('the models filled by changes', () => {
     const db = await freshReplica();
     const key = exampleApiKey('secret');
     await applyChanges(db, [setChange(1, { kind: 'api-key', document: key })]);
-    expect((await findApiKeys(db, [key.secretHash]))[0]).toEqual(key);
-    expect((await findApiKeys(db, ['ff'.repeat(32)]))[0]).toBeNull();
+    const [found, other] = await findApiKeys(db, [key.secretHash, 'ff'.repeat(32)]);
+    expect(found).toEqual({ document: key, revision: 1 });
+    expect(other).toBeNull();
     await applyChanges(db, [setChange(2, { kind: 'api-key', document: exampleApiKey('secret') })]);
     expect((await findApiKeys(db, [key.secretHash]))[0]).toBeNull();
   });

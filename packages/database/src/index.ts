@@ -1,6 +1,7 @@
 export { tryAdvisoryLock } from './advisory-lock.ts';
 export type { AdvisoryLock } from './advisory-lock.ts';
 export { findApiKeys } from './api-keys.ts';
+export type { StoredApiKey } from './api-keys.ts';
 export { APPLY_BATCH_MAX, ApplyError, applyChanges, hashDocument } from './apply-changes.ts';
 export type { ChangeKind, ReceivedChange, ReceivedCommand } from './apply-changes.ts';
 export { closeCircuit, openCircuit, readCircuit } from './circuit.ts';

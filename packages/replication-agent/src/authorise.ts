@@ -50,7 +50,7 @@ export async function authoriseCommand(
   if (proof.kind !== 'api-key' || typeof proof.secret !== 'string') {
     return refused(401, 'unauthorized', 'the command carries no proof of its caller');
   }
-  const find = async (hash: string) => (await findApiKeys(options.db, [hash]))[0] ?? null;
+  const find = async (hash: string) => (await findApiKeys(options.db, [hash]))[0]?.document ?? null;
   const key = await authenticateKey(find, proof.secret, null, Date.now());
   if (!key) return refused(401, 'unauthorized', 'the API key is unknown, revoked or expired');
   const scope = scopeOf(command.name);

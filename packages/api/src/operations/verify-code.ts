@@ -22,7 +22,7 @@ export function verifyCode(api: ApiServer, ports: ApiPorts): void {
   api.post(
     '/api/v1/verifications',
     {
-      config: { access: { scope: 'verify' } },
+      config: { access: { scope: 'verify', isConfirmedLater: true } },
       schema: {
         summary: 'Verify a code of a user',
         tags: ['verifications'],

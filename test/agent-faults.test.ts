@@ -25,7 +25,10 @@ beforeAll(async () => {
 });
 afterAll(async () => cluster?.[Symbol.asyncDispose]());
 afterEach(async () => {
-  signal(cluster.nodes.map((node) => node.pids.agentPid), 'SIGCONT');
+  signal(
+    cluster.nodes.map((node) => node.pids.agentPid),
+    'SIGCONT',
+  );
   await cluster.untilWhole();
   await cluster.untilDigestsEqual();
 });
@@ -121,8 +124,7 @@ describe('a would-be master paused inside its barrier and continued after the ne
     expect(giver.name).not.toBe(node.name);
     const verifications = verifyOn(cluster.nodes);
     const trap = relay.trap(
-      (name, chunk) =>
-        name === `${node.name} agent` && chunk.includes(`"index":${index},"of":128`),
+      (name, chunk) => name === `${node.name} agent` && chunk.includes(`"index":${index},"of":128`),
     );
     const promotion = cluster
       .api(giver)
@@ -183,7 +185,9 @@ describe("the master's agent", () => {
     );
     const idempotencyKey = randomUUID();
     const body = { username: 'in-flight' };
-    const inFlight = cluster.api(others[0]!).call('POST', '/api/v1/users', { body, idempotencyKey });
+    const inFlight = cluster
+      .api(others[0]!)
+      .call('POST', '/api/v1/users', { body, idempotencyKey });
 
     await waitFor('the write to leave', () => trap.caught, { timeoutMs: 10_000 });
     signal([node.pids.agentPid], 'SIGSTOP');

@@ -134,7 +134,9 @@ describe("a node's PostgreSQL killed -9", () => {
         longestGapMs: verified.longestGapMs,
         acknowledged: written.acknowledged.length,
         refused: written.refused.length,
-        refusedWith: [...new Set(written.refused.map(({ status, code }) => `${status}:${code}`))].join(),
+        refusedWith: [
+          ...new Set(written.refused.map(({ status, code }) => `${status}:${code}`)),
+        ].join(),
         open: written.unknown,
         longestWritePauseMs: written.longestPauseMs,
       });
@@ -144,7 +146,8 @@ describe("a node's PostgreSQL killed -9", () => {
       expect(secondUse.body.status).toBe('denied');
       expect(['replayed', 'busy']).toContain(secondUse.body.reason);
       expect(verified.failed).toEqual([]);
-      for (const { code } of written.refused) expect(['not_ready', 'master_offline']).toContain(code);
+      for (const { code } of written.refused)
+        expect(['not_ready', 'master_offline']).toContain(code);
       await expectOneHistory(cluster, written);
     },
   );

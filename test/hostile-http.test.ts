@@ -65,7 +65,8 @@ function randomBody(random: () => number): string {
   if (kind < 0.5) return JSON.stringify(value(0));
   const body: Record<string, unknown> = { username: pick(['alice', 'nobody', text()]) };
   body.code = pick<unknown>(['000000', text(), 123456, null, ['1'], '9'.repeat(5000)]);
-  if (random() < 0.5) body[pick(['application', 'clientIp', 'method', '__proto__', text()])] = value(0);
+  if (random() < 0.5)
+    body[pick(['application', 'clientIp', 'method', '__proto__', text()])] = value(0);
   const json = JSON.stringify(body);
   return random() < 0.2 ? json.slice(0, Math.floor(random() * json.length)) : json;
 }

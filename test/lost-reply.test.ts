@@ -222,8 +222,7 @@ async function untilToldBy(nodes: number, ids: string[]): Promise<VerificationEv
       const { events } = await api.done<{ events: VerificationEvent[] }>('GET', path);
       const found = ids.map((id) => events.filter(({ details }) => details.verification === id));
       const isComplete = found.every(
-        (told) =>
-          told.length >= nodes && told.some(({ details }) => details.repeated !== true),
+        (told) => told.length >= nodes && told.some(({ details }) => details.repeated !== true),
       );
       return isComplete ? found.flat() : null;
     },

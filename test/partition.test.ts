@@ -35,9 +35,13 @@ describe('the master cut off from the other two while clients still reach it', (
     const cutAt = performance.now();
     const beforeTheCut = writesElsewhere.acknowledged;
     const attempts = new WriteAttempts(master);
-    await waitFor('the other side to take writes', () => writesElsewhere.acknowledged > beforeTheCut + 5, {
-      timeoutMs: 30_000,
-    });
+    await waitFor(
+      'the other side to take writes',
+      () => writesElsewhere.acknowledged > beforeTheCut + 5,
+      {
+        timeoutMs: 30_000,
+      },
+    );
     const nextWriteMs = performance.now() - cutAt;
     const elected = await cluster.master(others);
     const code = replayed.nextCode();

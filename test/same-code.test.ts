@@ -197,9 +197,10 @@ function burntOf(rounds: Round[]): Round[] {
 async function expectNoneTwiceNorBurnt(rounds: Round[]): Promise<void> {
   expect(rounds.filter((round) => round.approved > 1)).toEqual([]);
   expect(rounds.flatMap((round) => round.errors)).toEqual([]);
-  expect(burntOf(rounds).length / rounds.length, JSON.stringify(burntOf(rounds))).toBeLessThanOrEqual(
-    0.01,
-  );
+  expect(
+    burntOf(rounds).length / rounds.length,
+    JSON.stringify(burntOf(rounds)),
+  ).toBeLessThanOrEqual(0.01);
   // Nor is any of those codes good again once the quorum is back.
   await cluster.untilDigestsEqual();
   const last = [...new Map(rounds.map((round) => [round.username, round])).values()];
@@ -241,7 +242,8 @@ async function workersThatVerified(): Promise<string[]> {
     async () => {
       for (const { url } of clients) {
         const response = await fetch(`${url}/metrics`, { headers: { connection: 'close' } });
-        const counted = /^countersign_verifications_total\{.*node="([^"]+)",worker="(\d+)".*\} [1-9]/m;
+        const counted =
+          /^countersign_verifications_total\{.*node="([^"]+)",worker="(\d+)".*\} [1-9]/m;
         const [, node, worker] = counted.exec(await response.text()) ?? [];
         if (node) found.add(`${node} worker ${worker}`);
       }

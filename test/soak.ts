@@ -6,7 +6,10 @@ import { parseArgs } from 'node:util';
  * `--minutes N` (default 60) bounds the time, `--only TEXT` chooses test files.
  */
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '60' }, only: { type: 'string', default: 'test/' } },
+  options: {
+    minutes: { type: 'string', default: '60' },
+    only: { type: 'string', default: 'test/' },
+  },
 });
 const endAt = Date.now() + Number(values.minutes) * 60_000;
 let rounds = 0;

@@ -41,7 +41,14 @@ const halfRate = full.latencies.length / SECONDS / 2;
 rows.push(toRow('… at half that load', await verifyOpenLoop(people, halfRate, SECONDS * 1000)));
 await cluster.untilDigestsEqual();
 
-const figures = { workers: WORKERS, concurrency: CONCURRENCY, people: PEOPLE, seconds: SECONDS, rows, cpu };
+const figures = {
+  workers: WORKERS,
+  concurrency: CONCURRENCY,
+  people: PEOPLE,
+  seconds: SECONDS,
+  rows,
+  cpu,
+};
 console.table(
   rows.map((row) => ({
     what: row.what,
@@ -82,7 +89,11 @@ async function verifyClosedLoop(all: Person[], durationMs: number): Promise<Seri
 }
 
 /** Starts verifications at a steady rate whatever the answers take; late starts count from when they were due. */
-async function verifyOpenLoop(all: Person[], perSecond: number, durationMs: number): Promise<Series> {
+async function verifyOpenLoop(
+  all: Person[],
+  perSecond: number,
+  durationMs: number,
+): Promise<Series> {
   const clients = cluster.nodes.map((node) => cluster.api(node));
   const series: Series = { latencies: [], errors: 0, durationMs };
   const start = performance.now();

@@ -12,9 +12,13 @@ export async function putAgentBehindRelay(cluster: TestCluster, node: TestNode):
   if (there) return there;
   const { natsPid } = node.pids;
   signal([natsPid], 'SIGTERM');
-  const relay = await waitFor(`${node.name}'s agent to use a relay`, () => findRelay(cluster, node), {
-    timeoutMs: 20_000,
-  });
+  const relay = await waitFor(
+    `${node.name}'s agent to use a relay`,
+    () => findRelay(cluster, node),
+    {
+      timeoutMs: 20_000,
+    },
+  );
   await waitFor(
     'its nats-server to be back',
     () => node.pids.natsPid !== null && node.pids.natsPid !== natsPid,

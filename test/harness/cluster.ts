@@ -1,9 +1,22 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createClusterKeyFile } from '@countersign/keys';
-import { readRunFile, writeNodeConfig, type NodeConfigInput, type NodePids } from '@countersign/node';
+import {
+  readRunFile,
+  writeNodeConfig,
+  type NodeConfigInput,
+  type NodePids,
+} from '@countersign/node';
 import { takeFreePorts, waitFor } from '@countersign/testing';
 import { ApiClient, type ClusterReply } from './api-client.ts';
 import { isAlive, signal } from './processes.ts';

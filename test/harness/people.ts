@@ -48,7 +48,11 @@ export class TotpPerson {
 }
 
 /** Enrols `count` users called `prefix-…`, several writes at a time. */
-export async function enrolPeople(api: ApiClient, prefix: string, count: number): Promise<Person[]> {
+export async function enrolPeople(
+  api: ApiClient,
+  prefix: string,
+  count: number,
+): Promise<Person[]> {
   const secrets = await enrol(api, { prefix, count, type: 'hotp' });
   return secrets.map(([username, secret]) => new Person(username, secret));
 }

@@ -1,9 +1,4 @@
-import type {
-  ApiScope,
-  DenialReason,
-  Settings,
-  UserDocument,
-} from '@countersign/verification';
+import type { ApiScope, DenialReason, Settings, UserDocument } from '@countersign/verification';
 
 /** What the routes need from the process that serves them. The auth worker and the agent's local socket each give their own. */
 export type ApiPorts = {

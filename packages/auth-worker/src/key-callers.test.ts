@@ -1,5 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { initApplied, applyChanges, migrate, openDatabase, type Database } from '@countersign/database';
+import {
+  initApplied,
+  applyChanges,
+  migrate,
+  openDatabase,
+  type Database,
+} from '@countersign/database';
 import { hashApiKey } from '@countersign/operations';
 import { createTestDatabase, type TestDatabase } from '@countersign/testing';
 import type { ApiKeyDocument } from '@countersign/verification';
@@ -43,7 +49,12 @@ async function apply(revision: number, document: ApiKeyDocument | null): Promise
 it('confirms a remembered key by the revision read later, and refuses one revoked meanwhile', async () => {
   const callers = new KeyCallers(db);
   const ask = (bearer: string) =>
-    callers.authenticate({ bearer, remoteAddress: '127.0.0.1', local: false, isConfirmedLater: true });
+    callers.authenticate({
+      bearer,
+      remoteAddress: '127.0.0.1',
+      local: false,
+      isConfirmedLater: true,
+    });
   await apply(1, key);
   expect(await ask('cs_other')).toBeNull();
 

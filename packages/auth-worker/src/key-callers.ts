@@ -21,7 +21,8 @@ export class KeyCallers {
     const { bearer, remoteAddress, isConfirmedLater } = credentials;
     if (bearer === null) return null;
     const remembered = isConfirmedLater ? this.#remembered.get(hashApiKey(bearer)) : undefined;
-    const find = async (hash: string) => (remembered ?? (await this.#readNow(hash)))?.document ?? null;
+    const find = async (hash: string) =>
+      (remembered ?? (await this.#readNow(hash)))?.document ?? null;
     const key = await authenticateKey(find, bearer, remoteAddress, Date.now());
     if (!key) return null;
     return {
@@ -43,7 +44,9 @@ export class KeyCallers {
   async #readNow(secretHash: string): Promise<StoredApiKey | null> {
     const key = await this.#read.add(secretHash).catch((cause: unknown) => {
       // Another node can serve this caller: a load balancer goes there on 503.
-      throw new ProblemError(503, 'not_ready', "This node's PostgreSQL does not answer.", { cause });
+      throw new ProblemError(503, 'not_ready', "This node's PostgreSQL does not answer.", {
+        cause,
+      });
     });
     if (!key) this.#remembered.delete(secretHash);
     else if (this.#remembered.size < MAX_REMEMBERED || this.#remembered.has(secretHash)) {

@@ -57,7 +57,10 @@ export async function runWorker(
     answer: (ask) => answerAsk({ db, states: askStates }, ask),
     onSettled: (settled) => noteSettled({ db }, settled),
   });
-  const metrics = new WorkerMetrics({ node: config.node, worker: String(config.index) }, readGauges);
+  const metrics = new WorkerMetrics(
+    { node: config.node, worker: String(config.index) },
+    readGauges,
+  );
   const verifier = new Verifier({
     node: config.node,
     db,

@@ -42,6 +42,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { attemptIdsOf, type AttemptIds } from './attempt-ids.ts';
 import { Batcher, OverloadError } from './batcher.ts';
 import type { Circuit } from './circuit.ts';
+import { countBusyTogether } from './count-busy-together.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readMostKnown } from './most-known.ts';
 import { UserQueue } from './user-queue.ts';
@@ -94,7 +95,7 @@ export class Verifier {
   readonly #begin: Batcher<Beginning, BeginningOutcome>;
   readonly #finish: Batcher<Finish, 'finished' | 'yielded'>;
   /** For denials that change nothing: they come in floods, and cost the others less when many share a commit. */
-  readonly #deny: Batcher<Finish, 'finished' | 'yielded'>;
+  readonly #deny: Batcher<Finish, void>;
   #settings: { revision: number; settings: Settings } | null = null;
 
   constructor(options: VerifierOptions) {
@@ -102,7 +103,7 @@ export class Verifier {
     this.#read = new Batcher((keys) => readForVerification(options.db, keys), 100);
     this.#begin = new Batcher((items) => beginAttempts(options.db, items), 200);
     this.#finish = new Batcher((items) => finishAttempts(options.db, items), 200);
-    this.#deny = new Batcher((items) => finishAttempts(options.db, items), 200, DENIALS_PAUSE_MS);
+    this.#deny = new Batcher((items) => this.#recordDenials(items), 200, DENIALS_PAUSE_MS);
   }
 
   async verify(attempt: VerificationAttempt): Promise<VerificationOutcome> {
@@ -311,7 +312,8 @@ export class Verifier {
     const again = this.#judge(step, most, localFailures);
     if (again.kind !== 'record' || again.item !== item) {
       asks.tellSettled({ ...key, outcome: 'withdrawn', claim: null });
-      const reason = again.kind === 'final' && !again.verdict.approved ? again.verdict.reason : 'busy';
+      const reason =
+        again.kind === 'final' && !again.verdict.approved ? again.verdict.reason : 'busy';
       return this.#denyBegun(step, reason, true);
     }
     if ((await this.#finishApproved(step, again, true)) === 'yielded') {
@@ -518,8 +520,7 @@ export class Verifier {
 
   #isHeldByAnother(step: Step, item: string | null): boolean {
     return step.reservations.some(
-      (row) =>
-        row.item === item && row.attemptId !== step.ids.attemptId && row.phase !== 'asking',
+      (row) => row.item === item && row.attemptId !== step.ids.attemptId && row.phase !== 'asking',
     );
   }
 
@@ -549,11 +550,12 @@ export class Verifier {
     return this.#verdictOf(step, verdict, degraded);
   }
 
-  #complete(
-    step: Pick<Step, 'event' | 'startedAt'>,
-    verdict: Verdict,
-    degraded: boolean,
-  ): void {
+  async #recordDenials(finishes: Finish[]): Promise<void[]> {
+    await finishAttempts(this.#options.db, countBusyTogether(finishes));
+    return finishes.map(() => undefined);
+  }
+
+  #complete(step: Pick<Step, 'event' | 'startedAt'>, verdict: Verdict, degraded: boolean): void {
     step.event.result = verdict.approved ? 'approved' : 'denied';
     step.event.reason = verdict.approved ? null : verdict.reason;
     step.event.degraded = degraded;
@@ -582,14 +584,18 @@ export class Verifier {
         const sealed = Buffer.from(sealedSecret, 'base64');
         secrets.set(id, open(this.#options.keys.seed, sealed, seedContext(id)));
       } catch (error) {
-        this.#options.log.error({ authenticator: id, error: String(error) }, 'a seed does not open');
+        this.#options.log.error(
+          { authenticator: id, error: String(error) },
+          'a seed does not open',
+        );
       }
     }
     return secrets;
   }
 
   async #settingsAt(revision: number): Promise<Settings> {
-    if (this.#settings?.revision !== revision) this.#settings = await readSettings(this.#options.db);
+    if (this.#settings?.revision !== revision)
+      this.#settings = await readSettings(this.#options.db);
     return this.#settings.settings;
   }
 

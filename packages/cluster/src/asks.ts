@@ -140,7 +140,8 @@ export class Asks implements AsyncDisposable {
       queue: node,
       callback: (error, message) => {
         const settled = error ? null : this.#open<Settled>(message.data, 'settled');
-        if (settled && settled.node !== node) this.#options.onSettled(settled).catch(() => undefined);
+        if (settled && settled.node !== node)
+          this.#options.onSettled(settled).catch(() => undefined);
       },
     });
     connection.subscribe(`${this.#inbox}.*`, {

@@ -58,7 +58,11 @@ export class ChangeLog {
    * Fences everything that earlier masters may still have in flight: an unbroken run of
    * {@link BARRIER_MESSAGES} takes every position such a straggler could expect (docs/architecture.md).
    */
-  async raiseBarrier(mark: { epoch: number; instance: string; node: string }): Promise<BarrierOutcome> {
+  async raiseBarrier(mark: {
+    epoch: number;
+    instance: string;
+    node: string;
+  }): Promise<BarrierOutcome> {
     const start = await this.#readEnd();
     if (!start) return { kind: 'broken', why: 'the end of the log could not be read' };
     if (start.newestEpoch >= mark.epoch) return { kind: 'superseded', epoch: start.newestEpoch };

@@ -107,9 +107,7 @@ describe('the change log', () => {
     expect(second.end).toBe(first.end + 1 + BARRIER_MESSAGES);
     // The old master's pipeline goes on behind its position: nothing of it lands.
     const stragglers = await Promise.all(
-      Array.from({ length: 128 }, (_, i) =>
-        log.append(change(1, randomUUID()), first.end + 1 + i),
-      ),
+      Array.from({ length: 128 }, (_, i) => log.append(change(1, randomUUID()), first.end + 1 + i)),
     );
     expect(stragglers.filter(({ kind }) => kind !== 'refused')).toEqual([]);
   });
@@ -149,9 +147,7 @@ describe('the change log', () => {
     const sequences = seen.map(({ sequence }) => sequence);
     expect(sequences).toEqual(sequences.toSorted((a, b) => a - b));
     expect(new Set(sequences).size).toBe(sequences.length);
-    expect(sequences.filter((sequence) => sequence > barrier.end)).toHaveLength(
-      end - barrier.end,
-    );
+    expect(sequences.filter((sequence) => sequence > barrier.end)).toHaveLength(end - barrier.end);
     await nats.restart(2);
   }, 60_000);
 });

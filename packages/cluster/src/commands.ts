@@ -126,7 +126,12 @@ export function serveCommands(options: {
           message.respond(options.sealer.seal(body, `reply|${command.commandId}`));
         };
         if (waiting >= MAX_WAITING) {
-          respond({ kind: 'refused', status: 503, code: 'busy', detail: 'too many writes waiting' });
+          respond({
+            kind: 'refused',
+            status: 503,
+            code: 'busy',
+            detail: 'too many writes waiting',
+          });
           return;
         }
         waiting += 1;

@@ -1,4 +1,9 @@
-import { createInbox, type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
+import {
+  createInbox,
+  type Msg,
+  type NatsConnection,
+  type Subscription,
+} from '@nats-io/transport-node';
 import { ask } from './jetstream.ts';
 import type { Log, NatsLink } from './nats-link.ts';
 

@@ -122,7 +122,10 @@ export class Lease {
       if (!mine) return;
       this.#endTerm(why);
       this.#lapsed = null;
-      await this.#write({ ...this.#ownRecord(mine.epoch), holder: null, instance: null }, mine.revision);
+      await this.#write(
+        { ...this.#ownRecord(mine.epoch), holder: null, instance: null },
+        mine.revision,
+      );
     });
   }
 

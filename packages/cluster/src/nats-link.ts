@@ -1,4 +1,10 @@
-import { connect, errors, type Msg, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
+import {
+  connect,
+  errors,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+} from '@nats-io/transport-node';
 
 /** The subset of a logger the cluster package needs. */
 export type Log = {

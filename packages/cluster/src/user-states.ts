@@ -113,5 +113,7 @@ function newestPerUser(messages: FollowedMessage[], prefixLength: number): Follo
 function asState(outcome: Awaited<ReturnType<typeof readLast>>): StateRead {
   if (outcome.kind !== 'found') return outcome;
   const { sequence, data } = outcome.message;
-  return data.length === 0 ? { kind: 'absent' } : { kind: 'found', revision: sequence, bytes: data };
+  return data.length === 0
+    ? { kind: 'absent' }
+    : { kind: 'found', revision: sequence, bytes: data };
 }

@@ -11,7 +11,10 @@ export function takeKeys<P extends KeyPurpose>(handed: HandedKeys<P>): Record<P,
   return mapValues(handed, ({ keyId, key }) => ({ keyId, key: Buffer.from(key, 'base64') }));
 }
 
-function mapValues<P extends string, A, B>(record: Record<P, A>, map: (value: A) => B): Record<P, B> {
+function mapValues<P extends string, A, B>(
+  record: Record<P, A>,
+  map: (value: A) => B,
+): Record<P, B> {
   const entries = Object.entries<A>(record).map(([name, value]) => [name, map(value)]);
   return Object.fromEntries(entries) as Record<P, B>;
 }

@@ -125,7 +125,14 @@ function startProcesses(options: {
         logFile: join(logs, 'agent.log'),
         compileCache,
         config: async () =>
-          agentConfig({ config, clusterKey, engines, database: await database, agentFolder, socketPath }),
+          agentConfig({
+            config,
+            clusterKey,
+            engines,
+            database: await database,
+            agentFolder,
+            socketPath,
+          }),
         onPid: (agentPid) => {
           runFile.update({ agentPid });
           if (agentPid) events.partRuns('agent', agentPid);
@@ -147,7 +154,8 @@ function startProcesses(options: {
           packageName: '@countersign/auth-worker',
           logFile: join(logs, `worker-${index}.log`),
           compileCache,
-          config: async () => workerConfig({ config, clusterKey, engines, database: await database, index }),
+          config: async () =>
+            workerConfig({ config, clusterKey, engines, database: await database, index }),
           onPid: (pid) => {
             workerPids[index] = pid;
             runFile.update({ workerPids: workerPids.filter((known) => known !== null) });

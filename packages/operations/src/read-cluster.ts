@@ -10,7 +10,13 @@ import {
   type SeenNode,
   type StreamState,
 } from '@countersign/cluster';
-import { listNodes, readApplied, readCircuit, readSettings, type Database } from '@countersign/database';
+import {
+  listNodes,
+  readApplied,
+  readCircuit,
+  readSettings,
+  type Database,
+} from '@countersign/database';
 
 const STREAM_TIMEOUT_MS = 700;
 const CLOCK_WARN_MS = 5000;

@@ -1,5 +1,10 @@
 import type { Command } from '@countersign/cluster';
-import { beginAttempts, finishAttempts, type Database, type AuditEvent } from '@countersign/database';
+import {
+  beginAttempts,
+  finishAttempts,
+  type Database,
+  type AuditEvent,
+} from '@countersign/database';
 import { v7 as uuidv7 } from 'uuid';
 import type { Plan } from './commands/plan.ts';
 

@@ -32,7 +32,10 @@ type MastershipOptions = {
   onRoleChange(): void;
   authorise(command: Command): Promise<Refused | null>;
   /** Adds to a reply what may be told but not stored, e.g. an otpauth URI. */
-  describeResult(command: Command, result: Record<string, unknown>): Promise<Record<string, unknown>>;
+  describeResult(
+    command: Command,
+    result: Record<string, unknown>,
+  ): Promise<Record<string, unknown>>;
 };
 
 type Refused = Extract<MasterReply, { kind: 'refused' }>;
@@ -236,11 +239,7 @@ export class Mastership {
   }
 
   /** Null: refused or unanswered by the log. */
-  async #execute(
-    command: Command,
-    active: Active,
-    deadline: number,
-  ): Promise<MasterReply | null> {
+  async #execute(command: Command, active: Active, deadline: number): Promise<MasterReply | null> {
     const plan = await planCommand(
       {
         db: this.#options.db,

@@ -4,10 +4,7 @@ import { addUser, addUserArgs } from './commands/add-user.ts';
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
 import { enrollAuthenticator, enrollAuthenticatorArgs } from './commands/enroll-authenticator.ts';
 import { refuse, type Plan, type PlanContext } from './commands/plan.ts';
-import {
-  removeAuthenticator,
-  removeAuthenticatorArgs,
-} from './commands/remove-authenticator.ts';
+import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
 import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
 import { setUser, setUserArgs } from './commands/set-user.ts';

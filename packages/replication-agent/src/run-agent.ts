@@ -243,7 +243,13 @@ export async function runAgent(
     return outcome === 'no_quorum' ? NO_QUORUM : STILL_HELD;
   }
 
-  serveCommands({ link, sealer: commandSealer, incarnationNumber: number, instance, handle: handleCommand });
+  serveCommands({
+    link,
+    sealer: commandSealer,
+    incarnationNumber: number,
+    instance,
+    handle: handleCommand,
+  });
   serveAgentRequests({
     link,
     sealer: commandSealer,

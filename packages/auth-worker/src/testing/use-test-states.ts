@@ -11,12 +11,7 @@ import { seal, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
 import type { UserDocument } from '@countersign/verification';
 import { afterAll, beforeAll } from 'vitest';
-import {
-  createTestDatabase,
-  startTestNats,
-  waitFor,
-  type TestNats,
-} from '@countersign/testing';
+import { createTestDatabase, startTestNats, waitFor, type TestNats } from '@countersign/testing';
 
 export const silent: Log = { info() {}, warn() {} };
 

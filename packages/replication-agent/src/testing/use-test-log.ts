@@ -5,12 +5,7 @@ import { join } from 'node:path';
 import { ensureStreams, namesOf, NatsLink, type Incarnation, type Log } from '@countersign/cluster';
 import { migrate, openDatabase, type Database } from '@countersign/database';
 import { createClusterKeyFile, deriveKeys } from '@countersign/keys';
-import {
-  createTestDatabase,
-  startTestNats,
-  waitFor,
-  type TestNats,
-} from '@countersign/testing';
+import { createTestDatabase, startTestNats, waitFor, type TestNats } from '@countersign/testing';
 import { afterAll, beforeAll } from 'vitest';
 
 export const silent: Log = { info() {}, warn() {} };

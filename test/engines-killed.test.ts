@@ -71,6 +71,7 @@ describe('all nats-servers gone', () => {
       degraded: verified.degraded,
       failed: verified.failed.length,
       longestGapMs: verified.longestGapMs,
+      gapBeganMs: Math.round(verified.longestGapAt.at - startedAt),
       writesDuring: during.length,
       refused: written.refused.length,
       open: written.unknown,

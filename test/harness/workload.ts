@@ -11,6 +11,8 @@ export type VerificationFigures = {
   failed: { at: number; node: string; what: string }[];
   /** Longest time without an approval on one node, ms. */
   longestGapMs: number;
+  /** On which node, and when it began (`performance.now()`). */
+  longestGapAt: { node: string; at: number };
   /** How long each approval took. */
   latenciesMs: number[];
 };
@@ -53,15 +55,17 @@ export class VerificationLoad {
     this.#stop.abort();
     await Promise.all(this.#running);
     const now = performance.now();
-    const gaps = [...this.#approvals.values()].flatMap((times) =>
-      [...times.slice(1), now].map((at, i) => at - times[i]!),
+    const gaps = [...this.#approvals].flatMap(([node, times]) =>
+      [...times.slice(1), now].map((to, i) => ({ node, at: times[i]!, ms: to - times[i]! })),
     );
+    const longest = gaps.reduce((one, other) => (other.ms > one.ms ? other : one));
     return {
       approved: this.#approvedIds.length,
       approvedIds: this.#approvedIds,
       degraded: this.#degraded,
       failed: this.#failed,
-      longestGapMs: Math.round(Math.max(0, ...gaps)),
+      longestGapMs: Math.round(longest.ms),
+      longestGapAt: { node: longest.node, at: longest.at },
       latenciesMs: this.#latenciesMs,
     };
   }

@@ -79,7 +79,8 @@ describe('all nats-servers gone', () => {
       duplicates,
     });
     expect(verified.failed).toEqual([]);
-    expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
+    // Servers that hung deliver what they were given meanwhile all at once when they go on.
+    expect(verified.longestGapMs).toBeLessThanOrEqual(how === 'hanging' ? 3000 : 1500);
     expect(verified.degraded).toBeGreaterThan(100);
     expect(isReady).toEqual([true, true, true]);
     expect(during).toEqual([]);

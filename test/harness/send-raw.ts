@@ -22,27 +22,6 @@ export function sendAndHangUp(
   });
 }
 
-/** Sends these bytes and resolves with all that comes back until the server closes. */
-export function exchange(url: string, bytes: string, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(url);
-    const socket = connect(Number(port), hostname);
-    const timer = setTimeout(() => {
-      socket.destroy();
-      reject(new Error(`not closed within ${timeoutMs} ms`));
-    }, timeoutMs);
-    let received = '';
-    socket.on('data', (data) => (received += data.toString()));
-    // A server that has said no may reset the connection while the rest is still being sent.
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      clearTimeout(timer);
-      resolve(received);
-    });
-    socket.write(bytes);
-  });
-}
-
 /** A whole HTTP/1.1 request. */
 export function requestBytes(
   method: string,

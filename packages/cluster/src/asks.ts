@@ -29,6 +29,10 @@ export const ASK_TIMEOUT_MS = 150;
 /** An ask is sent again to those who have not answered: a route or subscription may just be coming back. */
 const RESEND_MS = 45;
 const ALIVE_EVERY_MS = 250;
+/** An ask this old is not answered: whoever asked stopped waiting after 150 ms. */
+const STALE_AFTER_MS = 3000;
+/** How long a peer's best clock reading stands against later, smaller ones. */
+const OFFSET_KEPT_MS = 10_000;
 /** Whoever lives has said so this long after a connection came up. */
 const HEARD_WITHIN_MS = 2 * ALIVE_EVERY_MS;
 /** A connection lost (or wanted) no longer ago than this is worth waiting for. */
@@ -54,7 +58,7 @@ export class Asks implements AsyncDisposable {
   readonly #names: Names;
   readonly #inbox = createInbox();
   readonly #waiting = new Map<string, Waiting>();
-  readonly #alive = new Map<string, { seenAt: number; offsetMs: number }>();
+  readonly #alive = new Map<string, { seenAt: number; offsetMs: number; bestAt: number }>();
   readonly #timer: NodeJS.Timeout;
   readonly #startedAt = performance.now();
   /** When the connection was last seen down: who lives is not known yet right after. */
@@ -92,7 +96,10 @@ export class Asks implements AsyncDisposable {
     if (expected.length === 0 && !mayBeMore) return [];
     const id = String((this.#lastId += 1));
     const reply = `${this.#inbox}.${id}`;
-    const sealed = this.#seal({ ...ask, node: this.#options.node, reply }, 'ask');
+    const sealed = this.#seal(
+      { ...ask, node: this.#options.node, reply, sentAtMs: Date.now() },
+      'ask',
+    );
     const answers = new Map<string, AskAnswer>();
     const send = () => this.#options.link.publish(this.#names.ask, sealed);
     const resend = setInterval(send, RESEND_MS);
@@ -162,7 +169,7 @@ export class Asks implements AsyncDisposable {
         if (!this.#alive.has(name) && this.#alive.size >= MAX_NODES) return;
         const wallMs = Number(Buffer.from(message.data).toString());
         if (!Number.isFinite(wallMs)) return;
-        this.#alive.set(name, { seenAt: performance.now(), offsetMs: wallMs - Date.now() });
+        this.#noteAlive(name, wallMs - Date.now());
       },
     });
     this.#deafAt = performance.now();
@@ -176,8 +183,8 @@ export class Asks implements AsyncDisposable {
   }
 
   async #onAsk(data: Uint8Array): Promise<void> {
-    const ask = this.#open<Ask & { reply: string }>(data, 'ask');
-    if (!ask || ask.node === this.#options.node) return;
+    const ask = this.#open<Ask & { reply: string; sentAtMs: number }>(data, 'ask');
+    if (!ask || ask.node === this.#options.node || this.#isStale(ask)) return;
     try {
       const answer = await this.#options.answer(ask);
       const body: AskAnswer = { ...answer, node: this.#options.node };
@@ -185,6 +192,24 @@ export class Asks implements AsyncDisposable {
     } catch {
       // No answer is an answer: the asker counts this node as unreachable.
     }
+  }
+
+  // A log server that hung delivers all it was given at once: nobody waits for those answers any more.
+  #isStale({ node, sentAtMs }: { node: string; sentAtMs: number }): boolean {
+    const peer = this.#alive.get(node);
+    return peer !== undefined && Date.now() - (sentAtMs - peer.offsetMs) > STALE_AFTER_MS;
+  }
+
+  // A message that waited on its way makes the peer's clock look slow: the largest offset lately is the true one.
+  #noteAlive(name: string, offsetMs: number): void {
+    const now = performance.now();
+    const known = this.#alive.get(name);
+    const isBest = !known || offsetMs >= known.offsetMs || now - known.bestAt > OFFSET_KEPT_MS;
+    this.#alive.set(name, {
+      seenAt: now,
+      offsetMs: isBest ? offsetMs : known.offsetMs,
+      bestAt: isBest ? now : known.bestAt,
+    });
   }
 
   #sayAlive(): void {

@@ -16,7 +16,14 @@ const requestTimeoutMs = 5_000;
 const commandDeadlineMs = 20_000;
 const clusterReply = z.object({
   master: z.string().nullable(),
-  nodes: z.array(z.object({ name: z.string(), role: z.enum(['master', 'subordinate']) })),
+  nodes: z.array(
+    z.object({
+      name: z.string(),
+      role: z.enum(['master', 'subordinate']),
+      online: z.boolean(),
+      behind: z.number(),
+    }),
+  ),
 });
 const userReply = z.object({ authenticators: z.array(z.object({ id: z.string() })) });
 const enrolReply = z.object({ id: z.string(), otpauth: z.string() });

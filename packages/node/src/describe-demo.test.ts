@@ -21,6 +21,8 @@ const demo = {
     nodes: nodes.map(({ name }) => ({
       name,
       role: name === 'node-2' ? ('master' as const) : ('subordinate' as const),
+      online: true,
+      behind: 0,
     })),
   },
   otpauth: `otpauth://totp/Countersign:alice?secret=${secret}&issuer=Countersign`,

@@ -47,6 +47,8 @@ interface ReadyDemo {
 const readyDeadlineMs = 120_000;
 const pollMs = 150;
 const watchMs = 500;
+// A heartbeat tells where a node was up to a second ago.
+const CLOSE_BEHIND = 10;
 const say = (line: string) => console.log(line);
 
 /**
@@ -125,19 +127,27 @@ async function untilReady(demo: Demo): Promise<ReadyDemo | undefined> {
     const late = await findLateNodes(nodes);
     if (late.length === 0 && apiKey !== null) {
       const api = { url: first.url, apiKey };
-      const cluster = await readCluster(api);
+      let cluster = await readCluster(api);
       if (cluster?.master) {
         const authenticator = await ensureDemoUser(api, demo.state.authenticator);
         remember(demo, { authenticator });
-        return { apiKey, cluster, otpauth: authenticator.otpauth };
+        cluster = await readCluster(api);
+        if (cluster?.master && cluster.nodes.every(followsClosely)) {
+          return { apiKey, cluster, otpauth: authenticator.otpauth };
+        }
       }
     }
     if (performance.now() > giveUpAt) {
-      throw new NodeError(explainLateness(demo, late.length > 0 ? late.join(', ') : 'a master'));
+      throw new NodeError(explainLateness(demo, late.length > 0 ? late.join(', ') : 'a master that all nodes follow'));
     }
     await wait(pollMs, undefined, { signal: stopping.signal }).catch(() => {});
   }
   return undefined;
+}
+
+/** What is shown and tried first must be there on every node. */
+function followsClosely({ online, behind }: DemoCluster['nodes'][number]): boolean {
+  return online && behind <= CLOSE_BEHIND;
 }
 
 async function findLateNodes(nodes: readonly DemoNode[]): Promise<string[]> {

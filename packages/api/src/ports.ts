@@ -16,6 +16,54 @@ export type ApiPorts = {
   checkReady(): Promise<Readiness>;
   isMaster(): boolean;
   metrics(): Promise<{ contentType: string; text: string }>;
+  /** Only on the node's own socket. */
+  operator?: OperatorPorts;
+};
+
+/** What only an operator at the node may do. Each shows first what it would do; `token` comes from there. */
+export type OperatorPorts = {
+  describePromotion(): Promise<DisasterReport>;
+  forcePromotion(token: string): Promise<void>;
+  describeRejoin(): Promise<RejoinReport>;
+  rejoin(token: string): Promise<{ file: string }>;
+};
+
+/** What is known where the log's majority may be gone. */
+export type DisasterReport = {
+  node: string;
+  incarnation: number;
+  /** The last change this node has. */
+  revision: number;
+  epoch: number;
+  appliedAt: string;
+  logServers: string[];
+  /** Nodes of this log with data that answer now. */
+  answering: string[];
+  lastHeard: { node: string; at: string; revision: number; online: boolean }[];
+  /** Why it will not be done; null: it may. */
+  refused: string | null;
+  /** What people should look at afterwards: it may have been changed where nobody can see it any more. */
+  review: { blockedUsers: string[]; apiKeys: string[] };
+  token: string;
+};
+
+/** What a node would give up to follow another. */
+export type RejoinReport = {
+  node: string;
+  incarnation: number;
+  revision: number;
+  to: { node: string; incarnation: number; revision: number; master: string | null };
+  drops: {
+    revision: number;
+    kind: string;
+    id: string;
+    name: string;
+    removed: boolean;
+    at: string;
+    actor: string;
+    commandId: string | null;
+  }[];
+  token: string;
 };
 
 export type Credentials = {
@@ -78,6 +126,8 @@ export const COMMAND_NAMES = [
   'settings.set',
   'cluster.promote',
   'cluster.demote',
+  'cluster.replace-node',
+  'cluster.remove-node',
 ] as const;
 export type CommandName = (typeof COMMAND_NAMES)[number];
 
@@ -88,7 +138,14 @@ export type CommandReply =
   | { kind: 'outcome_unknown' };
 
 export type ClusterView = {
-  incarnation: { number: number; id: string; parent: string | null; baseRevision: number };
+  incarnation: {
+    number: number;
+    id: string;
+    parent: string | null;
+    baseRevision: number;
+    /** When it was made without a quorum of its parent; null otherwise. */
+    disasterAt: string | null;
+  };
   epoch: number;
   master: string | null;
   masterSince: string | null;
@@ -118,6 +175,10 @@ export type ClusterNode = {
   promotable: boolean;
   lastSeen: string | null;
   url: string | null;
+  /** The incarnation its tables belong to. */
+  incarnation: number;
+  /** How far it is with tables for another incarnation; null while it fills none. */
+  filling: number | null;
   problems: string[];
 };
 

@@ -1,3 +1,4 @@
+import type { LogServerAddress } from '@countersign/cluster';
 import type { HandedKeys } from '@countersign/keys';
 
 /** All a worker is given: neither the cluster key nor what opens documents, events or an agent's proof. */
@@ -10,8 +11,9 @@ export type WorkerConfig = {
   /** 0, 1, … : names the worker in logs and connections. */
   index: number;
   database: DatabaseAddress;
-  /** `host:port` of the log servers, this node's own first. */
-  nats: { servers: string[]; user: string; password: string };
+  nats: { user: string; password: string };
+  /** Log servers by the addresses this node reaches them at; which of them count stands in PostgreSQL. */
+  logServers: LogServerAddress[];
   keys: HandedKeys<(typeof WORKER_KEYS)[number]>;
   http: { host: string; port: number; trustedProxies: string[] };
   logLevel: string;

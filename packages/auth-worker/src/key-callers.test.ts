@@ -19,7 +19,16 @@ beforeAll(async () => {
   database = await createTestDatabase();
   db = openDatabase({ ...database, max: 2, applicationName: 'key callers' });
   await migrate(db);
-  await initApplied(db, { number: 1, id: randomUUID(), parent: null, baseRevision: 0 });
+  await initApplied(db, {
+    number: 1,
+    id: randomUUID(),
+    parent: null,
+    baseRevision: 0,
+    baseEpoch: 0,
+    ancestors: [],
+    by: null,
+    disasterAt: null,
+  });
 });
 afterAll(async () => {
   await db.close();

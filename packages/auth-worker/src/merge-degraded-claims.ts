@@ -77,6 +77,8 @@ async function holdLock(options: MergeOptions, lock: AdvisoryLock): Promise<void
 async function tend(options: MergeOptions): Promise<void> {
   const { db, states, worker, events, log } = options;
   const circuit = await readCircuit(db);
+  // The log is on its way elsewhere: what is merged here now would stay behind.
+  if (circuit.heldUntil && circuit.heldUntil.getTime() > Date.now()) return;
   if (circuit.open && !(await states.probe(worker, TIMEOUT_MS))) return;
   const isAllMerged = await mergeAll(options);
   if (circuit.open && isAllMerged && (await closeCircuit(db))) {

@@ -1,12 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildApi, type ApiPorts, type Readiness } from '@countersign/api';
-import { Asks, Membership, NatsLink, UserStates, type Incarnation } from '@countersign/cluster';
+import {
+  Asks,
+  clientAddresses,
+  Membership,
+  NatsLink,
+  reachableServers,
+  UserStates,
+  type LogLayout,
+} from '@countersign/cluster';
 import {
   openDatabase,
   outboxSize,
   pingDatabase,
   readApplied,
   readCircuit,
+  readLogLayout,
   type Applied,
   type Database,
 } from '@countersign/database';
@@ -25,6 +34,37 @@ import { CLOCK_LIMIT_MS, Verifier } from './verifier.ts';
 export type RunningWorker = { stop(): Promise<void> };
 
 const READY_PING_MS = 500;
+const PLACE_EVERY_MS = 300;
+/** A new life's connections get this long to come up before verifications move there. */
+const WARM_UP_MS = 1500;
+/** What an old life has begun ends by itself within this. */
+const OLD_LIFE_MS = 5000;
+
+/** Where this node lives: its agent decides, its workers follow. */
+type Place = { layout: LogLayout; applied: Applied };
+
+/** Everything that talks to the log servers of one place. */
+type Life = {
+  place: Place;
+  link: NatsLink;
+  asks: Asks;
+  verifier: Verifier;
+  ports: Pick<
+    ApiPorts,
+    | 'node'
+    | 'version'
+    | 'readCluster'
+    | 'findUser'
+    | 'listUsers'
+    | 'readSettings'
+    | 'listEvents'
+    | 'isMaster'
+    | 'runCommand'
+  >;
+  /** Claims are merged where the next life is. */
+  stopMerging(): void;
+  end(): Promise<void>;
+};
 
 /** Starts an auth worker: everything it needs is this node's PostgreSQL; the log servers may be away. */
 export async function runWorker(
@@ -40,37 +80,101 @@ export async function runWorker(
     applicationName: `countersign ${name}`,
     asyncCommit: true,
   });
-  const incarnation = incarnationOf(await waitForReplica(db, signal));
-  const link = new NatsLink({ ...config.nats, name, log });
-  const askLink = new NatsLink({ ...config.nats, name: `${name} asks`, log });
-  const membership = new Membership(link, incarnation.number);
-  const states = new UserStates(link, incarnation.number);
-  // Peers are asked on a connection of their own: a slow log must not silence them.
-  const askStates = new UserStates(askLink, incarnation.number);
   const events = new WorkerEvents(db, config.node);
   const circuit = new Circuit(db, events, log);
-  const asks = new Asks({
-    link: askLink,
-    node: config.node,
-    incarnationNumber: incarnation.number,
-    sealer: sealerOf(keys.command),
-    answer: (ask) => answerAsk({ db, states: askStates }, ask),
-    onSettled: (settled) => noteSettled({ db }, settled),
-  });
   const metrics = new WorkerMetrics(
     { node: config.node, worker: String(config.index) },
     readGauges,
   );
-  const verifier = new Verifier({
-    node: config.node,
-    db,
-    states,
-    asks,
-    circuit,
-    keys,
-    metrics,
-    log,
-  });
+  const work = new AbortController();
+  let life = beginLife(await waitForPlace(db, signal));
+
+  function beginLife(place: Place): Life {
+    const { layout } = place;
+    const { incarnation } = place.applied;
+    const servers = clientAddresses(reachableServers(layout, config.logServers), config.node);
+    const connection = { ...config.nats, servers, tag: layout.tag, log };
+    const link = new NatsLink({ ...connection, name });
+    const askLink = new NatsLink({ ...connection, name: `${name} asks` });
+    const membership = new Membership(link);
+    const states = new UserStates(link, incarnation.number);
+    // Peers are asked on a connection of their own: a slow log must not silence them.
+    const askStates = new UserStates(askLink, incarnation.number);
+    const asks = new Asks({
+      link: askLink,
+      node: config.node,
+      sealer: sealerOf(keys.command),
+      answer: (ask) => answerAsk({ db, states: askStates }, ask),
+      onSettled: (settled) => noteSettled({ db }, settled),
+    });
+    const verifier = new Verifier({
+      node: config.node,
+      db,
+      states,
+      asks,
+      circuit,
+      keys,
+      metrics,
+      log,
+    });
+    const path = {
+      db,
+      link,
+      membership,
+      sealer: sealerOf(keys.command),
+      attemptKey: keys['attempt-id'],
+    };
+    const ending = new AbortController();
+    const merging = mergeDegradedClaims({
+      db,
+      states,
+      worker: `${config.node}-${config.index}`,
+      events,
+      log,
+      signal: AbortSignal.any([work.signal, ending.signal]),
+    });
+    return {
+      place,
+      link,
+      asks,
+      verifier,
+      ports: {
+        ...replicaPorts({
+          db,
+          link,
+          membership,
+          incarnation,
+          node: config.node,
+          version: config.version,
+        }),
+        runCommand: (request) => runCommand(path, request, () => ({ ...request.caller.proof })),
+      },
+      stopMerging: () => ending.abort(),
+      async end() {
+        ending.abort();
+        await Promise.race([merging, sleep(1000)]);
+        await asks[Symbol.asyncDispose]();
+        await Promise.all([link.close(), askLink.close()]);
+      },
+    };
+  }
+
+  /** Moves to the place the agent has noted, without refusing anybody meanwhile. */
+  async function followPlace(): Promise<void> {
+    while (!work.signal.aborted) {
+      await sleep(PLACE_EVERY_MS, undefined, { signal: work.signal }).catch(() => undefined);
+      const place = await findPlace(db).catch(() => null);
+      if (!place || work.signal.aborted || isSamePlace(place, life.place)) continue;
+      const { number } = place.applied.incarnation;
+      log.info({ incarnation: number, log: place.layout.tag }, 'moving to another log');
+      const old = life;
+      const next = beginLife(place);
+      await next.link.waitUntilUp(WARM_UP_MS);
+      life = next;
+      old.stopMerging();
+      setTimeout(() => void old.end().catch(() => undefined), OLD_LIFE_MS);
+    }
+  }
 
   async function readGauges() {
     const [applied, open, size] = await Promise.all([
@@ -83,44 +187,41 @@ export async function runWorker(
       epoch: applied?.epoch ?? 0,
       isCircuitOpen: open.open,
       outboxSize: size,
-      clockOffsetMs: asks.medianClockOffsetMs(),
-      isMaster: membership.master()?.node === config.node,
-      isConnected: link.isUp,
+      clockOffsetMs: life.asks.medianClockOffsetMs(),
+      isMaster: life.ports.isMaster(),
+      isConnected: life.link.isUp,
     };
   }
 
   async function checkReady(): Promise<Readiness> {
     const problems: string[] = [];
     if (!(await pingDatabase(db, READY_PING_MS))) problems.push('PostgreSQL does not answer');
-    const offsetMs = asks.medianClockOffsetMs();
+    const offsetMs = life.asks.medianClockOffsetMs();
     if (Math.abs(offsetMs) > CLOCK_LIMIT_MS) {
       problems.push(`the clock is ${Math.round(offsetMs / 1000)} s off the cluster's median`);
+    }
+    const applied = problems.length === 0 ? await readApplied(db).catch(() => null) : null;
+    if (applied && !applied.isFilled) {
+      const { revision, horizon } = applied;
+      problems.push(`its tables are being filled: revision ${revision} of ${horizon}`);
     }
     const open = problems.length === 0 ? await readCircuit(db).catch(() => null) : null;
     return { ready: problems.length === 0, degraded: open?.open ?? true, problems };
   }
 
-  const path = {
-    db,
-    link,
-    membership,
-    sealer: sealerOf(keys.command),
-    attemptKey: keys['attempt-id'],
-    incarnationNumber: incarnation.number,
-  };
   const keyCallers = new KeyCallers(db);
   const ports: ApiPorts = {
-    ...replicaPorts({
-      db,
-      link,
-      membership,
-      incarnation,
-      node: config.node,
-      version: config.version,
-    }),
+    node: config.node,
+    version: config.version,
+    readCluster: () => life.ports.readCluster(),
+    findUser: (username) => life.ports.findUser(username),
+    listUsers: (page) => life.ports.listUsers(page),
+    readSettings: () => life.ports.readSettings(),
+    listEvents: (filter) => life.ports.listEvents(filter),
+    isMaster: () => life.ports.isMaster(),
     authenticate: (credentials) => keyCallers.authenticate(credentials),
-    verify: (attempt) => verifier.verify(attempt),
-    runCommand: (request) => runCommand(path, request, () => ({ ...request.caller.proof })),
+    verify: (attempt) => life.verifier.verify(attempt),
+    runCommand: (request) => life.ports.runCommand(request),
     checkReady,
     metrics: () => metrics.render(),
   };
@@ -131,43 +232,34 @@ export async function runWorker(
   // Every worker of the node listens on the same port; the kernel spreads connections over them.
   const address = { host: config.http.host, port: config.http.port, reusePort: true };
   await server.listen(address);
-  const work = new AbortController();
-  const merging = mergeDegradedClaims({
-    db,
-    states,
-    worker: `${config.node}-${config.index}`,
-    events,
-    log,
-    signal: work.signal,
-  });
+  const following = followPlace();
   log.info({ port: config.http.port }, 'listening');
   return {
     /** Finishes requests under way (bounded by 5 s), then lets everything go. */
     async stop() {
       await Promise.race([server.close(), sleep(5000)]);
       work.abort();
-      await Promise.race([merging, sleep(1000)]);
-      await asks[Symbol.asyncDispose]();
-      await Promise.all([link.close(), askLink.close()]);
+      await following;
+      await life.end();
       await db.close();
     },
   };
 }
 
-function incarnationOf(applied: Applied): Incarnation {
-  return {
-    number: applied.incarnationNumber,
-    id: applied.incarnationId,
-    parent: applied.incarnationParent,
-    baseRevision: applied.baseRevision,
-  };
+async function findPlace(db: Database): Promise<Place | null> {
+  const [layout, applied] = await Promise.all([readLogLayout<LogLayout>(db), readApplied(db)]);
+  return layout && applied ? { layout, applied } : null;
+}
+
+function isSamePlace(a: Place, b: Place): boolean {
+  return a.layout.tag === b.layout.tag && a.applied.incarnation.id === b.applied.incarnation.id;
 }
 
 /** A fresh node has nothing to verify with until its agent has reached the log once. */
-async function waitForReplica(db: Database, signal: AbortSignal): Promise<Applied> {
+async function waitForPlace(db: Database, signal: AbortSignal): Promise<Place> {
   for (;;) {
-    const applied = await readApplied(db).catch(() => null);
-    if (applied) return applied;
+    const place = await findPlace(db).catch(() => null);
+    if (place) return place;
     await sleep(200, undefined, { signal });
   }
 }

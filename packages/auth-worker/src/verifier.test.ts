@@ -23,7 +23,6 @@ function startVerifier(): Verifier {
   const asks = new Asks({
     link: test.link(),
     node: 'node-1',
-    incarnationNumber: 1,
     sealer: plain,
     answer: async () => ({ isGranted: true, state: null }),
     onSettled: async () => undefined,

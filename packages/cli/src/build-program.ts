@@ -5,6 +5,7 @@ import { addDemoteCommand } from './commands/demote.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addNodeCommand } from './commands/node.ts';
 import { addPromoteCommand } from './commands/promote.ts';
+import { addRejoinCommand } from './commands/rejoin.ts';
 import { addSettingsCommands } from './commands/settings.ts';
 import { addStatusCommand } from './commands/status.ts';
 import { addUserCommands } from './commands/user.ts';
@@ -22,6 +23,7 @@ export function buildProgram(): Command {
   addStatusCommand(program);
   addPromoteCommand(program);
   addDemoteCommand(program);
+  addRejoinCommand(program);
   addUserCommands(program);
   addAuthenticatorCommands(program);
   addVerifyCommand(program);

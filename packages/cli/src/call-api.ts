@@ -8,6 +8,8 @@ export type ApiCall = {
   path: string;
   query?: Record<string, string | undefined>;
   body?: Record<string, unknown>;
+  /** For an answer; reads get 3 s by default. */
+  timeoutMs?: number;
 };
 
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -59,7 +61,8 @@ async function callServer(
   call: ApiCall,
   idempotencyKey: string | null,
 ): Promise<unknown> {
-  const timeoutMs = call.method === 'GET' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS;
+  const usualMs = call.method === 'GET' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS;
+  const timeoutMs = call.timeoutMs ?? usualMs;
   const agent = new Agent({
     connect: {
       timeout: CONNECT_TIMEOUT_MS,

@@ -8,7 +8,7 @@ export type Connection = { servers: Server[]; apiKey: string | null };
 
 export type ConnectionOptions = { server?: string; apiKey?: string; apiKeyFile?: string };
 
-const LOCAL_SOCKET = '/var/lib/countersign/countersign.sock';
+export const LOCAL_SOCKET = '/var/lib/countersign/countersign.sock';
 const DEMO_FILE = join('demo-data', 'demo.json');
 
 /**

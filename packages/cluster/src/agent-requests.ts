@@ -1,19 +1,20 @@
 import { NoResponderError, type NatsLink, type Sealer } from './nats-link.ts';
-import { namesOf } from './names.ts';
+import { agentSubject } from './names.ts';
 
 /** What agents ask of one another, by node name. */
-export type AgentVerb = 'claim' | 'take-over' | 'applied';
+export const AGENT_VERBS = ['claim', 'take-over', 'applied', 'hold', 'release', 'move'] as const;
+export type AgentVerb = (typeof AGENT_VERBS)[number];
 export type AgentAnswer = { ok: boolean; code?: string; detail?: string; revision?: number };
 
 /** `null` = no agent of that node is there; code `silent` = it may still do it. Throws nothing. */
 export async function askAgent(
-  options: { link: NatsLink; sealer: Sealer; incarnationNumber: number },
+  options: { link: NatsLink; sealer: Sealer },
   node: string,
   verb: AgentVerb,
   body: Record<string, unknown>,
   timeoutMs: number,
 ): Promise<AgentAnswer | null> {
-  const subject = namesOf(options.incarnationNumber).agent(node, verb);
+  const subject = agentSubject(node, verb);
   const sealed = options.sealer.seal(Buffer.from(JSON.stringify(body)), `ask|${subject}`);
   try {
     const reply = await options.link.request(subject, sealed, { timeoutMs });
@@ -28,14 +29,12 @@ export async function askAgent(
 export function serveAgentRequests(options: {
   link: NatsLink;
   sealer: Sealer;
-  incarnationNumber: number;
   node: string;
   handle(verb: AgentVerb, body: Record<string, unknown>): Promise<AgentAnswer>;
 }): void {
-  const names = namesOf(options.incarnationNumber);
   options.link.whenFirstConnected((connection) => {
-    for (const verb of ['claim', 'take-over', 'applied'] as const) {
-      const subject = names.agent(options.node, verb);
+    for (const verb of AGENT_VERBS) {
+      const subject = agentSubject(options.node, verb);
       connection.subscribe(subject, {
         callback: (error, message) => {
           if (error) return;

@@ -1,7 +1,7 @@
 import { startTestNats, waitFor, type TestNats } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Asks, type Ask } from './asks.ts';
-import { namesOf } from './names.ts';
+import { aliveSubject, ASK_SUBJECT, SETTLED_SUBJECT } from './names.ts';
 import { NatsLink, type Log, type Sealer } from './nats-link.ts';
 
 const silent: Log = { info() {}, warn() {} };
@@ -23,7 +23,6 @@ function start(link: NatsLink, node: string, answer: (ask: Ask) => boolean): Ask
   const asks = new Asks({
     link,
     node,
-    incarnationNumber: 1,
     sealer: plain,
     answer: async (asked) => ({ isGranted: answer(asked), state: null }),
     onSettled: async () => undefined,
@@ -63,9 +62,9 @@ describe('asks', () => {
     const link = connect();
     const asks = start(link, 'node-5', () => true);
     await waitFor('the connection', () => link.isUp, { timeoutMs: 5000 });
-    link.publish(namesOf(1).alive('node-6'), 'not a time');
-    link.publish(namesOf(1).ask, 'null');
-    link.publish(namesOf(1).settled, 'null');
+    link.publish(aliveSubject('node-6'), 'not a time');
+    link.publish(ASK_SUBJECT, 'null');
+    link.publish(SETTLED_SUBJECT, 'null');
     await waitFor('a peer', () => asks.liveNodes().includes('node-1'), { timeoutMs: 3000 });
     expect(asks.liveNodes()).not.toContain('node-6');
     const [answer] = await asks.broadcast(ask);

@@ -1,7 +1,7 @@
 import { createInbox, type NatsConnection } from '@nats-io/transport-node';
 import { medianOf } from './membership.ts';
 import type { NatsLink, Sealer } from './nats-link.ts';
-import { namesOf, type Names } from './names.ts';
+import { aliveSubject, ALL_ALIVE, ASK_SUBJECT, SETTLED_SUBJECT } from './names.ts';
 
 /** Without the quorum: "may I approve this item of this user?", to every live node at once. */
 export type Ask = { userId: string; item: string; attemptId: string; node: string };
@@ -44,7 +44,6 @@ const MAX_NODES = 64;
 export type AsksOptions = {
   link: NatsLink;
   node: string;
-  incarnationNumber: number;
   sealer: Sealer;
   answer(ask: Ask): Promise<Omit<AskAnswer, 'node'>>;
   onSettled(settled: Settled): Promise<void>;
@@ -55,7 +54,6 @@ type Waiting = { answers: Map<string, AskAnswer>; onAnswer(): void };
 /** The workers' own line between nodes: asks, their outcomes, who is alive, whose clock is off. */
 export class Asks implements AsyncDisposable {
   readonly #options: AsksOptions;
-  readonly #names: Names;
   readonly #inbox = createInbox();
   readonly #waiting = new Map<string, Waiting>();
   readonly #alive = new Map<string, { seenAt: number; offsetMs: number; bestAt: number }>();
@@ -67,7 +65,6 @@ export class Asks implements AsyncDisposable {
 
   constructor(options: AsksOptions) {
     this.#options = options;
-    this.#names = namesOf(options.incarnationNumber);
     options.link.whenFirstConnected((connection) => this.#subscribe(connection));
     this.#timer = setInterval(() => this.#sayAlive(), ALIVE_EVERY_MS);
   }
@@ -101,7 +98,7 @@ export class Asks implements AsyncDisposable {
       'ask',
     );
     const answers = new Map<string, AskAnswer>();
-    const send = () => this.#options.link.publish(this.#names.ask, sealed);
+    const send = () => this.#options.link.publish(ASK_SUBJECT, sealed);
     const resend = setInterval(send, RESEND_MS);
     try {
       await new Promise<void>((resolve) => {
@@ -127,7 +124,7 @@ export class Asks implements AsyncDisposable {
 
   tellSettled(settled: Omit<Settled, 'node'>): void {
     const message = { ...settled, node: this.#options.node };
-    this.#options.link.publish(this.#names.settled, this.#seal(message, 'settled'));
+    this.#options.link.publish(SETTLED_SUBJECT, this.#seal(message, 'settled'));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,13 +134,13 @@ export class Asks implements AsyncDisposable {
   #subscribe(connection: NatsConnection): void {
     const { node } = this.#options;
     // One worker of each node answers: the queue group is the node.
-    connection.subscribe(this.#names.ask, {
+    connection.subscribe(ASK_SUBJECT, {
       queue: node,
       callback: (error, message) => {
         if (!error) void this.#onAsk(message.data);
       },
     });
-    connection.subscribe(this.#names.settled, {
+    connection.subscribe(SETTLED_SUBJECT, {
       queue: node,
       callback: (error, message) => {
         const settled = error ? null : this.#open<Settled>(message.data, 'settled');
@@ -161,7 +158,7 @@ export class Asks implements AsyncDisposable {
         waiting.onAnswer();
       },
     });
-    connection.subscribe(this.#names.allAlive, {
+    connection.subscribe(ALL_ALIVE, {
       callback: (error, message) => {
         if (error) return;
         const name = message.subject.slice(message.subject.lastIndexOf('.') + 1);
@@ -214,7 +211,7 @@ export class Asks implements AsyncDisposable {
 
   #sayAlive(): void {
     if (!this.#options.link.isUp) this.#deafAt = performance.now();
-    this.#options.link.publish(this.#names.alive(this.#options.node), String(Date.now()));
+    this.#options.link.publish(aliveSubject(this.#options.node), String(Date.now()));
   }
 
   #seal(message: object, context: string): Uint8Array {

@@ -23,6 +23,8 @@ export type BarrierOutcome =
   | { kind: 'stands'; end: number }
   /** An epoch at least as new stands in the log. */
   | { kind: 'superseded'; epoch: number }
+  /** The log ends before what a replica has applied: nothing may be written on top of that. */
+  | { kind: 'behind'; end: number }
   /** Refused or unanswered somewhere: take a new epoch and start from the top. */
   | { kind: 'broken'; why: string };
 
@@ -62,9 +64,12 @@ export class ChangeLog {
     epoch: number;
     instance: string;
     node: string;
+    /** Last sequence that is known to have been there. */
+    leastEnd: number;
   }): Promise<BarrierOutcome> {
     const start = await this.#readEnd();
     if (!start) return { kind: 'broken', why: 'the end of the log could not be read' };
+    if (start.lastSequence < mark.leastEnd) return { kind: 'behind', end: start.lastSequence };
     if (start.newestEpoch >= mark.epoch) return { kind: 'superseded', epoch: start.newestEpoch };
 
     // All but the last at once; the last only when they stand unbroken, so that its presence proves the run.
@@ -94,7 +99,9 @@ export class ChangeLog {
     const body: EpochMark = {
       format: CHANGE_FORMAT,
       revision: lastSequence + 1 + this.#incarnation.baseRevision,
-      ...mark,
+      epoch: mark.epoch,
+      instance: mark.instance,
+      node: mark.node,
       at: new Date().toISOString(),
       index,
       of: BARRIER_MESSAGES,

@@ -97,12 +97,12 @@ describe('the change log', () => {
   it('refuses every straggler of an older master behind a new barrier', async () => {
     const link = connect('master');
     const log = new ChangeLog(link, incarnation, plain);
-    const first = await log.raiseBarrier({ epoch: 1, instance: 'a', node: 'node-1' });
+    const first = await log.raiseBarrier({ epoch: 1, instance: 'a', node: 'node-1', leastEnd: 0 });
     if (first.kind !== 'stands') throw new Error(first.kind);
     const written = await log.append(change(1, randomUUID()), first.end);
     expect(written).toEqual({ kind: 'stored', sequence: first.end + 1 });
 
-    const second = await log.raiseBarrier({ epoch: 2, instance: 'b', node: 'node-2' });
+    const second = await log.raiseBarrier({ epoch: 2, instance: 'b', node: 'node-2', leastEnd: 0 });
     if (second.kind !== 'stands') throw new Error(second.kind);
     expect(second.end).toBe(first.end + 1 + BARRIER_MESSAGES);
     // The old master's pipeline goes on behind its position: nothing of it lands.
@@ -114,7 +114,12 @@ describe('the change log', () => {
 
   it('makes a master resign that begins an epoch which is not the newest', async () => {
     const log = new ChangeLog(connect('late master'), incarnation, plain);
-    const outcome = await log.raiseBarrier({ epoch: 2, instance: 'c', node: 'node-3' });
+    const outcome = await log.raiseBarrier({
+      epoch: 2,
+      instance: 'c',
+      node: 'node-3',
+      leastEnd: 0,
+    });
     expect(outcome).toEqual({ kind: 'superseded', epoch: 2 });
   });
 
@@ -124,7 +129,12 @@ describe('the change log', () => {
     const seen = follow(follower, stop.signal);
     const writer = connect('writer', 0);
     const log = new ChangeLog(writer, incarnation, plain);
-    const barrier = await log.raiseBarrier({ epoch: 3, instance: 'd', node: 'node-1' });
+    const barrier = await log.raiseBarrier({
+      epoch: 3,
+      instance: 'd',
+      node: 'node-1',
+      leastEnd: 0,
+    });
     if (barrier.kind !== 'stands') throw new Error(barrier.kind);
     let end = barrier.end;
     const append = async () => {
@@ -183,6 +193,7 @@ describe('the lease', () => {
       const lease = new Lease({
         link: connect(node, i),
         incarnationNumber: 1,
+        baseEpoch: 0,
         node,
         instance: randomUUID(),
         isPromotable: true,
@@ -261,6 +272,7 @@ describe('the lease', () => {
     const lease = new Lease({
       link: connect('candidate', 1),
       incarnationNumber: 1,
+      baseEpoch: 0,
       node: 'node-y',
       instance: randomUUID(),
       isPromotable: true,

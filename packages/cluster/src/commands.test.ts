@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { askAgent, serveAgentRequests } from './agent-requests.ts';
 import { sendCommand, serveCommands, type Command, type MasterReply } from './commands.ts';
 import { Membership, type Heartbeat } from './membership.ts';
-import { namesOf } from './names.ts';
+import { heartbeatSubject } from './names.ts';
 import { NatsLink, type Log, type Sealer } from './nats-link.ts';
 
 const silent: Log = { info() {}, warn() {} };
@@ -23,6 +23,10 @@ function heartbeat(fields: Partial<Heartbeat>): Heartbeat {
     leaseHolder: null,
     masterSince: null,
     epoch: 1,
+    incarnation: { number: 1, id: 'a' },
+    filling: null,
+    logServer: null,
+    logServerTag: null,
     revision: 1,
     digest: '',
     isDigestComparable: true,
@@ -47,7 +51,6 @@ function serve(instance: string, handle: (received: Command) => MasterReply): Co
   serveCommands({
     link,
     sealer,
-    incarnationNumber: 1,
     instance,
     handle: async (one) => {
       received.push(one);
@@ -62,7 +65,7 @@ beforeAll(async () => {
   const servers = nats.urls.map((url) => url.replace('nats://', ''));
   const { user, password } = nats;
   link = new NatsLink({ servers, user, password, name: 'test', log: silent });
-  membership = new Membership(link, 1);
+  membership = new Membership(link);
   await waitFor('the connection', () => link.isUp, { timeoutMs: 5000 });
 }, 60_000);
 
@@ -85,11 +88,7 @@ describe('a command', () => {
       return { kind: 'handing_over' };
     });
     membership.send(giver);
-    const outcome = await sendCommand(
-      { link, membership, sealer, incarnationNumber: 1 },
-      command(),
-      5000,
-    );
+    const outcome = await sendCommand({ link, membership, sealer }, command(), 5000);
     expect(outcome).toEqual({ kind: 'done', revision: 7, result: {} });
     expect(received).toHaveLength(2);
   });
@@ -98,7 +97,7 @@ describe('a command', () => {
     const old = heartbeat({ instance: randomUUID(), epoch: 20 });
     const received = serve(old.instance, () => ({ kind: 'not_master' }));
     membership.send(old);
-    const sent = sendCommand({ link, membership, sealer, incarnationNumber: 1 }, command(), 5000);
+    const sent = sendCommand({ link, membership, sealer }, command(), 5000);
     expect(await sent).toEqual({ kind: 'master_offline' });
     expect(received).toHaveLength(1);
   });
@@ -106,7 +105,7 @@ describe('a command', () => {
 
 describe('asking an agent', () => {
   it('tells an agent that is not there from one that does not answer', async () => {
-    const options = { link, sealer, incarnationNumber: 1 };
+    const options = { link, sealer };
     expect(await askAgent(options, 'node-7', 'take-over', {}, 500)).toBeNull();
     serveAgentRequests({
       ...options,
@@ -121,10 +120,10 @@ describe('asking an agent', () => {
 describe('membership', () => {
   it('outlives what is no heartbeat', async () => {
     for (const nonsense of ['null', '7', '{', '{"node":"a b","wallMs":1,"problems":[]}']) {
-      link.publish(namesOf(1).heartbeat('node-9'), nonsense);
+      link.publish(heartbeatSubject('node-9'), nonsense);
     }
     const other = heartbeat({ node: 'node-9', role: 'subordinate' });
-    link.publish(namesOf(1).heartbeat('node-9'), JSON.stringify(other));
+    link.publish(heartbeatSubject('node-9'), JSON.stringify(other));
     await waitFor('the heartbeat after it', () => membership.find('node-9') !== null, {
       timeoutMs: 1500,
     });

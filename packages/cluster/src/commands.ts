@@ -1,6 +1,6 @@
 import type { Membership, SeenNode } from './membership.ts';
 import { NoResponderError, type NatsLink, type Sealer } from './nats-link.ts';
-import { namesOf } from './names.ts';
+import { commandSubject } from './names.ts';
 
 /** A wish to change something, on its way to the master's agent. */
 export type Command = {
@@ -36,7 +36,7 @@ const LINK_WAIT_MS = 500;
 
 /** Carries one command to whoever is master, through at most one planned hand-over. */
 export async function sendCommand(
-  options: { link: NatsLink; membership: Membership; sealer: Sealer; incarnationNumber: number },
+  options: { link: NatsLink; membership: Membership; sealer: Sealer },
   command: Omit<Command, 'remainingMs'>,
   timeoutMs: number,
 ): Promise<CommandOutcome> {
@@ -87,11 +87,11 @@ function stillRefuses(master: SeenNode, refused: Refusal): boolean {
 }
 
 async function requestMaster(
-  options: { link: NatsLink; sealer: Sealer; incarnationNumber: number },
+  options: { link: NatsLink; sealer: Sealer },
   master: SeenNode,
   command: Command,
 ): Promise<MasterReply | { kind: 'gone' }> {
-  const subject = namesOf(options.incarnationNumber).command(master.instance);
+  const subject = commandSubject(master.instance);
   const sealed = options.sealer.seal(Buffer.from(JSON.stringify(command)), `command|${subject}`);
   try {
     const reply = await options.link.request(subject, sealed, { timeoutMs: command.remainingMs });
@@ -109,11 +109,10 @@ const MAX_WAITING = 512;
 export function serveCommands(options: {
   link: NatsLink;
   sealer: Sealer;
-  incarnationNumber: number;
   instance: string;
   handle(command: Command): Promise<MasterReply>;
 }): void {
-  const subject = namesOf(options.incarnationNumber).command(options.instance);
+  const subject = commandSubject(options.instance);
   let waiting = 0;
   options.link.whenFirstConnected((connection) => {
     connection.subscribe(subject, {

@@ -1,14 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { ensureStream, publishIf, readLast } from './jetstream.ts';
+import { deleteStream, ensureStream, listStreams, publishIf, readLast } from './jetstream.ts';
 import type { NatsLink } from './nats-link.ts';
 import { SilenceError } from './nats-link.ts';
-import {
-  INCARNATION_KEY,
-  INCARNATION_STREAM,
-  INCARNATION_SUBJECTS,
-  namesOf,
-  type Names,
-} from './names.ts';
+import { INCARNATION_KEY, INCARNATION_STREAM, INCARNATION_SUBJECTS, type Names } from './names.ts';
 
 /** One life of the log. A revision is the stream's sequence plus `baseRevision`. */
 export type Incarnation = {
@@ -16,10 +10,45 @@ export type Incarnation = {
   id: string;
   parent: string | null;
   baseRevision: number;
+  /** Epochs go on counting from here. */
+  baseEpoch: number;
+  /** All earlier lives, the newest last, with the revision at which each was left. */
+  ancestors: Ancestor[];
+  /** The node that fills it; null in the first. */
+  by: string | null;
+  /** When it was made without a quorum of its parent: something accepted there may be missing here. */
+  disasterAt: string | null;
 };
+
+export type Ancestor = { number: number; id: string; revision: number };
 
 const TIMEOUT_MS = 2000;
 const MIB = 1024 * 1024;
+const MAX_ANCESTORS = 64;
+
+/** The incarnation that stands in the log; null where none was begun. Throws {@link SilenceError}. */
+export async function findIncarnation(
+  link: NatsLink,
+  options: { logReplicas: number },
+): Promise<FoundIncarnation | null> {
+  await ensureStream(
+    link,
+    bucket(INCARNATION_STREAM, INCARNATION_SUBJECTS, options.logReplicas, MIB),
+    TIMEOUT_MS,
+  );
+  return readIncarnation(link);
+}
+
+export type FoundIncarnation = { incarnation: Incarnation; sequence: number };
+
+/** Like {@link findIncarnation}, where the bucket is known to stand. Throws {@link SilenceError}. */
+export async function readIncarnation(link: NatsLink): Promise<FoundIncarnation | null> {
+  const known = await readLast(link, INCARNATION_STREAM, INCARNATION_KEY, TIMEOUT_MS);
+  if (known.kind === 'silent') throw new SilenceError(known.why);
+  if (known.kind === 'absent') return null;
+  const incarnation = JSON.parse(Buffer.from(known.message.data).toString()) as Incarnation;
+  return { incarnation, sequence: known.message.sequence };
+}
 
 /**
  * Finds the cluster's incarnation, or begins the first one: of several nodes that try at once, one wins.
@@ -29,25 +58,79 @@ export async function findOrBeginIncarnation(
   link: NatsLink,
   options: { logReplicas: number },
 ): Promise<Incarnation> {
-  await ensureStream(
-    link,
-    bucket(INCARNATION_STREAM, INCARNATION_SUBJECTS, options.logReplicas, MIB),
-    TIMEOUT_MS,
-  );
-  const known = await readLast(link, INCARNATION_STREAM, INCARNATION_KEY, TIMEOUT_MS);
-  if (known.kind === 'silent') throw new SilenceError(known.why);
-  if (known.kind === 'found') return JSON.parse(Buffer.from(known.message.data).toString());
-  const first: Incarnation = { number: 1, id: randomUUID(), parent: null, baseRevision: 0 };
+  const known = await findIncarnation(link, options);
+  if (known) return known.incarnation;
+  const first: Incarnation = {
+    number: 1,
+    id: randomUUID(),
+    parent: null,
+    baseRevision: 0,
+    baseEpoch: 0,
+    ancestors: [],
+    by: null,
+    disasterAt: null,
+  };
+  if (await beginIncarnation(link, first, 0)) return first;
+  // Lost the race or no answer: whoever stands there now has decided.
+  throw new SilenceError('incarnation is being decided');
+}
+
+/** Makes `incarnation` the log's, if nobody was first since `sequence` was read (0 = nothing stood there). */
+export async function beginIncarnation(
+  link: NatsLink,
+  incarnation: Incarnation,
+  sequence: number,
+): Promise<boolean> {
   const outcome = await publishIf(
     link,
     INCARNATION_KEY,
-    Buffer.from(JSON.stringify(first)),
-    { lastSubjectSequence: 0 },
+    Buffer.from(JSON.stringify(incarnation)),
+    { lastSubjectSequence: sequence },
     TIMEOUT_MS,
   );
-  if (outcome.kind === 'stored') return first;
-  // Lost the race or no answer: whoever stands there now has decided.
-  throw new SilenceError('incarnation is being decided');
+  return outcome.kind === 'stored';
+}
+
+/** The next life, out of a replica of `parent` that stands at `left`. */
+export function nextIncarnation(options: {
+  parent: Incarnation;
+  left: { revision: number; epoch: number };
+  /** Of any incarnation known, also one that was never finished. */
+  highestNumber: number;
+  by: string;
+  disasterAt: string | null;
+}): Incarnation {
+  const { parent, left } = options;
+  const { number, id } = parent;
+  return {
+    number: Math.max(number, options.highestNumber) + 1,
+    id: randomUUID(),
+    parent: id,
+    baseRevision: left.revision,
+    baseEpoch: left.epoch,
+    ancestors: [...parent.ancestors, { number, id, revision: left.revision }].slice(-MAX_ANCESTORS),
+    by: options.by,
+    disasterAt: options.disasterAt,
+  };
+}
+
+/** Whether a replica at this place holds nothing that `incarnation` does not know. */
+export function isInHistoryOf(
+  incarnation: Pick<Incarnation, 'id' | 'ancestors'>,
+  place: { incarnationId: string; revision: number },
+): boolean {
+  if (place.incarnationId === incarnation.id) return true;
+  const left = incarnation.ancestors.find(({ id }) => id === place.incarnationId);
+  return left !== undefined && place.revision <= left.revision;
+}
+
+/** Deletes what earlier incarnations left in these log servers. */
+export async function deleteOtherIncarnations(link: NatsLink, current: number): Promise<void> {
+  const streams = await listStreams(link, TIMEOUT_MS);
+  for (const stream of streams ?? []) {
+    const number = Number(/-(\d+)$/.exec(stream)?.[1] ?? current);
+    if (number < current) await deleteStream(link, stream, TIMEOUT_MS);
+  }
 }
 
 export type StreamLimits = { changesBytes: number; statesBytes: number; eventsBytes: number };
@@ -110,5 +193,3 @@ function bucket(
     allow_direct: allowDirect,
   };
 }
-
-export { namesOf };

@@ -5,14 +5,11 @@ export * from './change-log.ts';
 export * from './commands.ts';
 export * from './event-stream.ts';
 export { followStream, type FollowedMessage } from './follow-stream.ts';
-export {
-  ensureStreams,
-  findOrBeginIncarnation,
-  type Incarnation,
-  type StreamLimits,
-} from './incarnation.ts';
-export { readStreamState, type StreamState } from './jetstream.ts';
+export * from './hello.ts';
+export * from './incarnation.ts';
+export { readLast, readNextDirect, readStreamState, type StreamState } from './jetstream.ts';
 export * from './lease.ts';
+export * from './log-layout.ts';
 export * from './membership.ts';
 export { namesOf, NODE_NAME } from './names.ts';
 export {
@@ -23,4 +20,5 @@ export {
   type NatsLinkOptions,
   type Sealer,
 } from './nats-link.ts';
+export * from './rebuild-log.ts';
 export * from './user-states.ts';

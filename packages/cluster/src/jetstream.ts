@@ -1,4 +1,5 @@
 import { headers } from '@nats-io/transport-node';
+import { nodeOfServer } from './log-layout.ts';
 import { NoResponderError, SilenceError, type NatsLink } from './nats-link.ts';
 
 /** Answer to a compare-and-set publish. `silent` leaves open whether the message was stored. */
@@ -127,6 +128,61 @@ export async function readLastDirect(
   }
 }
 
+/**
+ * The next message at or behind `sequence` from any server that has it: works without a leader. What a server has
+ * stored was agreed upon.
+ */
+export async function readNextDirect(
+  link: NatsLink,
+  stream: string,
+  subject: string,
+  sequence: number,
+  timeoutMs: number,
+): Promise<ReadOutcome> {
+  try {
+    const body = JSON.stringify({ seq: sequence, next_by_subj: subject });
+    const reply = await link.request(`$JS.API.DIRECT.GET.${stream}`, body, { timeoutMs });
+    if (reply.headers?.code === 404) return { kind: 'absent' };
+    const found = Number(reply.headers?.get('Nats-Sequence'));
+    if (!(found > 0)) return { kind: 'silent', why: `status ${reply.headers?.code}` };
+    return {
+      kind: 'found',
+      message: {
+        sequence: found,
+        subject: reply.headers!.get('Nats-Subject'),
+        data: reply.data,
+        at: reply.headers!.get('Nats-Time-Stamp'),
+      },
+    };
+  } catch (error) {
+    return { kind: 'silent', why: whySilent(error) };
+  }
+}
+
+/** Deletes a stream and all it holds; true if it is not there any more. */
+export async function deleteStream(
+  link: NatsLink,
+  stream: string,
+  timeoutMs: number,
+): Promise<boolean> {
+  try {
+    const answer = await ask(link, `STREAM.DELETE.${stream}`, {}, timeoutMs);
+    return !answer.error || answer.error.err_code === STREAM_NOT_FOUND;
+  } catch {
+    return false;
+  }
+}
+
+/** Names of all streams there are; null while the log servers do not say. */
+export async function listStreams(link: NatsLink, timeoutMs: number): Promise<string[] | null> {
+  try {
+    const answer = await ask(link, 'STREAM.NAMES', {}, timeoutMs);
+    return answer.error ? null : (answer.streams ?? []);
+  } catch {
+    return null;
+  }
+}
+
 /** Sequence of the newest message as the stream's leader knows it, and who the replicas are. */
 export async function readStreamState(
   link: NatsLink,
@@ -144,9 +200,11 @@ export async function readStreamState(
       replicas: answer.config?.num_replicas ?? 1,
       servers: answer.cluster
         ? [
-            ...(answer.cluster.leader ? [{ name: answer.cluster.leader, isCurrent: true }] : []),
+            ...(answer.cluster.leader
+              ? [{ name: nodeOfServer(answer.cluster.leader), isCurrent: true }]
+              : []),
             ...replicas.map((peer) => ({
-              name: peer.name,
+              name: nodeOfServer(peer.name),
               isCurrent: peer.current && !peer.offline,
             })),
           ]
@@ -217,6 +275,7 @@ export type JetStreamAnswer = {
   seq?: number;
   duplicate?: boolean;
   name?: string;
+  streams?: string[] | null;
   message?: { subject: string; seq: number; data?: string; time: string };
   state?: { last_seq: number; bytes: number };
   config?: { num_replicas: number; max_bytes: number };

@@ -44,6 +44,7 @@ function candidate(incarnationNumber: number, node: string, mode: 'automatic' | 
   const lease = new Lease({
     link,
     incarnationNumber,
+    baseEpoch: 0,
     node,
     instance: randomUUID(),
     isPromotable: true,

@@ -51,6 +51,8 @@ export type Term = {
 export type LeaseOptions = {
   link: NatsLink;
   incarnationNumber: number;
+  /** The first epoch follows this one. */
+  baseEpoch: number;
   node: string;
   instance: string;
   isPromotable: boolean;
@@ -265,7 +267,7 @@ export class Lease {
   }
 
   async #take(): Promise<void> {
-    const epoch = (this.#seen?.record.epoch ?? 0) + 1;
+    const epoch = (this.#seen?.record.epoch ?? this.#options.baseEpoch) + 1;
     const record = this.#ownRecord(epoch);
     const startedAt = performance.now();
     const outcome = await this.#write(record, this.#seen?.revision ?? 0);

@@ -1,5 +1,6 @@
+import type { LogServerAddress } from './log-layout.ts';
 import type { NatsLink } from './nats-link.ts';
-import { namesOf, NODE_NAME } from './names.ts';
+import { ALL_HEARTBEATS, heartbeatSubject, NODE_NAME } from './names.ts';
 
 /** What every agent says about its node once a second, and at once when its role changes. */
 export type Heartbeat = {
@@ -13,6 +14,14 @@ export type Heartbeat = {
   /** Who holds the lease, or held it last, as this node has read it. */
   leaseHolder: string | null;
   epoch: number;
+  /** The incarnation its tables belong to, where `revision` counts. */
+  incarnation: { number: number; id: string };
+  /** How far it is with tables for the next incarnation, while it fills those. */
+  filling: { number: number; revision: number } | null;
+  /** Its own log server's address, in use or not; null where it has none. */
+  logServer: LogServerAddress | null;
+  /** Tag of the layout whose log server it runs; null when it runs none. */
+  logServerTag: string | null;
   revision: number;
   digest: string;
   isDigestComparable: boolean;
@@ -45,16 +54,14 @@ const MAX_NODES = 64;
 /** Who is there, learned from heartbeats alone; nothing here decides who may write. */
 export class Membership {
   readonly #link: NatsLink;
-  readonly #incarnationNumber: number;
   readonly #nodes = new Map<string, SeenNode>();
   readonly #listeners = new Set<() => void>();
   #lastMaster: LastMaster | null = null;
 
-  constructor(link: NatsLink, incarnationNumber: number) {
+  constructor(link: NatsLink) {
     this.#link = link;
-    this.#incarnationNumber = incarnationNumber;
     link.whenFirstConnected((connection) => {
-      connection.subscribe(namesOf(incarnationNumber).allHeartbeats, {
+      connection.subscribe(ALL_HEARTBEATS, {
         callback: (error, message) => {
           if (!error) this.#onHeartbeat(message.data);
         },
@@ -64,10 +71,7 @@ export class Membership {
 
   send(heartbeat: Heartbeat): void {
     this.#remember(heartbeat);
-    this.#link.publish(
-      namesOf(this.#incarnationNumber).heartbeat(heartbeat.node),
-      JSON.stringify(heartbeat),
-    );
+    this.#link.publish(heartbeatSubject(heartbeat.node), JSON.stringify(heartbeat));
   }
 
   nodes(): SeenNode[] {

@@ -1,4 +1,4 @@
-/** Streams, buckets and subjects of one incarnation. Its number stands in every one of them. */
+/** Streams, buckets and subjects of one incarnation. Its number stands in all that is stored. */
 export type Names = ReturnType<typeof namesOf>;
 
 export function namesOf(incarnationNumber: number) {
@@ -20,17 +20,21 @@ export function namesOf(incarnationNumber: number) {
     events: `EVENTS-${n}`,
     event: (node: string) => `event.${n}.${node}`,
     allEvents: `event.${n}.>`,
-
-    heartbeat: (node: string) => `cs.${n}.heartbeat.${node}`,
-    allHeartbeats: `cs.${n}.heartbeat.*`,
-    agent: (node: string, verb: string) => `cs.${n}.agent.${node}.${verb}`,
-    command: (instance: string) => `cs.${n}.command.${instance}`,
-    alive: (node: string) => `cs.${n}.alive.${node}`,
-    allAlive: `cs.${n}.alive.*`,
-    ask: `cs.${n}.ask`,
-    settled: `cs.${n}.settled`,
   };
 }
+
+// Between nodes, not stored: they hear each other while one has begun the next incarnation and another has not.
+export const heartbeatSubject = (node: string) => `cs.heartbeat.${node}`;
+export const ALL_HEARTBEATS = 'cs.heartbeat.*';
+export const agentSubject = (node: string, verb: string) => `cs.agent.${node}.${verb}`;
+export const commandSubject = (instance: string) => `cs.command.${instance}`;
+export const aliveSubject = (node: string) => `cs.alive.${node}`;
+export const ALL_ALIVE = 'cs.alive.*';
+export const ASK_SUBJECT = 'cs.ask';
+export const SETTLED_SUBJECT = 'cs.settled';
+
+/** Asked of everybody who is connected to a log server, before anything else is known of it. */
+export const HELLO_SUBJECT = 'cs.hello';
 
 /** Where the number of the current incarnation is kept, outside all of them. */
 export const INCARNATION_STREAM = 'KV_CLUSTER';

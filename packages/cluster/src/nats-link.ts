@@ -5,6 +5,7 @@ import {
   type MsgHdrs,
   type NatsConnection,
 } from '@nats-io/transport-node';
+import { tagOfServer } from './log-layout.ts';
 
 /** The subset of a logger the cluster package needs. */
 export type Log = {
@@ -26,8 +27,12 @@ export type NatsLinkOptions = {
   password: string;
   /** Shown in the server's connection list, e.g. `node-1 agent`. */
   name: string;
+  /** Only servers of the log layout with this tag count; a server may still belong to an earlier one. */
+  tag?: string;
   log: Log;
 };
+
+const FOREIGN_PAUSE_MS = 200;
 
 /** No answer in time, or one that says nothing about the request's fate. */
 export class SilenceError extends Error {
@@ -125,10 +130,11 @@ export class NatsLink implements AsyncDisposable {
   }
 
   async #connectForEver(): Promise<void> {
+    let servers = this.#options.servers;
     while (!this.#isClosed && !this.#connection) {
       try {
         const connection = await connect({
-          servers: this.#options.servers,
+          servers,
           user: this.#options.user,
           pass: this.#options.password,
           name: this.#options.name,
@@ -146,6 +152,12 @@ export class NatsLink implements AsyncDisposable {
         if (this.#isClosed) {
           await connection.close();
           return;
+        }
+        if (!this.#isOurs(connection)) {
+          await connection.close();
+          servers = [...servers.slice(1), servers[0]!];
+          await new Promise((resolve) => setTimeout(resolve, FOREIGN_PAUSE_MS));
+          continue;
         }
         this.#connection = connection;
       } catch (error) {
@@ -167,10 +179,19 @@ export class NatsLink implements AsyncDisposable {
         }
         this.#setUp(false);
       } else if (status.type === 'reconnect') {
+        if (!this.#isOurs(connection)) {
+          setTimeout(() => void connection.reconnect().catch(() => undefined), FOREIGN_PAUSE_MS);
+          continue;
+        }
         this.#options.log.info({ server: status.server }, 'log server connection back');
         this.#setUp(true);
       }
     }
+  }
+
+  #isOurs(connection: NatsConnection): boolean {
+    const { tag } = this.#options;
+    return tag === undefined || tagOfServer(connection.info?.server_name ?? '') === tag;
   }
 
   #setUp(isUp: boolean): void {

@@ -73,6 +73,11 @@ export class UserStates {
     return outcome.kind === 'stored';
   }
 
+  /** The newest state of each user among messages of the bucket. */
+  static read(messages: FollowedMessage[], incarnationNumber: number): FollowedState[] {
+    return newestPerUser(messages, namesOf(incarnationNumber).state('').length);
+  }
+
   /** Follows all states from `nextSequence()`, newest per user and batch. */
   async follow(options: {
     nextSequence(): number;

@@ -27,7 +27,16 @@ const postgres = useTestPostgres();
 
 async function freshReplica(database?: Database): Promise<Database> {
   const db = database ?? (await postgres.cleanDatabase());
-  await initApplied(db, { number: 1, id: 'a1b2', parent: null, baseRevision: 0 });
+  await initApplied(db, {
+    number: 1,
+    id: 'a1b2',
+    parent: null,
+    baseRevision: 0,
+    baseEpoch: 0,
+    ancestors: [],
+    by: null,
+    disasterAt: null,
+  });
   return db;
 }
 

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { fillReadModels } from './fill-read-models.ts';
 import { jsonText } from './json-text.ts';
+import { useNextTables } from './next-tables.ts';
 import type { Database, Transaction } from './open-database.ts';
 import { selectApplied } from './read-applied.ts';
 import type { Applied } from './read-applied.ts';
 import { recordCommands } from './record-commands.ts';
 
-export type ChangeKind = 'user' | 'settings' | 'api-key' | 'node' | 'epoch' | 'probe';
+export type ChangeKind = 'user' | 'settings' | 'api-key' | 'node' | 'epoch' | 'probe' | 'seal';
 
 /** One message of the change log, opened and parsed. */
 export type ReceivedChange = {
@@ -54,11 +55,14 @@ export async function applyChanges(
     /** The log's end when catching up began. */
     horizon?: number;
     changeFormat?: number;
+    /** Into the tables that are being filled for the next incarnation. */
+    intoNext?: boolean;
   } = {},
 ): Promise<Applied> {
   const { first, last } = checkChanges(changes);
   const newest = newestOfEach(changes);
   return db.transaction(async (tx) => {
+    if (options.intoNext) await useNextTables(tx);
     const before = await lockPosition(tx);
     if (first.revision <= before.revision) {
       throw new ApplyError(`revision ${first.revision} came after ${before.revision} was applied`);
@@ -78,6 +82,7 @@ export async function applyChanges(
         horizon = greatest(horizon, ${options.horizon ?? 0}),
         settings_revision = greatest(settings_revision, ${newestSettings(changes)}),
         change_format = greatest(change_format, ${options.changeFormat ?? 0}),
+        is_filled = is_filled or ${last.revision} >= greatest(horizon, ${options.horizon ?? 0}),
         applied_at = now()`;
     return selectApplied(tx);
   });

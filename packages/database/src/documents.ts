@@ -11,3 +11,57 @@ export async function countDocuments(db: Database, kind: ChangeKind): Promise<nu
     .where(eq(documents.kind, kind));
   return row?.count ?? 0;
 }
+
+/** A document as it stands in the log. */
+export type DocumentRow = {
+  kind: ChangeKind;
+  id: string;
+  revision: number;
+  removed: boolean;
+  bytes: Buffer;
+};
+
+/**
+ * What people and the master wrote, by kind and id, from behind `after` on: no epochs, probes and seals.
+ * `sinceRevision` leaves out what is older.
+ */
+export async function listDocuments(
+  db: Database,
+  options: {
+    after: { kind: string; id: string } | null;
+    limit: number;
+    sinceRevision?: number;
+    withRemoved?: boolean;
+  },
+): Promise<DocumentRow[]> {
+  const { after, limit, sinceRevision = 0, withRemoved = false } = options;
+  return db.sql<DocumentRow[]>`
+    select kind, id, revision, removed, bytes from documents
+    where kind not in ('epoch', 'probe', 'seal') and revision >= ${sinceRevision}
+      and (not removed or ${withRemoved})
+      and (kind, id) > (${after?.kind ?? ''}, ${after?.id ?? ''})
+    order by kind, id limit ${limit}`;
+}
+
+/** Where the rebuild that made this replica's incarnation ended; null in the first incarnation. */
+export async function findSeal(db: Database): Promise<number | null> {
+  const [row] = await db.sql<{ revision: number }[]>`
+    select revision from documents where kind = 'seal' order by revision desc limit 1`;
+  return row?.revision ?? null;
+}
+
+/** Names of users blocked now, by name. */
+export async function listBlockedUsers(db: Database, limit: number): Promise<string[]> {
+  const rows = await db.sql<{ username: string }[]>`
+    select document ->> 'username' as username from users
+    where document -> 'blocked' ->> 'expiresAt' > ${new Date().toISOString()}
+    order by username_key limit ${limit}`;
+  return rows.map(({ username }) => username);
+}
+
+/** Names of the API keys there are, by name. */
+export async function listApiKeyNames(db: Database, limit: number): Promise<string[]> {
+  const rows = await db.sql<{ name: string }[]>`
+    select document ->> 'name' as name from api_keys order by 1 limit ${limit}`;
+  return rows.map(({ name }) => name);
+}

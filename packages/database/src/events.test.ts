@@ -172,7 +172,16 @@ describe('listing events', () => {
   it('finds those of a name in any spelling and those of the user who has it now', async () => {
     const db = await migrated();
     const user = exampleUser('Jürgen');
-    await initApplied(db, { number: 1, id: 'a', parent: null, baseRevision: 0 });
+    await initApplied(db, {
+      number: 1,
+      id: 'a',
+      parent: null,
+      baseRevision: 0,
+      baseEpoch: 0,
+      ancestors: [],
+      by: null,
+      disasterAt: null,
+    });
     await applyChanges(db, [setChange(1, { kind: 'user', document: user })]);
     const underOldName = { userId: user.id, username: 'juergen' };
     await storeEvents(db, [exampleEvent(underOldName), exampleEvent({ username: 'JÜRGEN' })], 1);

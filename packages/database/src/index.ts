@@ -4,11 +4,24 @@ export { findApiKeys } from './api-keys.ts';
 export type { StoredApiKey } from './api-keys.ts';
 export { APPLY_BATCH_MAX, ApplyError, applyChanges, hashDocument } from './apply-changes.ts';
 export type { ChangeKind, ReceivedChange, ReceivedCommand } from './apply-changes.ts';
-export { closeCircuit, openCircuit, readCircuit } from './circuit.ts';
+export {
+  closeCircuit,
+  holdCircuitOpen,
+  openCircuit,
+  readCircuit,
+  releaseCircuit,
+} from './circuit.ts';
 export type { Circuit } from './circuit.ts';
 export { findCommandResult, recentCommandResults } from './command-results.ts';
 export type { CommandResult } from './command-results.ts';
-export { countDocuments } from './documents.ts';
+export {
+  countDocuments,
+  findSeal,
+  listApiKeyNames,
+  listBlockedUsers,
+  listDocuments,
+} from './documents.ts';
+export type { DocumentRow } from './documents.ts';
 export { listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export { listEvents, storeEvents } from './events.ts';
@@ -28,6 +41,15 @@ export {
 } from './outbox.ts';
 export { readPosition } from './positions.ts';
 export type { Follower } from './positions.ts';
+export {
+  beginNextTables,
+  countNextDocuments,
+  dropNextTables,
+  hasNextSeal,
+  readNextApplied,
+  swapInNextTables,
+} from './next-tables.ts';
+export { noteLogLayout, readLogLayout } from './log-layout.ts';
 export { initApplied, readApplied } from './read-applied.ts';
 export type { Applied, Incarnation } from './read-applied.ts';
 export { readForVerification } from './read-for-verification.ts';
@@ -55,7 +77,7 @@ export {
   unmergedClaimsOf,
 } from './unmerged-claims.ts';
 export type { UnmergedClaims } from './unmerged-claims.ts';
-export { readUserState, storeUserStates } from './user-states.ts';
+export { listUserStates, readUserState, storeUserStates } from './user-states.ts';
 export type { StoredUserState } from './user-states.ts';
 export { findUser, findUserById, findUsersByKey, listUsers } from './users.ts';
 export type { ListedUser, StoredUser } from './users.ts';

@@ -42,10 +42,12 @@ describe('migrating', () => {
 
   it('refuses a database of a newer schema with one line that says what to do', async () => {
     const db = postgres.open(await postgres.migratedDatabase());
-    await db.sql`insert into schema_migrations (version, name, checksum) values (2, 'x', 'y')`;
+    await db.sql`
+      insert into schema_migrations (version, name, checksum)
+      select max(version) + 1, 'x', 'y' from schema_migrations`;
     const failure = migrate(db);
     await expect(failure).rejects.toThrow(MigrationError);
-    await expect(failure).rejects.toThrow(/^the database has schema 2, .* knows 1: start .*$/);
+    await expect(failure).rejects.toThrow(/^the database has schema \d+, .* knows \d+: start .*$/);
   });
 
   it('refuses a database that was built from another migration of the same number', async () => {

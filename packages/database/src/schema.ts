@@ -19,6 +19,7 @@ import {
   timestamp,
   uuid,
 } from './drizzle.ts';
+import type { Incarnation } from './read-applied.ts';
 
 /** The tables as the migrations leave them; the comments stand there. */
 
@@ -83,17 +84,20 @@ export const commandResults = pgTable('command_results', {
 
 export const applied = pgTable('applied', {
   onlyRow: boolean('only_row').primaryKey().default(true),
-  incarnationNumber: integer('incarnation_number').notNull(),
-  incarnationId: text('incarnation_id').notNull(),
-  incarnationParent: text('incarnation_parent'),
-  baseRevision: revisionColumn('base_revision'),
+  incarnation: jsonb('incarnation').$type<Incarnation>().notNull(),
   epoch: revisionColumn('epoch'),
   revision: revisionColumn('revision'),
   digest: bytea('digest').notNull(),
   horizon: revisionColumn('horizon'),
   settingsRevision: revisionColumn('settings_revision'),
   changeFormat: integer('change_format').notNull(),
+  isFilled: boolean('is_filled').notNull(),
   appliedAt: time('applied_at').notNull(),
+});
+
+export const logLayout = pgTable('log_layout', {
+  onlyRow: boolean('only_row').primaryKey().default(true),
+  layout: jsonb('layout').notNull(),
 });
 
 export const userStates = pgTable('user_states', {
@@ -159,4 +163,5 @@ export const circuit = pgTable('circuit', {
   open: boolean('open').notNull(),
   since: time('since').notNull(),
   reason: text('reason').notNull(),
+  heldUntil: time('held_until'),
 });

@@ -42,3 +42,14 @@ async function upsertStates(tx: Transaction, rows: readonly StoredUserState[]): 
     on conflict (user_id) do update set revision = excluded.revision, state = excluded.state
       where user_states.revision < excluded.revision`;
 }
+
+/** Known states by user id, from behind `after` on; users whose state was deleted are left out. */
+export async function listUserStates(
+  db: Database,
+  options: { after: string | null; limit: number },
+): Promise<{ userId: string; state: UserState }[]> {
+  return db.sql<{ userId: string; state: UserState }[]>`
+    select user_id as "userId", state from user_states
+    where state is not null and user_id > ${options.after ?? '00000000-0000-0000-0000-000000000000'}
+    order by user_id limit ${options.limit}`;
+}

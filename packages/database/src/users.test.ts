@@ -17,7 +17,16 @@ const postgres = useTestPostgres();
 
 async function replicaWith(...usernames: string[]) {
   const db = await postgres.cleanDatabase();
-  await initApplied(db, { number: 1, id: 'a', parent: null, baseRevision: 0 });
+  await initApplied(db, {
+    number: 1,
+    id: 'a',
+    parent: null,
+    baseRevision: 0,
+    baseEpoch: 0,
+    ancestors: [],
+    by: null,
+    disasterAt: null,
+  });
   const users = usernames.map((username) => exampleUser(username));
   const changes = users.map((document, index) => setChange(index + 1, { kind: 'user', document }));
   if (changes.length > 0) await applyChanges(db, changes);

@@ -2,6 +2,7 @@ export { assertPortFree } from './assert-port-free.ts';
 export { checkNatsVersion, minimumNatsVersion } from './check-nats-version.ts';
 export { EngineError } from './engine-error.ts';
 export { findNatsServer, type NatsServerBinary } from './find-nats-server.ts';
+export { makePrivateFolder } from './make-folder.ts';
 export { choosePostgresUser, defaultPostgresUser, isReachableBy } from './os-user.ts';
 export { isRunning } from './running-process.ts';
 export type { OsUser } from './setpriv.ts';

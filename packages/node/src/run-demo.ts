@@ -138,7 +138,9 @@ async function untilReady(demo: Demo): Promise<ReadyDemo | undefined> {
       }
     }
     if (performance.now() > giveUpAt) {
-      throw new NodeError(explainLateness(demo, late.length > 0 ? late.join(', ') : 'a master that all nodes follow'));
+      throw new NodeError(
+        explainLateness(demo, late.length > 0 ? late.join(', ') : 'a master that all nodes follow'),
+      );
     }
     await wait(pollMs, undefined, { signal: stopping.signal }).catch(() => {});
   }

@@ -1,20 +1,28 @@
-import { mkdtempSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { WORKER_KEYS, type WorkerConfig } from '@countersign/auth-worker';
-import { assertPortFree, findNatsServer } from '@countersign/engines';
-import { deriveKeys, handKeys, passwordFor, type ClusterKey } from '@countersign/keys';
+import type { LogLayout } from '@countersign/cluster';
+import { assertPortFree, findNatsServer, makePrivateFolder } from '@countersign/engines';
+import { deriveKeys, handKeys, open, passwordFor, seal, type ClusterKey } from '@countersign/keys';
 import { AGENT_KEYS, type AgentConfig } from '@countersign/replication-agent';
 
+import { chooseLayout } from './choose-layout.ts';
 import { prepareClusterKey } from './cluster-key-file.ts';
 import { ownLogServer, readNodeConfig, type NodeConfig } from './config.ts';
 import { KeptRunning } from './keep-running.ts';
+import { readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
 import { lockFolder } from './lock-folder.ts';
 import { makeDataFolder } from './make-data-folder.ts';
 import { startOwnProcess } from './own-process.ts';
 import { RunFile } from './run-file.ts';
-import { startEmbeddedEngines, type DatabaseAddress, type Engines } from './start-engines.ts';
+import {
+  NATS_USER,
+  startEmbeddedEngines,
+  type DatabaseAddress,
+  type Engines,
+} from './start-engines.ts';
 import { listenForStop } from './stop-signals.ts';
 import { openSupervisorEvents, type SupervisorEvents } from './supervisor-events.ts';
 
@@ -72,8 +80,17 @@ async function supervise(
     onKill: () => killAtOnce('a second signal came'),
   });
 
-  const engines = startEmbeddedEngines({ config, natsPassword, natsBinary, runFile, events });
-  const processes = startProcesses({ config, clusterKey, engines, runFile, events });
+  const noted = await findLayout({ config, clusterKey, natsPassword, events });
+  const layout = noted.runsLogServer ? noted.layout : null;
+  const engines = startEmbeddedEngines({
+    config,
+    natsPassword,
+    natsBinary,
+    layout,
+    runFile,
+    events,
+  });
+  const processes = startProcesses({ config, clusterKey, engines, noted, runFile, events });
   try {
     const started = processes.firstStart.then(() =>
       events.nodeRuns(performance.now() - startedAt, processes.socketPath),
@@ -107,10 +124,12 @@ function startProcesses(options: {
   config: NodeConfig;
   clusterKey: ClusterKey;
   engines: Engines;
+  noted: NotedLayout;
   runFile: RunFile;
   events: SupervisorEvents;
 }): NodeProcesses {
   const { config, clusterKey, engines, runFile, events } = options;
+  let { noted } = options;
   const logs = join(config.dataDirectory, 'logs');
   const compileCache = join(config.dataDirectory, 'compile-cache');
   const agentFolder = join(config.dataDirectory, 'agent');
@@ -132,6 +151,7 @@ function startProcesses(options: {
             database: await database,
             agentFolder,
             socketPath,
+            noted,
           }),
         onPid: (agentPid) => {
           runFile.update({ agentPid });
@@ -139,12 +159,21 @@ function startProcesses(options: {
         },
         onMessage: (message) => {
           if (isFirstApiKey(message)) events.firstApiKey(message.key);
+          if (isLayout(message)) moveTo(message.layout).catch(events.moveFailed);
         },
         onExit,
         stopping,
       }),
     onEnd: (how, backOffMs) => events.partEnded('agent', how, backOffMs),
   });
+
+  // Noted before anything moves: a node that dies half way goes on there.
+  async function moveTo(layout: LogLayout): Promise<void> {
+    noted = { layout, runsLogServer: layout.servers.some(({ name }) => name === config.name) };
+    events.logMoves(layout);
+    await noteLayout(config, noted);
+    await engines.moveTo(layout);
+  }
 
   const workerPids: (number | null)[] = [];
   const startWorker = (index: number) =>
@@ -201,6 +230,7 @@ function agentConfig(about: {
   database: DatabaseAddress;
   agentFolder: string;
   socketPath: string;
+  noted: NotedLayout;
 }): AgentConfig {
   const { config } = about;
   return {
@@ -209,7 +239,10 @@ function agentConfig(about: {
     dataDirectory: about.agentFolder,
     database: about.database,
     nats: about.engines.nats,
-    logReplicas: config.logServers.length >= 3 ? 3 : 1,
+    layout: about.noted.layout,
+    logServers: config.logServers,
+    logServer: ownLogServer(config) ?? null,
+    runsLogServer: about.noted.runsLogServer,
     limits: config.limits,
     keys: handKeys(deriveKeys(about.clusterKey, AGENT_KEYS)),
     isPromotable: config.promotable,
@@ -233,6 +266,7 @@ function workerConfig(about: {
     index: about.index,
     database: about.database,
     nats: about.engines.nats,
+    logServers: config.logServers,
     keys: handKeys(deriveKeys(about.clusterKey, WORKER_KEYS)),
     http: config.http,
     logLevel: config.log.level,
@@ -251,6 +285,51 @@ async function assertPortsFree(config: NodeConfig): Promise<void> {
   for (const listener of listeners) {
     await assertPortFree({ ...listener, patienceMs: portPatienceMs });
   }
+}
+
+function layoutFileOf(config: NodeConfig): string {
+  return join(config.dataDirectory, 'log-layout.json');
+}
+
+const storeOf = (config: NodeConfig, tag: string) => join(config.dataDirectory, 'nats', tag);
+
+/** Where this node follows the log: as noted, or chosen now and noted. */
+async function findLayout(options: {
+  config: NodeConfig;
+  clusterKey: ClusterKey;
+  natsPassword: string;
+  events: SupervisorEvents;
+}): Promise<NotedLayout> {
+  const { config, clusterKey, natsPassword, events } = options;
+  const file = layoutFileOf(config);
+  const noted = readLayoutFile(file);
+  if (noted) {
+    const { tag, servers } = noted.layout;
+    if (!noted.runsLogServer || existsSync(storeOf(config, tag))) return noted;
+    // It has agreed to things it knows nothing of any more. Alone there is nobody to contradict.
+    if (servers.length > 1) {
+      events.storeLost(tag);
+      return { ...noted, runsLogServer: false };
+    }
+    return noted;
+  }
+  const key = deriveKeys(clusterKey, ['command']).command;
+  const chosen = await chooseLayout({
+    config,
+    credentials: { user: NATS_USER, password: natsPassword },
+    sealer: {
+      seal: (plain, context) => seal(key, plain, context),
+      open: (sealed, context) => open(key, sealed, context),
+    },
+  });
+  await noteLayout(config, chosen);
+  return chosen;
+}
+
+/** The store's folder first: where it is missing later, it was lost. */
+async function noteLayout(config: NodeConfig, noted: NotedLayout): Promise<void> {
+  if (noted.runsLogServer) await makePrivateFolder(storeOf(config, noted.layout.tag));
+  writeLayoutFile(layoutFileOf(config), noted);
 }
 
 async function findNats(): Promise<string> {
@@ -275,4 +354,8 @@ function readVersion(): string {
 
 function isFirstApiKey(message: { type: string }): message is { type: string; key: string } {
   return message.type === 'first-api-key' && 'key' in message && typeof message.key === 'string';
+}
+
+function isLayout(message: { type: string }): message is { type: string; layout: LogLayout } {
+  return message.type === 'log-layout' && 'layout' in message;
 }

@@ -1,11 +1,17 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { startNatsServer, startPostgres } from '@countersign/engines';
 
-import { logServersByDistance, ownLogServer, type LogServer, type NodeConfig } from './config.ts';
+import {
+  formatHostPort,
+  reachableServers,
+  serverNameOf,
+  type LogLayout,
+} from '@countersign/cluster';
+
+import { ownLogServer, type NodeConfig } from './config.ts';
 import { KeptRunning, type RunningPart } from './keep-running.ts';
-import { NodeError } from './node-error.ts';
 import type { RunFile } from './run-file.ts';
 import type { SupervisorEvents } from './supervisor-events.ts';
 
@@ -18,9 +24,7 @@ export interface DatabaseAddress {
   password?: string;
 }
 
-export interface NatsAddress {
-  /** `host:port`, the nearest first. */
-  servers: string[];
+export interface NatsCredentials {
   user: string;
   password: string;
 }
@@ -29,7 +33,9 @@ export interface NatsAddress {
 export interface Engines {
   /** Rejects when there is no database to begin with; later it may come and go. */
   database: Promise<DatabaseAddress>;
-  nats: NatsAddress;
+  nats: NatsCredentials;
+  /** Runs this node's log server as one of these, or not at all if it is none of them. */
+  moveTo(layout: LogLayout): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -38,26 +44,35 @@ export interface EmbeddedEnginesOptions {
   natsPassword: string;
   /** Undefined where this node runs no log server. */
   natsBinary: string | undefined;
+  /** Null: this node's log server is not to run for now. */
+  layout: LogLayout | null;
   runFile: RunFile;
   events: SupervisorEvents;
 }
 
-const natsUser = 'countersign';
+export const NATS_USER = 'countersign';
 
 /** Starts the node's own PostgreSQL and, if it is one of the log servers, its own nats-server. */
 export function startEmbeddedEngines(options: EmbeddedEnginesOptions): Engines {
-  const { config, natsPassword, natsBinary } = options;
-  const credentials = { user: natsUser, password: natsPassword };
+  const { config, natsPassword } = options;
+  const credentials = { user: NATS_USER, password: natsPassword };
   const postgres = keepPostgres(options);
-  const own = ownLogServer(config);
-  const nats = own && natsBinary ? keepNats({ ...options, own, natsBinary, credentials }) : null;
+  let nats = keepNats({ ...options, credentials });
+  // One move after the other: each stops what the one before it started.
+  let moving: Promise<void> = Promise.resolve();
   return {
     database: postgres.address,
-    nats: {
-      servers: logServersByDistance(config).map(clientAddress),
-      ...credentials,
+    nats: credentials,
+    moveTo: (layout) => {
+      moving = moving.then(async () => {
+        await nats?.stop();
+        nats = keepNats({ ...options, layout, credentials });
+        removeOtherStores(join(config.dataDirectory, 'nats'), layout.tag);
+      });
+      return moving;
     },
     stop: async () => {
+      await moving;
       await nats?.stop();
       await postgres.stop();
     },
@@ -102,31 +117,33 @@ function keepPostgres({ config, runFile, events }: EmbeddedEnginesOptions): {
   };
 }
 
+/** Null where this node's log server is none of the layout's. */
 function keepNats(
-  options: EmbeddedEnginesOptions & {
-    own: LogServer;
-    natsBinary: string;
-    credentials: { user: string; password: string };
-  },
-): KeptRunning {
-  const { config, own, runFile, events } = options;
-  const others = config.logServers.filter((server) => server !== own);
+  options: EmbeddedEnginesOptions & { credentials: NatsCredentials },
+): KeptRunning | null {
+  const { config, layout, natsBinary, runFile, events } = options;
+  const own = ownLogServer(config);
+  if (!own || !natsBinary || !layout?.servers.some(({ name }) => name === own.name)) return null;
+  const { tag } = layout;
+  const others = reachableServers(layout, config.logServers).filter(
+    ({ name }) => name !== own.name,
+  );
   return new KeptRunning({
     start: async (onExit): Promise<RunningPart> => {
       const engine = await startNatsServer({
-        binary: options.natsBinary,
-        storeDirectory: join(config.dataDirectory, 'nats'),
+        binary: natsBinary,
+        storeDirectory: join(config.dataDirectory, 'nats', tag),
         logFile: join(config.dataDirectory, 'logs', 'nats-server.log'),
-        serverName: own.name,
-        // Servers of different incarnations must refuse each other.
-        clusterName: `countersign-${readIncarnation(config.dataDirectory)}`,
+        // A server with a fresh store is another one, and sets of servers must refuse each other.
+        serverName: serverNameOf(own.name, tag),
+        clusterName: `countersign-${tag}`,
         host: own.host,
         clientPort: own.clientPort,
         ...(others.length > 0 && {
           cluster: {
             host: own.host,
             port: own.routePort,
-            routes: others.map((server) => formatAddress(server.host, server.routePort)),
+            routes: others.map((server) => formatHostPort(server.host, server.routePort)),
             noAdvertise: true,
           },
         }),
@@ -145,30 +162,15 @@ function keepNats(
   });
 }
 
+/** What other sets of log servers left here: everything of it is in PostgreSQL by now, or given up. */
+function removeOtherStores(folder: string, tag: string): void {
+  for (const name of readdirSync(folder)) {
+    if (name === tag || name === `${tag}.conf`) continue;
+    rmSync(join(folder, name), { recursive: true, force: true });
+  }
+}
+
 /** The streams' limits and a quarter more, for the small buckets and for what is being compacted. */
 function storeBytes(limits: NodeConfig['limits']): number {
   return Math.ceil((limits.changesBytes + limits.statesBytes + limits.eventsBytes) * 1.25);
-}
-
-/** Which life of the log this node belongs to; the file is missing in the first. */
-function readIncarnation(dataDirectory: string): number {
-  const file = join(dataDirectory, 'incarnation');
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 1;
-    throw error;
-  }
-  const number = Number(text.trim());
-  if (Number.isSafeInteger(number) && number > 0) return number;
-  throw new NodeError(`${file} does not hold the number of an incarnation`);
-}
-
-function clientAddress({ host, clientPort }: LogServer): string {
-  return formatAddress(host, clientPort);
-}
-
-function formatAddress(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

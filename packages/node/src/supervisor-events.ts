@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { LogLayout } from '@countersign/cluster';
 import pino from 'pino';
 
 import type { NodeConfig } from './config.ts';
@@ -58,6 +59,20 @@ export function openSupervisorEvents(config: NodeConfig) {
       const file = join(dataDirectory, 'first-api-key');
       writePrivateFile(file, `${key}\n`);
       say(`made its first API key: read it from ${file}, then delete that file`);
+    },
+    logMoves(layout: LogLayout) {
+      const servers = layout.servers.map((server) => server.name);
+      log.info({ tag: layout.tag, servers }, 'the log moves');
+    },
+    moveFailed(error: unknown) {
+      log.error({ err: error }, 'the log server could not be moved');
+      say(`could not move its log server: ${String(error)}`);
+    },
+    storeLost(tag: string) {
+      log.error({ tag }, 'the store of the log server is gone: it stays out until the log moves');
+      say(
+        'has lost the store of its log server: it follows the others until they take it in again',
+      );
     },
     nodeStops(signal: string) {
       log.info({ signal }, 'node stops');

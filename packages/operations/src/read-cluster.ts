@@ -15,6 +15,7 @@ import {
   readApplied,
   readCircuit,
   readSettings,
+  type Applied,
   type Database,
 } from '@countersign/database';
 
@@ -50,7 +51,9 @@ export async function readClusterView(options: {
     applied?.revision ?? 0,
     ...membership.online().map((node) => node.revision),
   );
-  const names = new Set([options.node, ...known.map((node) => node.name), ...seen.keys()]);
+  // A node that was removed is remembered by whoever heard it last.
+  const online = membership.online().map(({ node }) => node);
+  const names = new Set([options.node, ...known.map((node) => node.name), ...online]);
   const nodes = [...names].toSorted().map((name) => {
     const heard = seen.get(name);
     if (heard) {
@@ -64,7 +67,13 @@ export async function readClusterView(options: {
     });
   });
   return {
-    incarnation,
+    incarnation: {
+      number: incarnation.number,
+      id: incarnation.id,
+      parent: incarnation.parent,
+      baseRevision: incarnation.baseRevision,
+      disasterAt: incarnation.disasterAt,
+    },
     epoch: master?.epoch ?? applied?.epoch ?? 0,
     master: master?.node ?? null,
     masterSince: master?.masterSince ?? null,
@@ -107,6 +116,8 @@ function describeSeen(
     promotable: seen.isPromotable,
     lastSeen: seen.seenAtWall,
     url: seen.url,
+    incarnation: seen.incarnation.number,
+    filling: seen.filling?.revision ?? null,
     problems,
   };
 }
@@ -115,7 +126,7 @@ function describeUnheard(
   name: string,
   context: {
     version: string;
-    own: { revision: number; epoch: number; digest: string; horizon: number } | null;
+    own: Applied | null;
     newest: number;
   },
 ): ClusterNode {
@@ -135,6 +146,8 @@ function describeUnheard(
     promotable: true,
     lastSeen: null,
     url: null,
+    incarnation: context.own?.incarnation.number ?? 0,
+    filling: null,
     problems: context.own ? ['its replication agent is not heard'] : [],
   };
 }

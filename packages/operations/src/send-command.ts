@@ -18,7 +18,6 @@ export type CommandPath = {
   membership: Membership;
   sealer: Sealer;
   attemptKey: PurposeKey;
-  incarnationNumber: number;
 };
 
 /** How long a write waits for this node to have applied it. */

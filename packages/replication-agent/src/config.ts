@@ -1,3 +1,4 @@
+import type { LogLayout, LogServerAddress } from '@countersign/cluster';
 import type { HandedKeys } from '@countersign/keys';
 
 export const AGENT_KEYS = [
@@ -16,10 +17,14 @@ export type AgentConfig = {
   /** Folder for what only the agent writes; exists, 0700. */
   dataDirectory: string;
   database: { host: string; port: number; user: string; database: string; password?: string };
-  /** `host:port` of the log servers, this node's own first. */
-  nats: { servers: string[]; user: string; password: string };
-  /** Copies of every stream: 3 from three log servers on, else 1. */
-  logReplicas: number;
+  nats: { user: string; password: string };
+  /** Which log servers this node follows to begin with. */
+  layout: LogLayout;
+  /** Every log server it was configured with: where others may be found. */
+  logServers: LogServerAddress[];
+  /** Its own, in use or not; null where it has none. */
+  logServer: LogServerAddress | null;
+  runsLogServer: boolean;
   limits: { changesBytes: number; statesBytes: number; eventsBytes: number };
   keys: HandedKeys<(typeof AGENT_KEYS)[number]>;
   isPromotable: boolean;

@@ -32,6 +32,31 @@ export class AgentEvents {
     this.#record({ type: 'cluster.handed_over', actor: details.by, details });
   }
 
+  diverged(details: {
+    fromRevision: number;
+    revision: number;
+    changes: number;
+    file: string;
+  }): void {
+    this.#record({ type: 'node.diverged', details });
+  }
+
+  nodeRemoved(details: { node: string; by: string }): void {
+    this.#record({ type: 'cluster.node_removed', actor: details.by, details });
+  }
+
+  logMoved(details: { servers: string }): void {
+    this.#record({ type: 'cluster.log_moved', details });
+  }
+
+  forced(details: { revision: number; incarnation: number }): void {
+    this.#record({ type: 'cluster.forced', actor: 'operator at the node', details });
+  }
+
+  rejoined(details: { to: string; dropped: number; file: string }): void {
+    this.#record({ type: 'node.rejoined', actor: 'operator at the node', details });
+  }
+
   agentStarted(details: { version: string }): void {
     this.#record({ type: 'node.started', details });
   }

@@ -15,7 +15,6 @@ export type HandOverOptions = {
   node: string;
   link: NatsLink;
   sealer: Sealer;
-  incarnationNumber: number;
   membership: Membership;
   lease: Lease;
   mastership: Mastership;

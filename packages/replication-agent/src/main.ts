@@ -7,6 +7,7 @@ runAsChild<AgentConfig>((config, signal) =>
   runAgent(config, {
     log: pino({ level: config.logLevel, base: { node: config.node, process: 'agent' } }),
     signal,
+    tellLayout: (layout) => process.send?.({ type: 'log-layout', layout }),
     showApiKey: (key) => process.send?.({ type: 'first-api-key', key }),
   }),
 );

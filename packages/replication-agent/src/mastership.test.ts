@@ -28,11 +28,13 @@ async function startMaster() {
     incarnation,
     sealer,
     onApplied: () => undefined,
+    onDiverged: async () => undefined,
     log: silent,
   });
   const lease: Lease = new Lease({
     link,
     incarnationNumber: incarnation.number,
+    baseEpoch: 0,
     node,
     instance,
     isPromotable: true,
@@ -46,6 +48,7 @@ async function startMaster() {
     node,
     instance,
     baseRevision: 0,
+    newestRevision: () => 0,
     db,
     log: silent,
     changeLog: new ChangeLog(link, incarnation, sealer),

@@ -28,6 +28,8 @@ type MastershipOptions = {
   replica: Replica;
   seedKey: PurposeKey;
   events: AgentEvents;
+  /** What the log must at least hold: the highest revision that a replica is known to have. */
+  newestRevision(): number;
   /** Called when this node starts or stops taking commands. */
   onRoleChange(): void;
   authorise(command: Command): Promise<Refused | null>;
@@ -164,8 +166,14 @@ export class Mastership {
       await lease.resign('not fit');
       return;
     }
-    const outcome = await changeLog.raiseBarrier({ epoch: term.epoch, instance, node });
+    const leastEnd = this.#options.newestRevision() - this.#options.baseRevision;
+    const outcome = await changeLog.raiseBarrier({ epoch: term.epoch, instance, node, leastEnd });
     if (term.signal.aborted) return;
+    if (outcome.kind === 'behind') {
+      log.warn({ epoch: term.epoch, end: outcome.end, leastEnd }, 'the log has lost changes');
+      await lease.resign('the log has lost changes');
+      return;
+    }
     if (outcome.kind === 'superseded') {
       log.warn({ epoch: term.epoch, newer: outcome.epoch }, 'a newer epoch stands in the log');
       await lease.resign('superseded');

@@ -19,7 +19,12 @@ async function start() {
 }
 
 function openReplica(setting: Awaited<ReturnType<typeof start>>): Promise<Replica> {
-  return Replica.open({ ...setting, onApplied: () => undefined, log: silent });
+  return Replica.open({
+    ...setting,
+    onApplied: () => undefined,
+    onDiverged: async () => undefined,
+    log: silent,
+  });
 }
 
 function follow(replica: Replica): void {

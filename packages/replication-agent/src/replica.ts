@@ -3,23 +3,33 @@ import {
   decodeChange,
   decodeEpochMark,
   followStream,
+  isInHistoryOf,
   namesOf,
   readStreamState,
   type FollowedMessage,
   type Incarnation,
   type Log,
   type NatsLink,
+  type Seal,
   type Sealer,
 } from '@countersign/cluster';
 import {
   applyChanges,
+  beginNextTables,
+  countNextDocuments,
+  dropNextTables,
+  hasNextSeal,
   initApplied,
+  listEpochs,
   readApplied,
+  readNextApplied,
+  swapInNextTables,
   type Applied,
   type Database,
   type ReceivedChange,
 } from '@countersign/database';
 import { checkDocument, type DocumentKind } from '@countersign/verification';
+import { findDivergence } from './log-history.ts';
 
 type ReplicaOptions = {
   db: Database;
@@ -27,8 +37,20 @@ type ReplicaOptions = {
   incarnation: Incarnation;
   sealer: Sealer;
   onApplied(applied: Applied): void;
+  /** Its tables hold changes that are not in the log's history, from this revision on; they are about to go. */
+  onDiverged(fromRevision: number, applied: Applied): Promise<void>;
+  /** An operator has given up what these tables hold and the log does not know. */
+  mayDrop?: boolean;
   log: Log;
 };
+
+/**
+ * `live`: applies to the tables in use. `next`: fills tables for another incarnation (or its own anew) beside
+ * those, which go on serving. `stranded`: its tables hold what the log does not know, and nobody gave that up.
+ */
+export type ReplicaMode = 'live' | 'next' | 'stranded';
+
+const SWAP_RETRY_MS = 200;
 
 /** Follows the change log into this node's PostgreSQL, one transaction a batch, and knows how far it is. */
 export class Replica {
@@ -36,76 +58,113 @@ export class Replica {
   readonly #stream: string;
   readonly #base: number;
   readonly #waiting = new Set<() => void>();
+  #mode: ReplicaMode;
+  /** The tables in use. */
   #applied: Applied;
+  /** The tables being filled. */
+  #next: Applied | null = null;
+  #seal: Seal | null = null;
+  #isUnbroken = true;
   #horizon: number;
   /** What lasts until something is applied again. */
   #problem: string | null = null;
   /** The log's end as last heard lies before what is applied here. */
-  #endProblem: string | null = null;
+  #end: { revision: number; isBehind: boolean } | null = null;
 
   static async open(options: ReplicaOptions): Promise<Replica> {
-    const applied =
-      (await readApplied(options.db)) ?? (await initApplied(options.db, options.incarnation));
-    return new Replica(options, applied);
+    const { db, incarnation } = options;
+    const applied = await readApplied(db);
+    if (!applied && incarnation.parent === null) {
+      return new Replica(options, await initApplied(db, incarnation), 'live');
+    }
+    if (applied?.incarnation.id === incarnation.id) return new Replica(options, applied, 'live');
+    const isAncestor =
+      !applied || isInHistoryOf(incarnation, { incarnationId: applied.incarnation.id, ...applied });
+    const mode = isAncestor || options.mayDrop ? 'next' : 'stranded';
+    return new Replica(options, applied ?? emptyReplica(incarnation), mode);
   }
 
-  private constructor(options: ReplicaOptions, applied: Applied) {
+  private constructor(options: ReplicaOptions, applied: Applied, mode: ReplicaMode) {
     this.#options = options;
     this.#applied = applied;
+    this.#mode = mode;
     this.#horizon = applied.horizon;
     this.#stream = namesOf(options.incarnation.number).changes;
     this.#base = options.incarnation.baseRevision;
-    if (applied.incarnationId !== options.incarnation.id) {
+    if (mode === 'stranded') {
+      const { number, id } = applied.incarnation;
       this.#problem =
-        `this node's data belong to incarnation ${applied.incarnationNumber} (${applied.incarnationId}), ` +
-        `the cluster lives in ${options.incarnation.number} (${options.incarnation.id}): it does not follow`;
+        `its data are incarnation ${number} (${id.slice(0, 8)}) at revision ${applied.revision}, the cluster's ` +
+        `incarnation ${options.incarnation.number} does not know all of them: it verifies and does not follow ` +
+        `until "countersign rejoin" there gives up what is its own`;
     }
   }
 
+  get mode(): ReplicaMode {
+    return this.#mode;
+  }
+
+  /** Of the tables in use. */
   get applied(): Applied {
     return this.#applied;
   }
 
+  /** Of the tables that are being filled; null when none are. */
+  get filling(): Applied | null {
+    return this.#mode === 'next' ? this.#next : null;
+  }
+
   /** While a compacted log is caught up with, the replica is not yet what its revision says. */
   get isComparable(): boolean {
-    return this.#applied.revision >= this.#horizon;
+    return this.#mode === 'live' && this.#applied.revision >= this.#horizon;
+  }
+
+  /** The log has lost what this replica has applied; `revision` is where the log ends. */
+  get logBehind(): { revision: number } | null {
+    return this.#end?.isBehind ? this.#end : null;
   }
 
   /** Why nothing is applied any more, in one line. */
   get problem(): string | null {
-    return this.#problem ?? this.#endProblem;
+    if (this.#problem) return this.#problem;
+    if (!this.#end?.isBehind) return null;
+    return `the log ends at ${this.#end.revision}, before this node's revision ${this.#applied.revision}`;
   }
 
   async follow(signal: AbortSignal): Promise<void> {
-    if (this.#applied.incarnationId !== this.#options.incarnation.id) {
-      this.#options.log.warn({}, this.#problem ?? 'another incarnation');
+    const { db, incarnation, link, log } = this.#options;
+    if (this.#mode === 'stranded') {
+      log.warn({}, this.#problem ?? 'stranded');
       return;
     }
+    if (this.#mode === 'next') await this.#beginNext(false);
+    else if (await readNextApplied(db)) await dropNextTables(db);
     await followStream({
-      link: this.#options.link,
+      link,
       stream: this.#stream,
-      nextSequence: () => this.#applied.revision - this.#base + 1,
+      nextSequence: () => this.#following.revision - this.#base + 1,
       maxBatch: 500,
       signal,
-      log: this.#options.log,
+      log,
       onStart: () => this.#findPosition(),
       onBatch: (messages) => this.#apply(messages),
     });
+    log.info({ incarnation: incarnation.number }, 'follows no more');
   }
 
   /** True once this node's PostgreSQL has committed `revision`. */
   async waitFor(revision: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
-    if (this.#applied.revision >= revision) return true;
+    if (this.#hasApplied(revision)) return true;
     if (timeoutMs <= 0 || signal?.aborted) return false;
     return new Promise((resolve) => {
       const finish = () => {
         clearTimeout(timer);
         this.#waiting.delete(check);
         signal?.removeEventListener('abort', finish);
-        resolve(this.#applied.revision >= revision);
+        resolve(this.#hasApplied(revision));
       };
       const check = () => {
-        if (this.#applied.revision >= revision) finish();
+        if (this.#hasApplied(revision)) finish();
       };
       const timer = setTimeout(finish, timeoutMs);
       signal?.addEventListener('abort', finish, { once: true });
@@ -113,16 +172,60 @@ export class Replica {
     });
   }
 
+  /** Applies what was read past the follower, which must have stopped. */
+  async applyDrained(messages: FollowedMessage[]): Promise<void> {
+    if (this.#mode === 'live') await this.#apply(messages);
+  }
+
+  #hasApplied(revision: number): boolean {
+    return this.#mode === 'live' && this.#applied.revision >= revision;
+  }
+
+  get #following(): Applied {
+    return this.#mode === 'next' ? (this.#next ?? this.#applied) : this.#applied;
+  }
+
+  async #beginNext(isFresh: boolean): Promise<void> {
+    this.#mode = 'next';
+    this.#next = await beginNextTables(this.#options.db, this.#options.incarnation, { isFresh });
+    this.#horizon = this.#next.horizon;
+    // Begun by an earlier process: what that one saw of the run is not known here.
+    this.#isUnbroken = this.#next.revision === this.#base;
+    this.#options.log.info({ from: this.#next.revision }, 'filling tables beside those in use');
+  }
+
   // A commit whose answer was lost is in the tables and not in memory.
   async #findPosition(): Promise<void> {
-    const applied = await readApplied(this.#options.db);
-    if (applied && applied.revision !== this.#applied.revision) this.#noteApplied(applied);
+    const { db } = this.#options;
+    if (this.#mode === 'next') {
+      const next = await readNextApplied(db);
+      if (next) this.#next = next;
+    } else {
+      const applied = await readApplied(db);
+      if (applied && applied.revision !== this.#applied.revision) this.#noteApplied(applied);
+      await this.#leaveForeignHistory();
+    }
     await this.#learnHorizon();
   }
 
+  /** What is here and not in the log's history is told, and everything filled anew. */
+  async #leaveForeignHistory(): Promise<void> {
+    const { db, link, incarnation, log } = this.#options;
+    const place = this.#applied;
+    const epochs = await listEpochs(db);
+    const from = await findDivergence({ link, incarnation, place, epochs });
+    if (from === null) return;
+    log.warn({ from, revision: place.revision }, 'this replica is not in the history of the log');
+    await this.#options.onDiverged(from, place);
+    await this.#beginNext(true);
+  }
+
   #noteApplied(applied: Applied): void {
-    this.#applied = applied;
-    this.#options.onApplied(applied);
+    if (this.#mode === 'next') this.#next = applied;
+    else {
+      this.#applied = applied;
+      this.#options.onApplied(applied);
+    }
     for (const wake of [...this.#waiting]) wake();
   }
 
@@ -130,27 +233,93 @@ export class Replica {
   async #learnHorizon(): Promise<void> {
     const state = await readStreamState(this.#options.link, this.#stream, 2000);
     if (!state) throw new Error('the log does not answer');
-    const end = state.lastSequence + this.#base;
-    if (end < this.#applied.revision) {
-      this.#endProblem = `the log ends at ${end}, before this node's revision ${this.#applied.revision}`;
-      throw new Error(this.#endProblem);
-    }
-    this.#endProblem = null;
-    if (end > this.#applied.revision) this.#horizon = end;
+    const revision = state.lastSequence + this.#base;
+    const isBehind = revision < this.#following.revision;
+    this.#end = { revision, isBehind };
+    if (isBehind) throw new Error(this.problem ?? 'the log is behind');
+    if (revision > this.#following.revision) this.#horizon = revision;
   }
 
   async #apply(messages: FollowedMessage[]): Promise<void> {
     const { changes, unreadable } = this.#readAll(messages);
     if (changes.length > 0) {
-      if (this.#hasGap(changes)) await this.#learnHorizon();
-      const applied = await applyChanges(this.#options.db, changes, { horizon: this.#horizon });
+      if (this.#hasGap(changes)) {
+        this.#isUnbroken = false;
+        await this.#learnHorizon();
+      }
+      await this.#applyTo(changes);
       this.#problem = null;
-      this.#noteApplied(applied);
     }
     if (unreadable) {
       this.#problem = unreadable.message;
       throw unreadable;
     }
+  }
+
+  async #applyTo(changes: ReceivedChange[]): Promise<void> {
+    const { db } = this.#options;
+    const horizon = this.#horizon;
+    if (this.#mode !== 'next') {
+      this.#noteApplied(await applyChanges(db, changes, { horizon }));
+      return;
+    }
+    const sealAt = changes.findIndex(({ kind }) => kind === 'seal');
+    const before = sealAt === -1 ? changes : changes.slice(0, sealAt);
+    if (before.length > 0) {
+      this.#noteApplied(await applyChanges(db, before, { horizon, intoNext: true }));
+    }
+    if (sealAt !== -1) {
+      await this.#checkSeal(changes[sealAt]!);
+      const rest = changes.slice(sealAt);
+      this.#noteApplied(await applyChanges(db, rest, { horizon, intoNext: true }));
+    }
+    await this.#swapIfFilled();
+  }
+
+  /** What was filled must be what the rebuild wrote, unless later changes have replaced some of it. */
+  async #checkSeal({ document }: ReceivedChange): Promise<void> {
+    const seal = document as Seal;
+    if (this.#isUnbroken) {
+      const count = await countNextDocuments(this.#options.db);
+      const digest = this.#next?.digest ?? '';
+      if (count !== seal.count || digest !== seal.digest) {
+        await this.#beginNext(true);
+        throw new Error(
+          `what was filled is not what was sealed: ${count} documents instead of ${seal.count}`,
+        );
+      }
+    }
+    this.#seal = seal;
+  }
+
+  async #swapIfFilled(): Promise<void> {
+    const { db, incarnation, log } = this.#options;
+    const next = this.#next!;
+    const isSealed = incarnation.by === null || this.#seal !== null || (await this.#hasSeal());
+    if (!isSealed || next.revision < this.#horizon) return;
+    for (;;) {
+      try {
+        this.#applied = await swapInNextTables(db);
+        break;
+      } catch (error) {
+        log.warn({ error: String(error) }, 'the filled tables could not be put in place yet');
+        await new Promise((resolve) => setTimeout(resolve, SWAP_RETRY_MS));
+        // Done, and only the answer was lost?
+        const applied = await readApplied(db);
+        if (applied?.incarnation.id !== incarnation.id || (await readNextApplied(db))) continue;
+        this.#applied = applied;
+        break;
+      }
+    }
+    this.#mode = 'live';
+    this.#next = null;
+    log.info({ revision: this.#applied.revision }, 'the filled tables are in use');
+    this.#noteApplied(this.#applied);
+  }
+
+  /** Applied by an earlier process. */
+  async #hasSeal(): Promise<boolean> {
+    return hasNextSeal(this.#options.db);
   }
 
   /** The changes up to the first that cannot be read, and why it cannot. */
@@ -176,7 +345,7 @@ export class Replica {
 
   // A position that was compacted away before it came here: what replaced it stands further on.
   #hasGap(changes: ReceivedChange[]): boolean {
-    let expected = this.#applied.revision + 1;
+    let expected = this.#following.revision + 1;
     for (const { revision } of changes) {
       if (revision !== expected) return true;
       expected += 1;
@@ -207,7 +376,7 @@ export class Replica {
     if (change.revision !== revision || change.kind !== kind) {
       throw new Error(`it says it is ${change.kind} at ${change.revision}`);
     }
-    const isTyped = kind !== 'probe' && !change.removed;
+    const isTyped = kind !== 'probe' && kind !== 'seal' && !change.removed;
     return {
       revision,
       epoch: change.epoch,
@@ -216,8 +385,28 @@ export class Replica {
       at: change.at,
       removed: change.removed,
       bytes,
-      document: isTyped ? checkDocument(kind as DocumentKind, change.document) : null,
+      document: isTyped
+        ? checkDocument(kind as DocumentKind, change.document)
+        : kind === 'seal'
+          ? change.document
+          : null,
       commands: change.commands,
     };
   }
+}
+
+/** Tables that hold nothing yet, of a node that has never been part of a cluster. */
+function emptyReplica(incarnation: Incarnation): Applied {
+  return {
+    incarnation,
+    isFilled: false,
+    epoch: 0,
+    revision: 0,
+    digest: '',
+    isDigestComparable: false,
+    horizon: 0,
+    settingsRevision: 0,
+    changeFormat: 0,
+    appliedAt: new Date(0),
+  };
 }

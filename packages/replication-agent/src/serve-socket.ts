@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, unlinkSync } from 'node:fs';
-import { buildApi, type ApiPorts } from '@countersign/api';
-import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
+import { buildApi, ProblemError, type ApiPorts } from '@countersign/api';
+import type { Incarnation, LogLayout, Membership, NatsLink } from '@countersign/cluster';
 import type { Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
 import { replicaPorts, runCommand, sealerOf } from '@countersign/operations';
@@ -8,6 +8,8 @@ import { API_SCOPES } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { proveSocket } from './authorise.ts';
 import type { AgentConfig } from './config.ts';
+import type { Disaster } from './disaster.ts';
+import { DisasterError } from './disaster.ts';
 
 /**
  * The API on the node's own 0600 socket, for whoever administers this machine. Served by the agent because its
@@ -20,16 +22,19 @@ export async function serveSocket(options: {
   link: NatsLink;
   membership: Membership;
   incarnation: Incarnation;
+  disaster: Disaster;
+  /** What only an operator at the node may do was asked for: live there from now on. */
+  onMove(layout: LogLayout): void;
+  stopApplying(): Promise<void>;
   log: Logger;
 }): Promise<{ close(): Promise<void> }> {
-  const { config, keys, db, link, membership, incarnation } = options;
+  const { config, keys, db, link, membership, incarnation, disaster } = options;
   const path = {
     db,
     link,
     membership,
     sealer: sealerOf(keys.command),
     attemptKey: keys['attempt-id'],
-    incarnationNumber: incarnation.number,
   };
   const ports: ApiPorts = {
     ...replicaPorts({
@@ -54,6 +59,18 @@ export async function serveSocket(options: {
       runCommand(path, request, (commandId) =>
         proveSocket(keys['socket-proof'], config.node, { ...request, commandId }),
       ),
+    operator: {
+      describePromotion: () => told(disaster.describePromotion()),
+      forcePromotion: async (token) => {
+        options.onMove(await told(disaster.promote(token, options.stopApplying)));
+      },
+      describeRejoin: () => told(disaster.describeRejoin()),
+      rejoin: async (token) => {
+        const { layout, file } = await told(disaster.rejoin(token));
+        options.onMove(layout);
+        return { file };
+      },
+    },
     checkReady: async () => ({ ready: false, degraded: false, problems: ['local socket'] }),
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
   };
@@ -67,4 +84,13 @@ export async function serveSocket(options: {
   }
   chmodSync(config.socketPath, 0o600);
   return { close: () => server.close() };
+}
+
+async function told<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof DisasterError) throw new ProblemError(409, error.code, error.message);
+    throw error;
+  }
 }

@@ -15,9 +15,12 @@ import { getUser } from './get-user.ts';
 import { listAuthenticators } from './list-authenticators.ts';
 import { listEvents } from './list-events.ts';
 import { listUsers } from './list-users.ts';
+import { addOperatorOperations } from './operator-operations.ts';
 import { promoteNode } from './promote-node.ts';
 import { removeAuthenticator } from './remove-authenticator.ts';
+import { removeNode } from './remove-node.ts';
 import { removeUser } from './remove-user.ts';
+import { replaceNode } from './replace-node.ts';
 import { setSettings } from './set-settings.ts';
 import { setUser } from './set-user.ts';
 import { unblockUser } from './unblock-user.ts';
@@ -45,6 +48,10 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   promoteNode(api, ports);
   demoteMaster(api, ports);
   listEvents(api, ports);
+
+  replaceNode(api, ports);
+  removeNode(api, ports);
+  if (ports.operator) addOperatorOperations(api, ports.operator);
 
   getHealth(api, ports);
   getReadiness(api, ports);

@@ -275,11 +275,19 @@ export function healthyCluster(nowMs: number = Date.now()): ClusterView {
     promotable: true,
     lastSeen: new Date(nowMs).toISOString(),
     url: null,
+    incarnation: 1,
+    filling: null,
     problems: [],
   } as const;
   const names = ['node-1', 'node-2', 'node-3'];
   return {
-    incarnation: { number: 1, id: '5f3a9c1e', parent: null, baseRevision: 0 },
+    incarnation: {
+      number: 1,
+      id: '5f3a9c1e',
+      parent: null,
+      baseRevision: 0,
+      disasterAt: null,
+    },
     epoch: 3,
     master: 'node-1',
     masterSince: new Date(nowMs - 12 * 60_000).toISOString(),

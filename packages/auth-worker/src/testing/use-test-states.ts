@@ -16,7 +16,16 @@ import { createTestDatabase, startTestNats, waitFor, type TestNats } from '@coun
 export const silent: Log = { info() {}, warn() {} };
 
 const limits = { changesBytes: 1 << 20, statesBytes: 4 << 20, eventsBytes: 1 << 20 };
-const incarnation = { number: 1, id: randomUUID(), parent: null, baseRevision: 0 };
+const incarnation = {
+  number: 1,
+  id: randomUUID(),
+  parent: null,
+  baseRevision: 0,
+  baseEpoch: 0,
+  ancestors: [],
+  by: null,
+  disasterAt: null,
+};
 
 /** A real nats-server with a bucket of user states, and a node's real PostgreSQL, for one test file. */
 export function useTestStates() {

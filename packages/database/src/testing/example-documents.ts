@@ -9,7 +9,16 @@ import type { AuditEvent } from '../events.ts';
 import type { ReceivedChange } from '../apply-changes.ts';
 
 const AT = '2026-03-01T12:00:00.000Z';
-export const firstIncarnation = { number: 1, id: 'a1b2', parent: null, baseRevision: 0 };
+export const firstIncarnation = {
+  number: 1,
+  id: 'a1b2',
+  parent: null,
+  baseRevision: 0,
+  baseEpoch: 0,
+  ancestors: [],
+  by: null,
+  disasterAt: null,
+};
 
 export function exampleUser(username: string, id: string = randomUUID()): UserDocument {
   return {

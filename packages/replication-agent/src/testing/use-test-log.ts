@@ -45,7 +45,16 @@ export function useTestLog() {
       const number = lastNumber;
       const begin = () => ensureStreams(link, namesOf(number), { logReplicas: 1, limits });
       await waitFor('the streams', () => begin().then(() => true), { timeoutMs: 15_000 });
-      return { number, id: randomUUID(), parent: null, baseRevision: 0 };
+      return {
+        number,
+        id: randomUUID(),
+        parent: null,
+        baseRevision: 0,
+        baseEpoch: 0,
+        ancestors: [],
+        by: null,
+        disasterAt: null,
+      };
     },
     async openDatabase(): Promise<Database> {
       const { drop, ...connection } = await createTestDatabase();

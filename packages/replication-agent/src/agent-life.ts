@@ -1,0 +1,757 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  CHANGE_FORMAT,
+  ChangeLog,
+  clientAddresses,
+  deleteOtherIncarnations,
+  ensureStreams,
+  EventStream,
+  findIncarnation,
+  findOrBeginIncarnation,
+  FIRST_LAYOUT_TAG,
+  HEARTBEAT_MS,
+  Lease,
+  Membership,
+  namesOf,
+  NatsLink,
+  reachableServers,
+  replicasOf,
+  serveAgentRequests,
+  serveCommands,
+  serveHello,
+  UserStates,
+  type AgentAnswer,
+  type AgentVerb,
+  type Command,
+  type Hello,
+  type Incarnation,
+  type LogLayout,
+  type MasterReply,
+} from '@countersign/cluster';
+import {
+  holdCircuitOpen,
+  listNodes,
+  readApplied,
+  readSettings,
+  releaseCircuit,
+  type Applied,
+  type Database,
+} from '@countersign/database';
+import type { PurposeKey } from '@countersign/keys';
+import { sealerOf } from '@countersign/operations';
+import type { Logger } from 'pino';
+import { authoriseCommand } from './authorise.ts';
+import type { AGENT_KEYS, AgentConfig } from './config.ts';
+import { describeResult } from './describe-result.ts';
+import { Disaster } from './disaster.ts';
+import type { AgentEvents } from './events.ts';
+import { ensureFirstApiKey } from './first-api-key.ts';
+import { followEvents, followStates } from './follow-states.ts';
+import { ForeignLogs } from './foreign-logs.ts';
+import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
+import { Mastership } from './mastership.ts';
+import { HOLD_MS, moveLog } from './move-log.ts';
+import { nextLayout, planMove } from './plan-move.ts';
+import { publishEvents } from './publish-events.ts';
+import { rebuild } from './rebuild.ts';
+import { RebuildWatch } from './rebuild-watch.ts';
+import { mayDropFor, forgetRejoin } from './rejoin-wish.ts';
+import { Replica } from './replica.ts';
+import { describeSavedChanges, saveChanges } from './save-changes.ts';
+import { serveSocket } from './serve-socket.ts';
+import type { DatabaseWatch } from './watch-database.ts';
+
+/** What outlasts a life. */
+export type AgentShared = {
+  config: AgentConfig;
+  keys: Record<(typeof AGENT_KEYS)[number], PurposeKey>;
+  db: Database;
+  /** For what may be lost in a power cut. */
+  lazyDb: Database;
+  events: AgentEvents;
+  databaseWatch: DatabaseWatch;
+  log: Logger;
+  signal: AbortSignal;
+  showApiKey(key: string): void;
+  known: {
+    /** Of any incarnation heard of. */
+    highestNumber: number;
+    runsLogServer: boolean;
+  };
+};
+
+const PROBE_EVERY_MS = 2000;
+/** An idle master writes a change of no consequence this often: only a write proves that the log takes writes. */
+const IDLE_WRITE_MS = 15_000;
+const SAY_AGAIN_MS = 10_000;
+const LOOK_EVERY_MS = 1000;
+const LET_GO_MS = 1500;
+/** A better place for the log must stay possible this long before the log moves. */
+const MOVE_AFTER_MS = 5000;
+const MOVE_AGAIN_MS = 60_000;
+/** A caller gets its answer before the life that answers ends. */
+const ANSWER_FIRST_MS = 300;
+
+/**
+ * An agent in one incarnation of one set of log servers: follows it, competes for its lease, serves its commands.
+ * Ends with the layout to live in next, or null when the agent stops.
+ */
+export class AgentLife {
+  readonly ended: Promise<LogLayout | null>;
+  readonly #finish: (next: LogLayout | null) => void;
+  readonly #stopping = new AbortController();
+  #stopWork: (options: { handOver: boolean }) => Promise<void> = async () => undefined;
+  #resign: (why: string) => void = () => undefined;
+  readonly #begun: Promise<void>;
+
+  static begin(shared: AgentShared, layout: LogLayout): AgentLife {
+    return new AgentLife(shared, layout);
+  }
+
+  private constructor(shared: AgentShared, layout: LogLayout) {
+    const { promise, resolve } = Promise.withResolvers<LogLayout | null>();
+    this.ended = promise;
+    this.#finish = resolve;
+    this.#begun = this.#run(shared, layout).catch((error: unknown) => {
+      if (this.#stopping.signal.aborted) return;
+      shared.log.error({ error: String(error) }, 'this life of the agent failed, beginning again');
+      setTimeout(() => resolve(layout), LOOK_EVERY_MS);
+    });
+  }
+
+  /** Only the first call counts. */
+  end(next: LogLayout | null): void {
+    this.#stopping.abort();
+    this.#finish(next);
+  }
+
+  resign(why: string): void {
+    this.#resign(why);
+  }
+
+  async stop(options: { handOver: boolean }): Promise<void> {
+    this.#stopping.abort();
+    await this.#begun;
+    await this.#stopWork(options);
+  }
+
+  async #run(shared: AgentShared, layout: LogLayout): Promise<void> {
+    const { config, keys, db, lazyDb, events, databaseWatch, log, known } = shared;
+    const { signal } = this.#stopping;
+    const instance = randomUUID();
+    const commandSealer = sealerOf(keys.command);
+    const servers = reachableServers(layout, config.logServers);
+    const credentials = { user: config.nats.user, password: config.nats.password };
+    const logReplicas = replicasOf(layout);
+    const link = new NatsLink({
+      ...credentials,
+      servers: clientAddresses(servers, config.node),
+      name: `${config.node} agent`,
+      tag: layout.tag,
+      log,
+    });
+    this.#stopWork = () => link.close();
+    const membership = new Membership(link);
+    let isStatesWritable = true;
+    let wasWritableAt = -Infinity;
+    const foreign = new ForeignLogs({ shared, layout, link, credentials });
+    const lookingAround = foreign.run(signal, (next) => this.end(next));
+    serveHello({ link, sealer: commandSealer, describe: describeHello });
+    const incarnation = await findPlace(shared, layout, link, signal);
+    if (!incarnation) return;
+    known.highestNumber = Math.max(known.highestNumber, incarnation.number);
+    const { number } = incarnation;
+
+    let policy = { mode: 'automatic' as 'automatic' | 'manual', afterMs: 6000 };
+    const documentSealer = sealerOf(keys.document);
+    const replica = await untilWorks(
+      () =>
+        Replica.open({
+          db,
+          link,
+          incarnation,
+          sealer: documentSealer,
+          onApplied: () => refreshPolicy(),
+          onDiverged: keepDiverged,
+          mayDrop: mayDropFor(config.dataDirectory, incarnation),
+          log,
+        }),
+      { log, signal },
+    );
+    const rebuildWatch = new RebuildWatch({
+      node: config.node,
+      layout,
+      link,
+      incarnation,
+      replica,
+      membership,
+    });
+    const lease: Lease = new Lease({
+      link,
+      incarnationNumber: number,
+      baseEpoch: incarnation.baseEpoch,
+      node: config.node,
+      instance,
+      isPromotable: config.isPromotable,
+      policy: () => policy,
+      isFit: () => defects().length === 0,
+      onGain: (term) => mastership.begin(term),
+      onLoss(why) {
+        if (mastership.isActive || mastership.term) {
+          log.warn({ why }, 'no longer master');
+          events.resigned({ why });
+        }
+        mastership.end();
+        beat();
+      },
+      log,
+    });
+    const mastership: Mastership = new Mastership({
+      node: config.node,
+      instance,
+      baseRevision: incarnation.baseRevision,
+      db,
+      log,
+      changeLog: new ChangeLog(link, incarnation, documentSealer),
+      lease,
+      replica,
+      seedKey: keys.seed,
+      events,
+      newestRevision: () => rebuildWatch.newestRevision(),
+      onRoleChange: () => beat(),
+      authorise: (command) => authoriseCommand({ db, socketKey: keys['socket-proof'] }, command),
+      describeResult: (command, result) =>
+        describeResult({ db, seedKey: keys.seed }, command, result),
+    });
+    this.#resign = (why) => void lease.resign(why);
+    const handOverOptions: HandOverOptions = {
+      node: config.node,
+      link,
+      sealer: commandSealer,
+      membership,
+      lease,
+      mastership,
+      replica,
+      events,
+      log,
+    };
+    const moveOptions = { ...handOverOptions, db, incarnationNumber: number };
+    const states = new UserStates(link, number);
+    const stream = new EventStream(link, number, sealerOf(keys.event));
+    const leaseWork = new AbortController();
+    const applying = new AbortController();
+    const work = new AbortController();
+    const endOnStop = () => applying.abort();
+    signal.addEventListener('abort', endOnStop, { once: true });
+    const disaster = new Disaster({ shared, layout, link, incarnation, replica, membership });
+
+    function describeProblems(): string[] {
+      const found = defects();
+      if (!isStatesWritable) found.push('its writes to the log servers are not answered');
+      return [
+        ...found,
+        ...foreign.problems,
+        ...describeSavedChanges(config.dataDirectory),
+        ...(rebuildWatch.problem ? [rebuildWatch.problem] : []),
+      ];
+    }
+
+    /** What keeps this node from being master. */
+    function defects(): string[] {
+      const found: string[] = [];
+      if (replica.problem) found.push(replica.problem);
+      else if (replica.mode !== 'live') {
+        found.push(`it fills its tables for incarnation ${number}`);
+      }
+      if (databaseWatch.isSilent) {
+        found.push(
+          `its PostgreSQL is silent for ${Math.round(databaseWatch.silentForMs / 1000)} s`,
+        );
+      }
+      return found;
+    }
+
+    function beat(): void {
+      const { applied, filling } = replica;
+      membership.send({
+        node: config.node,
+        instance,
+        role: mastership.isActive ? 'master' : 'subordinate',
+        isHandingOver: mastership.isHandingOver || mastership.isBetweenEpochs,
+        masterSince: mastership.term?.since ?? null,
+        leaseHolder: lease.record?.holder ?? lease.record?.previous ?? null,
+        epoch: mastership.term?.epoch ?? applied.epoch,
+        incarnation: { number: applied.incarnation.number, id: applied.incarnation.id },
+        filling: filling && { number, revision: filling.revision },
+        logServer: config.logServer,
+        logServerTag: known.runsLogServer ? layout.tag : null,
+        revision: applied.revision,
+        digest: applied.digest,
+        isDigestComparable: replica.isComparable,
+        isPromotable: config.isPromotable,
+        version: config.version,
+        format: CHANGE_FORMAT,
+        url: config.url,
+        isLogWritable: isStatesWritable,
+        problems: describeProblems(),
+        wallMs: Date.now(),
+      });
+    }
+
+    async function describeHello(): Promise<Hello> {
+      const applied = await readApplied(db).catch(() => null);
+      const names = await listNodes(db).catch(() => []);
+      return {
+        node: config.node,
+        layout,
+        place: applied && applied.revision > 0 ? placeOf(applied) : null,
+        highestNumber: known.highestNumber,
+        master: membership.master()?.node ?? null,
+        isLogWritable: performance.now() - wasWritableAt < 3 * PROBE_EVERY_MS,
+        knownNodes: names.map(({ name }) => name),
+      };
+    }
+
+    /** What leaves this replica is kept in a file, and named by status until somebody moves that away. */
+    async function keepDiverged(fromRevision: number, applied: Applied): Promise<void> {
+      const { changes, file } = await saveChanges({
+        db,
+        sealer: documentSealer,
+        dataDirectory: config.dataDirectory,
+        incarnationNumber: applied.incarnation.number,
+        fromRevision,
+      });
+      const { revision } = applied;
+      log.warn({ fromRevision, revision, changes: changes.length, file }, 'changes are dropped');
+      events.diverged({ fromRevision, revision, changes: changes.length, file });
+    }
+
+    let settingsRevision = -1;
+    function refreshPolicy(): void {
+      if (replica.applied.settingsRevision === settingsRevision) return;
+      settingsRevision = replica.applied.settingsRevision;
+      readSettings(db).then(
+        ({ settings }) => {
+          policy = { mode: settings.failover.mode, afterMs: settings.failover.afterSeconds * 1000 };
+        },
+        (error: unknown) => {
+          settingsRevision = -1;
+          log.warn({ error: String(error) }, 'settings could not be read');
+        },
+      );
+    }
+
+    const handleCommand = async (command: Command): Promise<MasterReply> => {
+      if (!command.name.startsWith('cluster.')) return mastership.handle(command);
+      if (!mastership.isActive) return { kind: 'not_master' };
+      const refused = await authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
+      if (refused) return refused;
+      if (command.name === 'cluster.replace-node') return replaceLogServer(command);
+      if (command.name === 'cluster.remove-node') return removeNode(command);
+      const target =
+        command.name === 'cluster.promote'
+          ? String(command.args.node)
+          : bestTarget(handOverOptions);
+      if (target === null) {
+        const detail = 'no other node is online and promotable';
+        return { kind: 'refused', status: 409, code: 'no_target', detail };
+      }
+      if (target === config.node) {
+        const { revision } = replica.applied;
+        return { kind: 'done', revision, result: { master: config.node } };
+      }
+      return handOver(handOverOptions, target, command.actor);
+    };
+
+    /** Another node's log server takes the place of one that is gone. */
+    const replaceLogServer = async (command: Command): Promise<MasterReply> => {
+      const { node: old, by } = command.args as { node: string; by: string };
+      const refuse = (code: string, detail: string): MasterReply => ({
+        kind: 'refused',
+        status: 409,
+        code,
+        detail,
+      });
+      const place = layout.servers.findIndex(({ name }) => name === old);
+      if (place === -1) return refuse('no_log_server', `${old} is none of the log servers`);
+      if (old === config.node) {
+        return refuse('is_master', `${old} is the master: promote another node first`);
+      }
+      if (layout.servers.some(({ name }) => name === by)) {
+        return refuse('is_log_server', `${by} already is one of the log servers`);
+      }
+      const seen = membership.online().find((one) => one.node === by);
+      if (!seen) return refuse('node_offline', `${by} is not heard`);
+      if (!seen.logServer) {
+        return refuse('no_log_server', `${by} is not configured with a log server of its own`);
+      }
+      const next = layout.servers.with(place, seen.logServer);
+      if (!(await tryMove(next))) {
+        return refuse('not_moved', 'not every node took part: nothing was changed; try again');
+      }
+      const { revision } = replica.applied;
+      return { kind: 'done', revision, result: { replaced: old, by } };
+    };
+
+    const removeNode = async (command: Command): Promise<MasterReply> => {
+      const name = String(command.args.node);
+      const refuse = (status: number, code: string, detail: string): MasterReply => ({
+        kind: 'refused',
+        status,
+        code,
+        detail,
+      });
+      if (!(await listNodes(db)).some((node) => node.name === name)) {
+        return refuse(404, 'unknown_node', `no node is called ${name}`);
+      }
+      if (membership.online().some(({ node }) => node === name)) {
+        return refuse(409, 'node_online', `${name} is running: stop it for good first`);
+      }
+      if (layout.servers.some((server) => server.name === name)) {
+        const detail =
+          `${name} is one of the log servers: put another in its place first ` +
+          `(countersign node replace ${name} NEW)`;
+        return refuse(409, 'is_log_server', detail);
+      }
+      const change = { kind: 'node', id: name, document: null, removed: true };
+      if (!(await mastership.write(change))) return { kind: 'unknown' };
+      events.nodeRemoved({ node: name, by: command.actor });
+      return { kind: 'done', revision: replica.applied.revision, result: { removed: name } };
+    };
+
+    const tryMove = async (next: LogLayout['servers']): Promise<boolean> => {
+      const layoutNext = nextLayout({ servers: next, by: config.node, disasterAt: null });
+      if (!(await moveLog(layoutNext, moveOptions))) return false;
+      events.logMoved({ servers: next.map(({ name }) => name).join(', ') });
+      setTimeout(() => this.end(layoutNext), ANSWER_FIRST_MS);
+      return true;
+    };
+
+    const handleAgentRequest = async (
+      verb: AgentVerb,
+      body: Record<string, unknown>,
+    ): Promise<AgentAnswer> => {
+      if (verb === 'applied') {
+        return { ok: await replica.waitFor(Number(body.revision), Number(body.timeoutMs ?? 1000)) };
+      }
+      if (verb === 'claim') {
+        await lease.claimOffer();
+        const ok = await mastership.waitUntilActive(2500);
+        return { ok, revision: replica.applied.revision };
+      }
+      if (verb === 'hold') {
+        await holdCircuitOpen(db, 'the log moves', HOLD_MS);
+        return { ok: true };
+      }
+      if (verb === 'release') {
+        await releaseCircuit(db);
+        return { ok: true };
+      }
+      if (verb === 'move') {
+        const next = body.layout as LogLayout;
+        setTimeout(() => this.end(next), ANSWER_FIRST_MS);
+        return { ok: true };
+      }
+      return takeOver(body);
+    };
+
+    const takeOver = async (body: Record<string, unknown>): Promise<AgentAnswer> => {
+      const command = {
+        name: 'cluster.promote',
+        args: { node: config.node },
+        commandId: String(body.commandId),
+        proof: body.proof as Record<string, unknown>,
+      };
+      const refused = await authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
+      if (refused) return { ok: false, code: refused.code, detail: refused.detail };
+      if (!config.isPromotable) {
+        const detail = `${config.node} is configured with promotable: false`;
+        return { ok: false, code: 'not_promotable', detail };
+      }
+      const unfit = defects()[0];
+      if (unfit) return { ok: false, code: 'not_fit', detail: `${config.node}: ${unfit}` };
+      const outcome = await lease.takeOver(TAKE_OVER_MS);
+      if (outcome === 'taken' && (await mastership.waitUntilActive(ACTIVE_WITHIN_MS))) {
+        return { ok: true, revision: replica.applied.revision };
+      }
+      if (outcome === 'taken') return NOT_YET;
+      return outcome === 'no_quorum' ? NO_QUORUM : STILL_HELD;
+    };
+
+    serveCommands({
+      link,
+      sealer: commandSealer,
+      instance,
+      handle: handleCommand,
+    });
+    serveAgentRequests({
+      link,
+      sealer: commandSealer,
+      node: config.node,
+      handle: handleAgentRequest,
+    });
+    const following = replica.follow(applying.signal);
+    const stopApplying = async (): Promise<void> => {
+      applying.abort();
+      leaseWork.abort();
+      await following;
+    };
+    const socket = await serveSocket({
+      config,
+      keys,
+      db,
+      link,
+      membership,
+      incarnation,
+      disaster,
+      stopApplying,
+      onMove: (next) => setTimeout(() => this.end(next), ANSWER_FIRST_MS),
+      log,
+    });
+
+    const running = [
+      following,
+      incarnation.parent === null && layout.tag === FIRST_LAYOUT_TAG && ensureFirstStreams(),
+      followOthers(),
+      publishEvents({ db: lazyDb, stream, node: config.node, signal: work.signal, log }),
+      probeForEver(),
+      beatForEver(),
+      tendCluster(),
+      this.#watchLog(rebuildWatch, layout, async () => {
+        // Nothing is applied while the tables are what the next incarnation is made of.
+        await stopApplying();
+        await rebuild(replica.applied, {
+          db,
+          link,
+          sealer: documentSealer,
+          node: config.node,
+          logReplicas,
+          limits: config.limits,
+          highestNumber: known.highestNumber,
+          disasterAt: layout.tag === FIRST_LAYOUT_TAG ? null : layout.disasterAt,
+          log,
+          signal,
+        });
+      }),
+    ];
+    const leaseRun = lease.run(leaseWork.signal);
+    refreshPolicy();
+
+    /** User states and events of this incarnation, once the tables belong to it. */
+    async function followOthers(): Promise<void> {
+      while (replica.mode !== 'live' && !work.signal.aborted) await sleep(100);
+      if (incarnation!.parent !== null && !work.signal.aborted) {
+        await releaseCircuit(db).catch(() => undefined);
+        forgetRejoin(config.dataDirectory);
+      }
+      await Promise.all([
+        keepGoing('states', () => followStates({ db: lazyDb, states, signal: work.signal, log })),
+        keepGoing('events', () =>
+          followEvents({ db: lazyDb, events: stream, signal: work.signal, log }),
+        ),
+      ]);
+    }
+
+    /** A first start that was interrupted may have left some out. */
+    async function ensureFirstStreams(): Promise<void> {
+      const limits = { logReplicas, limits: config.limits };
+      await untilWorks(() => ensureStreams(link, namesOf(number), limits), { log, signal }).catch(
+        () => undefined,
+      );
+    }
+
+    async function keepGoing(what: string, run: () => Promise<void>): Promise<void> {
+      while (!work.signal.aborted) {
+        try {
+          await run();
+        } catch (error) {
+          log.warn({ what, error: String(error) }, 'starting again');
+        }
+        if (!work.signal.aborted) await sleep(1000);
+      }
+    }
+
+    async function probeForEver(): Promise<void> {
+      while (!work.signal.aborted) {
+        isStatesWritable = await states.probe(config.node, 1000);
+        if (isStatesWritable) {
+          wasWritableAt = performance.now();
+          foreign.noteOwnLogAlive();
+        }
+        await sleep(PROBE_EVERY_MS);
+      }
+    }
+
+    async function beatForEver(): Promise<void> {
+      while (!work.signal.aborted) {
+        beat();
+        await sleep(HEARTBEAT_MS);
+      }
+    }
+
+    /** The master's own small duties: the first key, nodes not seen before, a sign of life in an idle log. */
+    async function tendCluster(): Promise<void> {
+      let hasCleared = false;
+      let betterSince: number | null = null;
+      let triedAt = -Infinity;
+      while (!work.signal.aborted) {
+        try {
+          if (mastership.isActive) {
+            await ensureFirstApiKey({
+              db,
+              mastership,
+              dataDirectory: config.dataDirectory,
+              show: shared.showApiKey,
+            });
+            await rememberNodes();
+            if (performance.now() - mastership.lastWriteAt > IDLE_WRITE_MS) {
+              const document = { at: new Date().toISOString() };
+              await mastership.write({ kind: 'probe', id: config.node, document });
+            }
+            if (!hasCleared) await deleteOtherIncarnations(link, number);
+            hasCleared = true;
+            const better = planMove({ layout, online: membership.online(), self: config.node });
+            const now = performance.now();
+            betterSince = better ? (betterSince ?? now) : null;
+            const isDue = betterSince !== null && now - betterSince > MOVE_AFTER_MS;
+            if (better && isDue && now - triedAt > MOVE_AGAIN_MS) {
+              triedAt = now;
+              await tryMove(better);
+            }
+          }
+        } catch (error) {
+          log.warn({ error: String(error) }, 'a duty of the master failed');
+        }
+        await sleep(500);
+      }
+    }
+
+    async function rememberNodes(): Promise<void> {
+      const stored = new Map((await listNodes(db)).map((node) => [node.name, node]));
+      for (const seen of membership.online()) {
+        const before = stored.get(seen.node);
+        if (before?.version === seen.version) continue;
+        const addedAt = before?.addedAt ?? new Date().toISOString();
+        await mastership.write({
+          kind: 'node',
+          id: seen.node,
+          document: { id: seen.node, name: seen.node, addedAt, version: seen.version },
+        });
+      }
+    }
+
+    this.#stopWork = async (options) => {
+      if (options.handOver && mastership.isActive) {
+        const target = bestTarget(handOverOptions);
+        if (target) await handOver(handOverOptions, target, 'shutdown');
+      }
+      leaseWork.abort();
+      await Promise.race([leaseRun, sleep(2000)]);
+      applying.abort();
+      work.abort();
+      await socket.close();
+      await Promise.race([Promise.allSettled([...running, lookingAround]), sleep(LET_GO_MS)]);
+      await link.close();
+    };
+  }
+
+  /** Ends this life when another incarnation stands in the log, and makes that incarnation if it is this node's turn. */
+  async #watchLog(
+    watch: RebuildWatch,
+    layout: LogLayout,
+    rebuildHere: () => Promise<void>,
+  ): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const step = await watch.look().catch(() => 'wait' as const);
+      if (signal.aborted) return;
+      if (step === 'begin-again') return this.end(layout);
+      if (step === 'rebuild') {
+        await rebuildHere().catch((error: unknown) => watch.noteFailure(error));
+        return this.end(layout);
+      }
+      await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+function placeOf(applied: Applied): Hello['place'] {
+  const { incarnation, revision, epoch } = applied;
+  return { incarnation, revision, epoch };
+}
+
+const TAKE_OVER_MS = 12_000;
+const ACTIVE_WITHIN_MS = 5000;
+const NO_QUORUM: AgentAnswer = {
+  ok: false,
+  code: 'no_quorum',
+  detail: 'the log has no quorum: start more log servers',
+};
+const NOT_YET: AgentAnswer = {
+  ok: false,
+  code: 'not_active_yet',
+  detail: 'it holds the lease but does not take commands yet: see countersign status',
+};
+const STILL_HELD: AgentAnswer = {
+  ok: false,
+  code: 'master_alive',
+  detail: 'another node still renews its lease: promote through it',
+};
+
+/**
+ * The incarnation to live in: the log's, or while that does not answer the one this node's tables belong to. A node
+ * without any data waits for the log. Null when stopped.
+ */
+async function findPlace(
+  shared: AgentShared,
+  layout: LogLayout,
+  link: NatsLink,
+  signal: AbortSignal,
+): Promise<Incarnation | null> {
+  const { config, db, log } = shared;
+  const logReplicas = replicasOf(layout);
+  const own = await untilWorks(() => readApplied(db), { log, signal });
+  if (own) {
+    const found = await findIncarnation(link, { logReplicas }).catch(() => null);
+    return found?.incarnation ?? own.incarnation;
+  }
+  return untilWorks(
+    async () => {
+      // A set of servers made later is filled by the node that made it.
+      const isFirst = layout.tag === FIRST_LAYOUT_TAG;
+      const incarnation = isFirst
+        ? await findOrBeginIncarnation(link, { logReplicas })
+        : (await findIncarnation(link, { logReplicas }))?.incarnation;
+      if (!incarnation) throw new Error('nobody has filled the new log yet');
+      if (incarnation.number === 1) {
+        await ensureStreams(link, namesOf(1), { logReplicas, limits: config.limits });
+      }
+      return incarnation;
+    },
+    { log, signal },
+  ).catch((error: unknown) => {
+    if (signal.aborted) return null;
+    throw error;
+  });
+}
+
+/** Again and again, with what is wrong in the log every 10 s. Throws only when stopped. */
+async function untilWorks<T>(
+  work: () => Promise<T>,
+  options: { log: Logger; signal: AbortSignal },
+): Promise<T> {
+  let toldAt = -Infinity;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (options.signal.aborted) throw error;
+      if (performance.now() - toldAt > SAY_AGAIN_MS) {
+        toldAt = performance.now();
+        options.log.info({ why: String(error) }, 'waiting for the log servers');
+      }
+      await sleep(150);
+    }
+  }
+}

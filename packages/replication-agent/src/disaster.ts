@@ -1,0 +1,246 @@
+import { createHash } from 'node:crypto';
+import {
+  isInHistoryOf,
+  isOnline,
+  type Hello,
+  type Incarnation,
+  type LogLayout,
+  type Membership,
+  type NatsLink,
+} from '@countersign/cluster';
+import type { DisasterReport, RejoinReport } from '@countersign/api';
+import {
+  findSeal,
+  holdCircuitOpen,
+  listApiKeyNames,
+  listBlockedUsers,
+  readApplied,
+  type Applied,
+} from '@countersign/database';
+import { sealerOf } from '@countersign/operations';
+import type { AgentShared } from './agent-life.ts';
+import { drainLog } from './drain-log.ts';
+import { surveyPeers } from './foreign-logs.ts';
+import { HOLD_MS } from './move-log.ts';
+import { nextLayout } from './plan-move.ts';
+import { wishToRejoin } from './rejoin-wish.ts';
+import type { Replica } from './replica.ts';
+import { listChangesSince, saveChanges } from './save-changes.ts';
+
+export class DisasterError extends Error {
+  override name = 'DisasterError';
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const MAX_LISTED = 1000;
+
+/**
+ * What an operator does exactly once: goes on from this node alone when the log's majority is gone for good, or gives
+ * up what this node has and the cluster does not. Both show first what they would do; the token of that is what the
+ * second call has to bring.
+ */
+export class Disaster {
+  readonly #options: {
+    shared: AgentShared;
+    layout: LogLayout;
+    link: NatsLink;
+    incarnation: Incarnation;
+    replica: Replica;
+    membership: Membership;
+  };
+
+  constructor(options: {
+    shared: AgentShared;
+    layout: LogLayout;
+    link: NatsLink;
+    incarnation: Incarnation;
+    replica: Replica;
+    membership: Membership;
+  }) {
+    this.#options = options;
+  }
+
+  async describePromotion(): Promise<DisasterReport> {
+    const { shared, layout, membership } = this.#options;
+    const { config, db } = shared;
+    const applied = await this.#readOwn();
+    const answering = await this.#findAnswering(applied);
+    const heard = membership.nodes().filter(({ node }) => node !== config.node);
+    const servers = layout.servers.map(({ name }) => name);
+    const blocked = await listBlockedUsers(db, MAX_LISTED);
+    return {
+      node: config.node,
+      incarnation: applied.incarnation.number,
+      revision: applied.revision,
+      epoch: applied.epoch,
+      appliedAt: applied.appliedAt.toISOString(),
+      logServers: servers,
+      answering,
+      lastHeard: heard.map((seen) => ({
+        node: seen.node,
+        at: seen.seenAtWall,
+        revision: seen.revision,
+        online: isOnline(seen),
+      })),
+      refused: this.#whyNot(answering, servers),
+      review: { blockedUsers: blocked, apiKeys: await listApiKeyNames(db, MAX_LISTED) },
+      token: tokenOf('promote', applied, config.node),
+    };
+  }
+
+  /**
+   * The layout in which this node goes on alone. Takes over first what its log server still holds.
+   * @throws DisasterError where a majority answers, or something changed since it was described
+   */
+  async promote(token: string, stopApplying: () => Promise<void>): Promise<LogLayout> {
+    const { shared, link, replica } = this.#options;
+    const { config, db, events, log } = shared;
+    const report = await this.describePromotion();
+    if (report.refused) throw new DisasterError('majority_answers', report.refused);
+    if (report.token !== token) {
+      throw new DisasterError('changed', 'something changed meanwhile: look at it again');
+    }
+    await holdCircuitOpen(db, 'promote --force', HOLD_MS);
+    await stopApplying();
+    const { incarnation } = this.#options;
+    await drainLog({ db, link, incarnation, replica, log });
+    const disasterAt = new Date().toISOString();
+    events.forced({ revision: replica.applied.revision, incarnation: report.incarnation });
+    return nextLayout({ servers: [config.logServer!], by: config.node, disasterAt });
+  }
+
+  async describeRejoin(): Promise<RejoinReport> {
+    const { shared } = this.#options;
+    const applied = await this.#readOwn();
+    const { hello, from } = await this.#findOther(applied);
+    const sealer = sealerOf(shared.keys.document);
+    const { changes } = await listChangesSince(shared.db, sealer, from);
+    const there = hello.place!;
+    return {
+      node: shared.config.node,
+      incarnation: applied.incarnation.number,
+      revision: applied.revision,
+      to: {
+        node: hello.node,
+        incarnation: there.incarnation.number,
+        revision: there.revision,
+        master: hello.master,
+      },
+      drops: changes,
+      token: tokenOf(`rejoin ${there.incarnation.id}`, applied, shared.config.node),
+    };
+  }
+
+  /** Saves what is given up, then tells the layout to live in. Throws {@link DisasterError}. */
+  async rejoin(token: string): Promise<{ layout: LogLayout; file: string }> {
+    const { shared } = this.#options;
+    const { config, db, keys, events } = shared;
+    const applied = await this.#readOwn();
+    const { hello, from } = await this.#findOther(applied);
+    const there = hello.place!;
+    if (tokenOf(`rejoin ${there.incarnation.id}`, applied, config.node) !== token) {
+      throw new DisasterError('changed', 'something changed meanwhile: look at it again');
+    }
+    const { file, changes } = await saveChanges({
+      db,
+      sealer: sealerOf(keys.document),
+      dataDirectory: config.dataDirectory,
+      incarnationNumber: applied.incarnation.number,
+      fromRevision: from,
+    });
+    wishToRejoin(config.dataDirectory, there.incarnation.id);
+    await holdCircuitOpen(db, 'rejoin', HOLD_MS);
+    events.rejoined({ to: hello.node, dropped: changes.length, file });
+    return { layout: hello.layout, file };
+  }
+
+  async #readOwn(): Promise<Applied> {
+    const applied = await readApplied(this.#options.shared.db);
+    if (!applied || applied.revision === 0) {
+      throw new DisasterError('empty', 'this node has no data: there is nothing to go on from');
+    }
+    return applied;
+  }
+
+  /** Nodes of this log, with data, that answer now. */
+  async #findAnswering(applied: Applied): Promise<string[]> {
+    const { shared, layout } = this.#options;
+    const surveys = await surveyPeers(shared, shared.config.nats);
+    const names = surveys
+      .flatMap(({ hellos }) => hellos)
+      .filter((hello) => hello.layout.tag === layout.tag)
+      .filter((hello) => hello.place?.incarnation.id === applied.incarnation.id)
+      .map(({ node }) => node);
+    return [...new Set(names)].toSorted();
+  }
+
+  #whyNot(answering: string[], servers: string[]): string | null {
+    const { config } = this.#options.shared;
+    if (!config.logServer) {
+      return `${config.node} is configured without a log server of its own: force a node that has one`;
+    }
+    const there = servers.filter((name) => name === config.node || answering.includes(name));
+    if (there.length * 2 <= servers.length) return null;
+    return (
+      `${there.length} of ${servers.length} log servers' nodes answer (${there.join(', ')}), a majority: ` +
+      `use countersign promote ${config.node} without --force`
+    );
+  }
+
+  /** Whom this node would follow, and the first revision that is its own alone. */
+  async #findOther(applied: Applied): Promise<{ hello: Hello; from: number }> {
+    const { shared, layout, incarnation, membership } = this.#options;
+    const surveys = await surveyPeers(shared, shared.config.nats);
+    const others = surveys
+      .flatMap(({ hellos }) => hellos)
+      .filter(({ place }) => place !== null && place.incarnation.id !== applied.incarnation.id)
+      .toSorted(
+        (a, b) =>
+          Number(b.isLogWritable) - Number(a.isLogWritable) ||
+          b.place!.incarnation.number - a.place!.incarnation.number ||
+          b.place!.revision - a.place!.revision,
+      );
+    let hello = others[0];
+    if (!hello && incarnation.id !== applied.incarnation.id) {
+      const place = { incarnation, revision: incarnation.baseRevision, epoch: 0 };
+      const master = membership.master()?.node ?? null;
+      const node = master ?? incarnation.by ?? 'the cluster';
+      hello = {
+        node,
+        layout,
+        place,
+        master,
+        highestNumber: incarnation.number,
+        isLogWritable: true,
+        knownNodes: [],
+      };
+    }
+    if (!hello) {
+      throw new DisasterError('nothing_to_join', 'no node that lives in another log answers');
+    }
+    return { hello, from: await this.#firstOwn(applied, hello.place!.incarnation) };
+  }
+
+  async #firstOwn(applied: Applied, theirs: Incarnation): Promise<number> {
+    const left = theirs.ancestors.find(({ id }) => id === applied.incarnation.id);
+    if (left) return left.revision + 1;
+    const sealedAt = (await findSeal(this.#options.shared.db)) ?? 0;
+    const isMineNewer = isInHistoryOf(applied.incarnation, {
+      incarnationId: theirs.id,
+      revision: 0,
+    });
+    return isMineNewer || sealedAt > 0 ? sealedAt + 1 : 0;
+  }
+}
+
+function tokenOf(what: string, applied: Applied, node: string): string {
+  return createHash('sha256')
+    .update(`${what}|${node}|${applied.incarnation.id}`)
+    .digest('hex')
+    .slice(0, 16);
+}

@@ -1,0 +1,157 @@
+import {
+  findIncarnation,
+  FIRST_LAYOUT_TAG,
+  isOnline,
+  namesOf,
+  readLast,
+  readStreamState,
+  replicasOf,
+  type Incarnation,
+  type LogLayout,
+  type Membership,
+  type NatsLink,
+} from '@countersign/cluster';
+import type { Replica } from './replica.ts';
+
+export type NextStep = 'wait' | 'begin-again' | 'rebuild';
+
+/** A node that has to fill a log is replaced after this silence. */
+const SILENT_AFTER_MS = 15_000;
+/** A replica heard within this counts when the log turns out to have lost something. */
+const COUNTS_FOR_MS = 60_000;
+/** The log must be found behind this often in a row. */
+const BEHIND_LOOKS = 3;
+const FAILED_PAUSE_MS = 3000;
+const TIMEOUT_MS = 2000;
+
+/** Looks whether the log has to be filled anew, and by whom. Decides nothing itself: the compare-and-set does. */
+export class RebuildWatch {
+  readonly #options: {
+    node: string;
+    layout: LogLayout;
+    link: NatsLink;
+    incarnation: Incarnation;
+    replica: Replica;
+    membership: Membership;
+  };
+  readonly #beganAt = performance.now();
+  #isSealed = false;
+  #looksBehind = 0;
+  #failedAt = -Infinity;
+  #problem: string | null = null;
+
+  constructor(options: {
+    node: string;
+    layout: LogLayout;
+    link: NatsLink;
+    incarnation: Incarnation;
+    replica: Replica;
+    membership: Membership;
+  }) {
+    this.#options = options;
+    this.#isSealed = options.incarnation.by === null;
+  }
+
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  noteFailure(error: unknown): void {
+    this.#failedAt = performance.now();
+    this.#problem = error instanceof Error ? error.message : String(error);
+  }
+
+  /** The highest revision of this incarnation that any replica heard lately has applied. */
+  newestRevision(): number {
+    return this.#newest().revision;
+  }
+
+  async look(): Promise<NextStep> {
+    const { link, layout, incarnation, replica } = this.#options;
+    if (performance.now() - this.#failedAt < FAILED_PAUSE_MS) return 'wait';
+    const found = await findIncarnation(link, { logReplicas: replicasOf(layout) });
+    if (!found) {
+      if (layout.tag === FIRST_LAYOUT_TAG) return 'wait';
+      this.#problem = `its log servers are new, ${layout.by} fills them`;
+      return this.#isMyTurn(layout.by, replica.applied.revision) ? 'rebuild' : 'wait';
+    }
+    if (found.incarnation.id !== incarnation.id) return 'begin-again';
+    this.#problem = null;
+    if (!this.#isSealed && !(await this.#findSeal())) {
+      this.#problem = `the rebuild by ${incarnation.by} is not finished`;
+      const left = incarnation.ancestors.at(-1)?.revision ?? 0;
+      return this.#isMyTurn(incarnation.by, left) ? 'rebuild' : 'wait';
+    }
+    this.#isSealed = true;
+    return this.#lookForLoss();
+  }
+
+  async #findSeal(): Promise<boolean> {
+    const { link, incarnation } = this.#options;
+    const names = namesOf(incarnation.number);
+    const subject = names.change('seal', String(incarnation.number));
+    return (await readLast(link, names.changes, subject, TIMEOUT_MS)).kind === 'found';
+  }
+
+  /** What a replica has applied and the log does not have is only in replicas: the newest of them is what counts. */
+  async #lookForLoss(): Promise<NextStep> {
+    const { node, link, incarnation, replica } = this.#options;
+    if (replica.mode !== 'live') return 'wait';
+    const state = await readStreamState(link, namesOf(incarnation.number).changes, TIMEOUT_MS);
+    if (!state?.hasLeader) return 'wait';
+    const end = state.lastSequence + incarnation.baseRevision;
+    const newest = this.#newest();
+    if (end >= newest.revision) {
+      this.#looksBehind = 0;
+      return 'wait';
+    }
+    this.#looksBehind += 1;
+    this.#problem =
+      `the log ends at ${end} and ${newest.node} has revision ${newest.revision}: ` +
+      `the log lost changes, ${newest.node} rebuilds it`;
+    const isMine = newest.node === node && this.#looksBehind >= BEHIND_LOOKS;
+    return isMine ? 'rebuild' : 'wait';
+  }
+
+  #newest(): { node: string; revision: number } {
+    const { node, membership, incarnation, replica } = this.#options;
+    const since = performance.now() - COUNTS_FOR_MS;
+    const others = membership
+      .nodes()
+      .filter((seen) => seen.node !== node && seen.seenAt >= since)
+      .filter((seen) => seen.incarnation.id === incarnation.id);
+    const own = replica.applied.incarnation.id === incarnation.id ? replica.applied.revision : 0;
+    const all = [
+      { node, revision: own, isHere: true },
+      ...others.map((seen) => ({ ...seen, isHere: isOnline(seen) })),
+    ];
+    const [first] = all.toSorted(
+      (a, b) =>
+        b.revision - a.revision ||
+        Number(b.isHere) - Number(a.isHere) ||
+        a.node.localeCompare(b.node),
+    );
+    return first!;
+  }
+
+  /** `by` fills the log; when it is gone, the most caught-up node that has all of revision `left`. */
+  #isMyTurn(by: string | null, left: number): boolean {
+    const { node, membership, layout, replica } = this.#options;
+    if (by === node) return true;
+    // Only the survivor of a disaster knows what is to be kept.
+    if (layout.disasterAt !== null) return false;
+    const now = performance.now();
+    const heardAt = by === null ? undefined : membership.find(by)?.seenAt;
+    if (now - (heardAt ?? this.#beganAt) < SILENT_AFTER_MS) return false;
+    const { applied } = replica;
+    if (!applied.isFilled || applied.revision < left) return false;
+    const rivals = membership
+      .online()
+      .filter((seen) => seen.node !== node && seen.incarnation.id === applied.incarnation.id);
+    return !rivals.some(
+      (rival) =>
+        rival.revision > applied.revision ||
+        (rival.revision === applied.revision && rival.node < node),
+    );
+  }
+}

@@ -421,6 +421,8 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'GET', path: '/api/v1/cluster', scope: 'cluster:read' },
   { method: 'POST', path: '/api/v1/cluster/promote', scope: 'cluster:write' },
   { method: 'POST', path: '/api/v1/cluster/demote', scope: 'cluster:write' },
+  { method: 'DELETE', path: '/api/v1/cluster/nodes/{node}', scope: 'cluster:write' },
+  { method: 'POST', path: '/api/v1/cluster/nodes/{node}/replace', scope: 'cluster:write' },
   { method: 'GET', path: '/api/v1/events', scope: 'events:read' },
 ];
 

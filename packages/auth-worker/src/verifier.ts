@@ -77,6 +77,7 @@ type Step = {
   user: UserDocument;
   settings: Settings;
   knownNodes: number;
+  codesNotBeforeMs: number | null;
   reservations: Reservation[];
   secrets: Map<string, Buffer>;
   /** Item this step holds a reservation for. */
@@ -173,6 +174,7 @@ export class Verifier {
       user: user.document,
       settings: await this.#settingsAt(read.settingsRevision),
       knownNodes: read.knownNodes,
+      codesNotBeforeMs: read.codesNotBeforeMs,
       reservations: user.reservations,
       secrets: this.#openSecrets(user.document),
       reserved: null,
@@ -383,6 +385,7 @@ export class Verifier {
         ),
       },
       nowMs,
+      codesNotBeforeMs: step.codesNotBeforeMs,
       medianNowMs: nowMs + this.#options.asks.medianClockOffsetMs(),
       ...(localFailures !== undefined && { withoutQuorum: { knownNodes, localFailures } }),
     });

@@ -16,7 +16,7 @@ export type Incarnation = {
   ancestors: Ancestor[];
   /** The node that fills it; null in the first. */
   by: string | null;
-  /** When it was made without a quorum of its parent: something accepted there may be missing here. */
+  /** When the last forced promotion among its ancestors or itself was: what was accepted before may be missing. */
   disasterAt: string | null;
 };
 
@@ -110,7 +110,8 @@ export function nextIncarnation(options: {
     baseEpoch: left.epoch,
     ancestors: [...parent.ancestors, { number, id, revision: left.revision }].slice(-MAX_ANCESTORS),
     by: options.by,
-    disasterAt: options.disasterAt,
+    // What was lost once stays lost, whatever is rebuilt on purpose later.
+    disasterAt: options.disasterAt ?? parent.disasterAt,
   };
 }
 

@@ -11,6 +11,8 @@ export type VerificationRead = {
   })[];
   revision: number;
   settingsRevision: number;
+  /** Unix ms before which codes may have been used unseen; null: never. */
+  codesNotBeforeMs: number | null;
   isCircuitOpen: boolean;
   knownNodes: number;
 };
@@ -25,6 +27,7 @@ export async function readForVerification(
 ): Promise<VerificationRead[]> {
   const rows = await db.sql<VerificationRow[]>`
     select k.number, a.revision as applied_revision, a.settings_revision,
+      a.incarnation ->> 'disasterAt' as disaster_at,
       c.open as circuit_open, (select count(*)::int from nodes) as known_nodes,
       u.id, u.document, u.revision, s.state, coalesce(s.revision, 0) as "stateRevision",
       coalesce((
@@ -52,6 +55,7 @@ type VerificationRow = StoredUser & {
   reservations: Reservation[];
   applied_revision: number;
   settings_revision: number;
+  disaster_at: string | null;
   circuit_open: boolean;
   known_nodes: number;
 };
@@ -71,6 +75,7 @@ function toRead(rows: VerificationRow[]): VerificationRead {
       })),
     revision: first.applied_revision,
     settingsRevision: first.settings_revision,
+    codesNotBeforeMs: first.disaster_at === null ? null : Date.parse(first.disaster_at),
     isCircuitOpen: first.circuit_open,
     knownNodes: first.known_nodes,
   };

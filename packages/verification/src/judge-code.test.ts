@@ -531,6 +531,75 @@ describe('judging', () => {
   });
 });
 
+describe('codes from before a forced promotion (rule 30)', () => {
+  const lostAt = start - 5_000;
+
+  it('are refused of TOTP up to the step of that moment, and accepted from the next step on', () => {
+    const asked = { codesNotBeforeMs: lostAt };
+    expect(judge({ ...asked, code: totpCode(-1) })).toMatchObject({ verdict: denied('replayed') });
+    const sameStep = { codesNotBeforeMs: start };
+    expect(judge({ ...sameStep, code: totpCode(0) })).toMatchObject({
+      verdict: denied('replayed'),
+    });
+    expect(judge({ ...sameStep, code: totpCode(1) })).toMatchObject({ verdict: approved });
+  });
+
+  it('prove an HOTP token only two in a row', () => {
+    const asked = { codesNotBeforeMs: lostAt, user: withToken };
+    const first = judge({ ...asked, code: hotpCode(30) });
+    expect(first).toMatchObject({ kind: 'record', verdict: denied('resync'), item: null });
+    const { next } = recorded(first);
+    expect(next.methods.oath).toEqual(noFailures);
+    const known = parseState(encodeState(next));
+
+    expect(judge({ ...asked, state: known, code: hotpCode(30) })).toMatchObject({
+      kind: 'final',
+      verdict: denied('resync'),
+    });
+    expect(judge({ ...asked, state: known, code: hotpCode(40) })).toMatchObject({
+      verdict: denied('resync'),
+    });
+    const second = judge({ ...asked, state: known, code: hotpCode(31) });
+    expect(second).toMatchObject({ verdict: approved, item: `hotp:${hotpToken.id}:31` });
+
+    const after = recorded(second).next;
+    expect(after.resyncs).toEqual({});
+    expect(judge({ ...asked, state: after, code: hotpCode(32) })).toMatchObject({
+      verdict: approved,
+    });
+    expect(judge({ ...asked, state: after, code: hotpCode(31) })).toMatchObject({
+      verdict: denied('replayed'),
+    });
+  });
+
+  it('never resynchronise a token without the quorum, or long after the first code', () => {
+    const asked = { codesNotBeforeMs: lostAt, user: withToken };
+    const alone = { ...asked, withoutQuorum: { knownNodes: 3, localFailures: 0 } };
+    expect(judge({ ...alone, code: hotpCode(6) })).toMatchObject({
+      kind: 'final',
+      verdict: denied('resync'),
+    });
+    const { next } = recorded(judge({ ...asked, code: hotpCode(6) }));
+    const late = { ...asked, state: next, nowMs: start + 11 * MINUTE };
+    expect(judge({ ...late, code: hotpCode(7) })).toMatchObject({ verdict: denied('resync') });
+  });
+
+  it('do not trouble a token enrolled later', () => {
+    const user: UserDocument = {
+      ...withToken,
+      authenticators: [{ ...hotpToken, createdAt: new Date(start - 1000).toISOString() }],
+    };
+    expect(judge({ codesNotBeforeMs: lostAt, user, code: hotpCode(6) })).toMatchObject({
+      verdict: approved,
+    });
+  });
+});
+
+function recorded(judgement: Judgement): Extract<Judgement, { kind: 'record' }> {
+  if (judgement.kind !== 'record') throw new Error(judgement.kind);
+  return judgement;
+}
+
 type Ask = Partial<Omit<JudgeCodeInput, 'attempt'>> & {
   code: string;
   attemptId?: string;

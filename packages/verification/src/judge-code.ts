@@ -38,6 +38,11 @@ export type JudgeCodeInput = {
   nowMs: number;
   /** The cluster's median clock; no step beyond the next one there is accepted. */
   medianNowMs?: number;
+  /**
+   * Codes made before this Unix time may have been used where nobody remembers it: after a forced promotion or a
+   * restore (rule 30). Null: everything accepted is known.
+   */
+  codesNotBeforeMs?: number | null;
   withoutQuorum?: {
     knownNodes: number;
     /** Failures this node counted since the quorum went, not in `state`. */
@@ -55,6 +60,9 @@ export type Judgement =
 
 const HOTP_LOOK_AHEAD = 10;
 const HOTP_LOOK_BACK = 10;
+/** The first of two codes in a row may be this far ahead (RFC 4226, 7.4). */
+const HOTP_RESYNC_LOOK_AHEAD = 50;
+const RESYNC_KEPT_SECONDS = 600;
 const WRONG_CODE_STEP_MS = 30_000;
 const WRONG_CODE_REPEAT_MS = 60_000;
 
@@ -78,8 +86,10 @@ export function judgeCode(input: JudgeCodeInput): Judgement {
   if (isLocalBudgetSpent(input, failures)) return denied('locked_out');
 
   const matches = usable.flatMap((authenticator) => findMatches(authenticator, input));
-  const match = matches.find((one) => !one.isUsed && !isUsedByTwin(one, matches));
+  const fresh = matches.filter((one) => !one.isUsed && !isUsedByTwin(one, matches));
+  const match = fresh.find((one) => !one.isUnproven);
   if (match) return approve(input, match, failures);
+  if (fresh[0]) return askForNextCode(input, fresh[0]);
   if (matches.length > 0) return denied('replayed');
   if (isRepeatedWrongCode(input)) return denied('wrong_code');
   return countFailure(input, addFailures(failures, { count: 1, lockout: settings.lockout, nowMs }));
@@ -111,6 +121,8 @@ type Match = {
   /** TOTP step or HOTP counter. */
   position: number;
   isUsed: boolean;
+  /** Right, but of a counter that has to be found again: the code after it decides. */
+  isUnproven: boolean;
 };
 
 function findMatches(authenticator: Authenticator, input: JudgeCodeInput): Match[] {
@@ -119,10 +131,17 @@ function findMatches(authenticator: Authenticator, input: JudgeCodeInput): Match
   const key = otpKey(secret);
   const { type, id } = authenticator;
   const lastAccepted = input.state.accepted[id]?.[0] ?? -1;
+  const mustResync = isResyncDue(authenticator, input);
+  const pending = mustResync ? pendingCounter(id, input) : null;
+  const lastGone = Math.max(lastAccepted, lastStepOfLostTime(authenticator, input));
   const positions =
     authenticator.type === 'totp'
       ? totpSteps(authenticator.periodSeconds, input)
-      : hotpCounters(authenticator.initialCounter, lastAccepted);
+      : hotpCounters(
+          authenticator.initialCounter,
+          lastAccepted,
+          mustResync ? HOTP_RESYNC_LOOK_AHEAD : HOTP_LOOK_AHEAD,
+        );
   // Every one is computed and compared: the time taken must not tell which one matched.
   return positions
     .filter((position) => codesEqual(hotp(key, position, authenticator), input.attempt.code))
@@ -130,8 +149,52 @@ function findMatches(authenticator: Authenticator, input: JudgeCodeInput): Match
       type,
       authenticatorId: id,
       position,
-      isUsed: position <= lastAccepted,
+      isUsed: position <= lastGone,
+      isUnproven: mustResync && position - 1 !== pending,
     }));
+}
+
+/** Steps up to this one may have been used where nobody remembers it. */
+function lastStepOfLostTime(authenticator: Authenticator, input: JudgeCodeInput): number {
+  if (authenticator.type !== 'totp' || !input.codesNotBeforeMs) return -1;
+  return totpStep(input.codesNotBeforeMs, authenticator.periodSeconds);
+}
+
+/** A counter that may have moved on unseen, and that no code has been accepted of since. */
+function isResyncDue(authenticator: Authenticator, input: JudgeCodeInput): boolean {
+  const { codesNotBeforeMs, state } = input;
+  if (authenticator.type !== 'hotp' || !codesNotBeforeMs) return false;
+  if (Date.parse(authenticator.createdAt) >= codesNotBeforeMs) return false;
+  return (state.accepted[authenticator.id]?.[1] ?? 0) * 1000 <= codesNotBeforeMs;
+}
+
+function pendingCounter(id: string, { state, nowMs }: JudgeCodeInput): number | null {
+  const pending = state.resyncs?.[id];
+  if (!pending || nowMs / 1000 - pending[1] > RESYNC_KEPT_SECONDS) return null;
+  return pending[0];
+}
+
+/** Remembers the counter; costs nothing, and is worth nothing without the next code. */
+function askForNextCode(input: JudgeCodeInput, match: Match): Judgement {
+  const { state, attempt, nowMs } = input;
+  // Found again it must be the same everywhere, so it waits for the quorum.
+  if (input.withoutQuorum || pendingCounter(match.authenticatorId, input) === match.position) {
+    return denied('resync');
+  }
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'resync' },
+    next: {
+      ...state,
+      resyncs: {
+        ...state.resyncs,
+        [match.authenticatorId]: [match.position, Math.floor(nowMs / 1000)],
+      },
+      attempts: withAttempt(input, { approved: false, reason: 'resync', item: null }),
+    },
+    item: null,
+    claim: { id: attempt.id, at: nowMs, failure: true, unlockedAt: 0 },
+  };
 }
 
 function totpSteps(periodSeconds: number, input: JudgeCodeInput): number[] {
@@ -141,10 +204,10 @@ function totpSteps(periodSeconds: number, input: JudgeCodeInput): number[] {
 }
 
 /** The last 10 counters up to the accepted one, then the 10 that may come next. */
-function hotpCounters(initialCounter: number, lastAccepted: number): number[] {
+function hotpCounters(initialCounter: number, lastAccepted: number, lookAhead: number): number[] {
   const next = Math.max(initialCounter, lastAccepted + 1);
   const behind = counters(Math.max(0, lastAccepted + 1 - HOTP_LOOK_BACK), lastAccepted);
-  return [...behind, ...counters(next, next + HOTP_LOOK_AHEAD - 1)];
+  return [...behind, ...counters(next, next + lookAhead - 1)];
 }
 
 function counters(first: number, last: number): number[] {
@@ -161,6 +224,7 @@ function isUsedByTwin(match: Match, matches: readonly Match[]): boolean {
 function approve(input: JudgeCodeInput, match: Match, failures: MethodFailures): Judgement {
   const { user, state, attempt, nowMs } = input;
   const { authenticatorId, position } = match;
+  const { [authenticatorId]: _found, ...resyncs } = state.resyncs ?? {};
   const item = `${match.type}:${authenticatorId}:${position}`;
   const accepted: UserState['accepted'] = {
     ...state.accepted,
@@ -172,6 +236,7 @@ function approve(input: JudgeCodeInput, match: Match, failures: MethodFailures):
     verdict: { approved: true },
     next: {
       ...state,
+      ...(state.resyncs && { resyncs }),
       accepted: pruneAccepted(accepted, knownIds),
       methods: { ...state.methods, oath: clearFailures(failures) },
       lastWrong: null,

@@ -10,6 +10,8 @@ export const DENIAL_REASONS = [
   'expired',
   'no_method',
   'no_quorum',
+  /** A right code of a counter that may have been used elsewhere: the next one proves the token. */
+  'resync',
 ] as const;
 
 export type DenialReason = (typeof DENIAL_REASONS)[number];

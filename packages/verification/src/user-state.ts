@@ -56,6 +56,8 @@ export type UserState = {
    * recorded directly: an answer that came too late may have left a claim for the same attempt.
    */
   merged: Record<string, number>;
+  /** Authenticator id → [counter of the first of two codes in a row, when, in Unix seconds]. */
+  resyncs?: Record<string, [counter: number, atSeconds: number]>;
 };
 
 export class StateError extends Error {
@@ -118,6 +120,7 @@ const stateSchema = z.looseObject({
       .refine((attempt) => attempt.approved === (attempt.reason === null)),
   ),
   merged: z.record(z.string().regex(/^[\w-]{16}$/), count),
+  resyncs: z.record(z.string().regex(/^[0-9a-f-]{1,36}$/), z.tuple([count, count])).optional(),
 });
 
 /** @throws StateError on anything that {@link encodeState} does not make */

@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -86,6 +87,14 @@ export class TestNode {
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
     await ended;
+  }
+
+  /** A new disk: only the configuration and the cluster's key are left. The node must not run. */
+  deleteData(): void {
+    for (const name of readdirSync(this.folder)) {
+      if (['node.json', 'cluster.key', 'console.log'].includes(name)) continue;
+      rmSync(join(this.folder, name), { recursive: true, force: true });
+    }
   }
 
   async untilReady(timeoutMs = 60_000): Promise<void> {

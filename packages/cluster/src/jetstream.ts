@@ -281,7 +281,8 @@ export type JetStreamAnswer = {
   config?: { num_replicas: number; max_bytes: number };
   cluster?: {
     leader?: string;
-    replicas?: { name: string; current: boolean; offline?: boolean }[];
+    /** `active`: nanoseconds since the leader heard of it, 0 = never. */
+    replicas?: { name: string; current: boolean; offline?: boolean; active?: number }[];
   };
 };
 

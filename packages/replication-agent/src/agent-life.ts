@@ -61,6 +61,7 @@ import { Replica } from './replica.ts';
 import { describeSavedChanges, saveChanges } from './save-changes.ts';
 import { serveSocket } from './serve-socket.ts';
 import type { DatabaseWatch } from './watch-database.ts';
+import { watchLogServer } from './watch-log-server.ts';
 
 /** What outlasts a life. */
 export type AgentShared = {
@@ -74,6 +75,7 @@ export type AgentShared = {
   log: Logger;
   signal: AbortSignal;
   showApiKey(key: string): void;
+  restartLogServer(): void;
   known: {
     /** Of any incarnation heard of. */
     highestNumber: number;
@@ -152,6 +154,7 @@ export class AgentLife {
       log,
     });
     this.#stopWork = () => link.close();
+    void watchLogServer({ ...shared, layout, signal });
     const membership = new Membership(link);
     let isStatesWritable = true;
     let wasWritableAt = -Infinity;

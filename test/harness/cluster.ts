@@ -20,7 +20,7 @@ import {
 } from '@countersign/node';
 import { takeFreePorts, waitFor } from '@countersign/testing';
 import { ApiClient, type ClusterReply } from './api-client.ts';
-import { isAlive, signal } from './processes.ts';
+import { isAlive, processesIn, signal } from './processes.ts';
 import { Relay } from './relay.ts';
 
 const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
@@ -95,6 +95,19 @@ export class TestNode {
       if (['node.json', 'cluster.key', 'console.log'].includes(name)) continue;
       rmSync(join(this.folder, name), { recursive: true, force: true });
     }
+  }
+
+  /** kill -9 of the supervisor, which takes everything of the node with it: how a test ends, not a fault. */
+  async end(): Promise<void> {
+    const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const pids = readRunFile(join(this.folder, 'run.json')) ? this.allPids : [];
+    child.kill('SIGKILL');
+    await waitFor(
+      `${this.name} to end`,
+      () => !pids.some(isAlive) && processesIn(this.folder).length === 0,
+      { timeoutMs: 10_000 },
+    );
   }
 
   async untilReady(timeoutMs = 60_000): Promise<void> {
@@ -272,14 +285,7 @@ export class TestCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const node of this.nodes) {
-      try {
-        signal(node.allPids, 'SIGCONT');
-      } catch {
-        // Not running.
-      }
-    }
-    await Promise.all(this.nodes.map((node) => node.stop()));
+    await Promise.all(this.nodes.map((node) => node.end()));
     await Promise.all(this.relays.map(({ relay }) => relay.close()));
     if (process.env.COUNTERSIGN_KEEP) return;
     rmSync(this.folder, { recursive: true, force: true });

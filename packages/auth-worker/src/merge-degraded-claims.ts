@@ -37,6 +37,11 @@ export type MergeOptions = {
 
 const EVERY_MS = 500;
 const LOCK_EVERY_MS = 1000;
+/**
+ * Writes must have worked this long: servers that hung together answer at once when they go on, and only then find
+ * that they have to elect a leader.
+ */
+const CLOSE_AFTER_MS = 1000;
 const SWEEP_EVERY_MS = 10_000;
 const TIMEOUT_MS = 700;
 const BATCH = 200;
@@ -60,13 +65,14 @@ export async function mergeDegradedClaims(options: MergeOptions): Promise<void> 
 
 async function holdLock(options: MergeOptions, lock: AdvisoryLock): Promise<void> {
   let sweptAt = -Infinity;
+  const writes: Writes = { workSince: null };
   while (!options.signal.aborted && !lock.lost.aborted) {
     try {
       if (performance.now() - sweptAt > SWEEP_EVERY_MS) {
         sweptAt = performance.now();
         await sweepReservations(options.db);
       }
-      await tend(options);
+      await tend(options, writes);
     } catch (error) {
       options.log.warn({ error: String(error) }, 'merging claims failed, trying again');
     }
@@ -74,14 +80,22 @@ async function holdLock(options: MergeOptions, lock: AdvisoryLock): Promise<void
   }
 }
 
-async function tend(options: MergeOptions): Promise<void> {
+/** `workSince`: monotonic ms; null while they do not, or nobody looks. */
+type Writes = { workSince: number | null };
+
+async function tend(options: MergeOptions, writes: Writes): Promise<void> {
   const { db, states, worker, events, log } = options;
   const circuit = await readCircuit(db);
   // The log is on its way elsewhere: what is merged here now would stay behind.
   if (circuit.heldUntil && circuit.heldUntil.getTime() > Date.now()) return;
-  if (circuit.open && !(await states.probe(worker, TIMEOUT_MS))) return;
+  const isWorking = circuit.open && (await states.probe(worker, TIMEOUT_MS));
+  writes.workSince = isWorking ? (writes.workSince ?? performance.now()) : null;
+  if (circuit.open && !isWorking) return;
   const isAllMerged = await mergeAll(options);
-  if (circuit.open && isAllMerged && (await closeCircuit(db))) {
+  if (writes.workSince === null) return;
+  if (!isAllMerged) writes.workSince = null;
+  else if (performance.now() - writes.workSince < CLOSE_AFTER_MS) return;
+  else if (await closeCircuit(db)) {
     log.info({ openSince: circuit.since }, 'circuit closed: the quorum is back');
     await events.circuitClosed({ openSince: circuit.since.toISOString() });
   }

@@ -9,7 +9,9 @@ export * from './hello.ts';
 export * from './incarnation.ts';
 export { readLast, readNextDirect, readStreamState, type StreamState } from './jetstream.ts';
 export * from './lease.ts';
+export * from './leave-log-server.ts';
 export * from './log-layout.ts';
+export { askWhetherHeard, type Voice } from './log-server-voice.ts';
 export * from './membership.ts';
 export { namesOf, NODE_NAME } from './names.ts';
 export {

@@ -28,6 +28,8 @@ export type StreamConfig = {
 const WRONG_LAST_SEQUENCE = [10071, 10164];
 const NO_MESSAGE = 10037;
 const STREAM_NOT_FOUND = 10059;
+/** A server that is there answers its leader once a second. */
+const GONE_AFTER_NS = 5e9;
 const STREAM_NAME_IN_USE = 10058;
 
 /**
@@ -201,11 +203,13 @@ export async function readStreamState(
       servers: answer.cluster
         ? [
             ...(answer.cluster.leader
-              ? [{ name: nodeOfServer(answer.cluster.leader), isCurrent: true }]
+              ? [{ name: nodeOfServer(answer.cluster.leader), isCurrent: true, isOffline: false }]
               : []),
             ...replicas.map((peer) => ({
               name: nodeOfServer(peer.name),
               isCurrent: peer.current && !peer.offline,
+              isOffline:
+                peer.offline === true || (!peer.current && (peer.active ?? 0) > GONE_AFTER_NS),
             })),
           ]
         : [],
@@ -222,7 +226,7 @@ export type StreamState = {
   maxBytes: number;
   replicas: number;
   /** Empty on a single server. */
-  servers: { name: string; isCurrent: boolean }[];
+  servers: { name: string; isCurrent: boolean; isOffline: boolean }[];
   hasLeader: boolean;
 };
 
@@ -281,7 +285,8 @@ export type JetStreamAnswer = {
   config?: { num_replicas: number; max_bytes: number };
   cluster?: {
     leader?: string;
-    replicas?: { name: string; current: boolean; offline?: boolean }[];
+    /** `active`: nanoseconds since the leader heard of it, 0 = never. */
+    replicas?: { name: string; current: boolean; offline?: boolean; active?: number }[];
   };
 };
 

@@ -30,6 +30,8 @@ export function renderNatsConfig(settings: NatsSettings): string {
   const lines = [
     `server_name: ${quote(settings.serverName)}`,
     `listen: ${quote(formatAddress(settings.host, settings.clientPort))}`,
+    // Lets a stream be asked for on this very server.
+    `server_tags: [${quote(settings.serverName)}]`,
     'max_payload: 1MB',
     'max_connections: 1024',
     'ping_interval: "5s"',

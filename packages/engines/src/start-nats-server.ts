@@ -12,6 +12,8 @@ export interface NatsOptions extends NatsSettings {
   /** From `findNatsServer`. */
   binary: string;
   logFile: string;
+  /** The whole environment of the server; empty when left out. */
+  env?: NodeJS.ProcessEnv;
   /** Called when the server ends without `stop`. */
   onExit?: (exit: ProcessExit) => void;
 }
@@ -41,7 +43,7 @@ export async function startNatsServer(options: NatsOptions): Promise<NatsEngine>
   const server = await spawnSupervised({
     command: options.binary,
     args: ['--config', configFile],
-    env: {},
+    env: options.env ?? {},
     logFile: options.logFile,
     stopSignal: 'SIGTERM',
     // What ends before it was ready is told by the error below.

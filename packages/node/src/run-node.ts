@@ -159,6 +159,7 @@ function startProcesses(options: {
         },
         onMessage: (message) => {
           if (isFirstApiKey(message)) events.firstApiKey(message.key);
+          if (message.type === 'log-server-mute') engines.restartLogServer();
           if (isLayout(message)) moveTo(message.layout).catch(events.moveFailed);
         },
         onExit,

@@ -36,6 +36,8 @@ export interface Engines {
   nats: NatsCredentials;
   /** Runs this node's log server as one of these, or not at all if it is none of them. */
   moveTo(layout: LogLayout): Promise<void>;
+  /** Ends this node's own log server in order; it is started again like after any end. */
+  restartLogServer(): void;
   stop(): Promise<void>;
 }
 
@@ -71,6 +73,7 @@ export function startEmbeddedEngines(options: EmbeddedEnginesOptions): Engines {
       });
       return moving;
     },
+    restartLogServer: () => nats?.restart(),
     stop: async () => {
       await moving;
       await nats?.stop();
@@ -120,7 +123,7 @@ function keepPostgres({ config, runFile, events }: EmbeddedEnginesOptions): {
 /** Null where this node's log server is none of the layout's. */
 function keepNats(
   options: EmbeddedEnginesOptions & { credentials: NatsCredentials },
-): KeptRunning | null {
+): { stop(): Promise<void>; restart(): void } | null {
   const { config, layout, natsBinary, runFile, events } = options;
   const own = ownLogServer(config);
   if (!own || !natsBinary || !layout?.servers.some(({ name }) => name === own.name)) return null;
@@ -128,7 +131,8 @@ function keepNats(
   const others = reachableServers(layout, config.logServers).filter(
     ({ name }) => name !== own.name,
   );
-  return new KeptRunning({
+  let pid: number | null = null;
+  const kept = new KeptRunning({
     start: async (onExit): Promise<RunningPart> => {
       const engine = await startNatsServer({
         binary: natsBinary,
@@ -150,16 +154,26 @@ function keepNats(
         credentials: options.credentials,
         maxStoreBytes: storeBytes(config.limits),
         onExit: (exit) => {
+          pid = null;
           runFile.update({ natsPid: null });
           onExit(exit);
         },
       });
+      pid = engine.pid;
       runFile.update({ natsPid: engine.pid });
       events.partRuns('nats-server', engine.pid);
       return engine;
     },
     onEnd: (how, backOffMs) => events.partEnded('nats-server', how, backOffMs),
   });
+  return {
+    stop: () => kept.stop(),
+    restart: () => {
+      if (pid === null) return;
+      events.logServerMute(pid);
+      process.kill(pid, 'SIGTERM');
+    },
+  };
 }
 
 /** What other sets of log servers left here: everything of it is in PostgreSQL by now, or given up. */

@@ -46,6 +46,9 @@ export function openSupervisorEvents(config: NodeConfig) {
       const isLasting = backOffMs >= longestBackOffMs;
       void tellParent({ type: 'problem', message: `${part} ${how}`, isLasting });
     },
+    logServerMute(pid: number) {
+      log.warn({ pid }, 'the other log servers do not hear this one: it is started again');
+    },
     nodeRuns(durationMs: number, socketPath: string) {
       const url = `http://${config.http.host}:${config.http.port}`;
       log.info({ durationMs: Math.round(durationMs), url, socketPath }, 'node runs');

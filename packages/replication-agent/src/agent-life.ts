@@ -50,6 +50,7 @@ import { ensureFirstApiKey } from './first-api-key.ts';
 import { followEvents, followStates } from './follow-states.ts';
 import { ForeignLogs } from './foreign-logs.ts';
 import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
+import { leaveLog } from './leave-log.ts';
 import { Mastership } from './mastership.ts';
 import { HOLD_MS, moveLog } from './move-log.ts';
 import { nextLayout, planMove } from './plan-move.ts';
@@ -61,6 +62,7 @@ import { Replica } from './replica.ts';
 import { describeSavedChanges, saveChanges } from './save-changes.ts';
 import { serveSocket } from './serve-socket.ts';
 import type { DatabaseWatch } from './watch-database.ts';
+import { watchLogServer } from './watch-log-server.ts';
 
 /** What outlasts a life. */
 export type AgentShared = {
@@ -74,6 +76,7 @@ export type AgentShared = {
   log: Logger;
   signal: AbortSignal;
   showApiKey(key: string): void;
+  restartLogServer(): void;
   known: {
     /** Of any incarnation heard of. */
     highestNumber: number;
@@ -152,6 +155,7 @@ export class AgentLife {
       log,
     });
     this.#stopWork = () => link.close();
+    void watchLogServer({ ...shared, layout, signal });
     const membership = new Membership(link);
     let isStatesWritable = true;
     let wasWritableAt = -Infinity;
@@ -289,7 +293,7 @@ export class AgentLife {
         revision: applied.revision,
         digest: applied.digest,
         isDigestComparable: replica.isComparable,
-        isPromotable: config.isPromotable,
+        isPromotable: config.isPromotable && !signal.aborted,
         version: config.version,
         format: CHANGE_FORMAT,
         url: config.url,
@@ -568,8 +572,13 @@ export class AgentLife {
         } catch (error) {
           log.warn({ what, error: String(error) }, 'starting again');
         }
-        if (!work.signal.aborted) await sleep(1000);
+        await rest(1000);
       }
+    }
+
+    /** Nobody who stops waits for it. */
+    async function rest(ms: number): Promise<void> {
+      await sleep(ms, undefined, { signal: work.signal }).catch(() => undefined);
     }
 
     async function probeForEver(): Promise<void> {
@@ -579,14 +588,14 @@ export class AgentLife {
           wasWritableAt = performance.now();
           foreign.noteOwnLogAlive();
         }
-        await sleep(PROBE_EVERY_MS);
+        await rest(PROBE_EVERY_MS);
       }
     }
 
     async function beatForEver(): Promise<void> {
       while (!work.signal.aborted) {
         beat();
-        await sleep(HEARTBEAT_MS);
+        await rest(HEARTBEAT_MS);
       }
     }
 
@@ -623,7 +632,7 @@ export class AgentLife {
         } catch (error) {
           log.warn({ error: String(error) }, 'a duty of the master failed');
         }
-        await sleep(500);
+        await rest(500);
       }
     }
 
@@ -642,10 +651,15 @@ export class AgentLife {
     }
 
     this.#stopWork = async (options) => {
+      // Told before anything else: another master that stops at the same time looks for somebody who stays.
+      beat();
+      const leaving = leaveLog({ node: config.node, link, incarnationNumber: number, log });
+      if (options.handOver && known.runsLogServer) await leaving.untilOthersAreCurrent();
       if (options.handOver && mastership.isActive) {
         const target = bestTarget(handOverOptions);
         if (target) await handOver(handOverOptions, target, 'shutdown');
       }
+      if (options.handOver && known.runsLogServer) await leaving.moveLeadersAway();
       leaseWork.abort();
       await Promise.race([leaseRun, sleep(2000)]);
       applying.abort();

@@ -9,5 +9,6 @@ runAsChild<AgentConfig>((config, signal) =>
     signal,
     tellLayout: (layout) => process.send?.({ type: 'log-layout', layout }),
     showApiKey: (key) => process.send?.({ type: 'first-api-key', key }),
+    restartLogServer: () => process.send?.({ type: 'log-server-mute' }),
   }),
 );

@@ -22,6 +22,7 @@ export async function runAgent(
     log: Logger;
     signal: AbortSignal;
     showApiKey(key: string): void;
+    restartLogServer(): void;
     /** The supervisor starts, moves or stops this node's log server to fit. */
     tellLayout(layout: LogLayout): void;
   },
@@ -48,6 +49,7 @@ export async function runAgent(
     log,
     signal,
     showApiKey: options.showApiKey,
+    restartLogServer: options.restartLogServer,
     known: { highestNumber: 0, runsLogServer: config.runsLogServer },
   };
   const watching = databaseWatch.run(db, signal, () => life?.resign('PostgreSQL is silent'));

@@ -1,5 +1,10 @@
 export { takeFreePorts } from './free-ports.ts';
-export { startTestNats, toolNatsServer, type TestNats } from './start-test-nats.ts';
+export {
+  findTestNatsServer,
+  startTestNats,
+  toolNatsServer,
+  type TestNats,
+} from './start-test-nats.ts';
 export {
   createTestDatabase,
   parsePostgresUrl,

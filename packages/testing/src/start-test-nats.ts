@@ -35,9 +35,14 @@ export const toolNatsServer = fileURLToPath(
   new URL('../../../.tools/nats-server/nats-server', import.meta.url),
 );
 
+/** Path of the nats-server that tests run. */
+export async function findTestNatsServer(): Promise<string> {
+  return (await findNatsServer({ toolBinary: toolNatsServer })).binary;
+}
+
 /** A running nats-server, or a cluster of three, on free loopback ports with JetStream. */
 export async function startTestNats({ servers: count }: { servers: 1 | 3 }): Promise<TestNats> {
-  const { binary } = await findNatsServer({ toolBinary: toolNatsServer });
+  const binary = await findTestNatsServer();
   const folder = await mkdtemp(join(tmpdir(), 'countersign-nats-'));
   const password = randomBytes(16).toString('hex');
   const options = await planServers({ binary, folder, count, password });
@@ -87,6 +92,8 @@ async function planServers(about: {
     binary,
     storeDirectory: join(folder, `store-${index}`),
     logFile: join(folder, 'log', `nats-${index}.log`),
+    // On a busy machine a nats-server 2.10 may come up mute (docs/decisions.md), but not with one thread of Go.
+    env: { GOMAXPROCS: '1' },
     serverName: `test-${index}`,
     clusterName: `test-${clientPorts[0]}`,
     host,

@@ -41,7 +41,7 @@ function secondsOf(pid: number): number {
   }
 }
 
-function childrenByParent(): Map<number, number[]> {
+export function childrenByParent(): Map<number, number[]> {
   const children = new Map<number, number[]>();
   for (const name of readdirSync('/proc')) {
     const pid = Number(name);

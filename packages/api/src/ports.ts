@@ -117,6 +117,7 @@ export type CommandRequest = {
 
 export const COMMAND_NAMES = [
   'user.add',
+  'user.add-many',
   'user.set',
   'user.block',
   'user.unblock',
@@ -130,6 +131,17 @@ export const COMMAND_NAMES = [
   'cluster.remove-node',
 ] as const;
 export type CommandName = (typeof COMMAND_NAMES)[number];
+
+/** What became of one user of `user.add-many`: 201 with the id, or why not. Its result is `{ results: BulkResult[] }`. */
+export type BulkResult =
+  | {
+      status: 201;
+      id: string;
+      revision: number;
+      /** `otpauth` where the secret was made by the server. */
+      authenticators?: { id: string; otpauth?: string }[];
+    }
+  | { status: number; code: string; detail: string };
 
 export type CommandReply =
   | { kind: 'done'; revision: number; applied: boolean; result: Record<string, unknown> }

@@ -13,12 +13,13 @@ export async function runCommand(
   ports: ApiPorts,
   request: FastifyRequest,
   command: { name: CommandName; args: Record<string, unknown> },
+  timeoutMs = COMMAND_TIMEOUT_MS,
 ): Promise<CommandDone> {
   const reply = await ports.runCommand({
     ...command,
     caller: callerOf(request),
     idempotencyKey: idempotencyKeyOf(request),
-    timeoutMs: COMMAND_TIMEOUT_MS,
+    timeoutMs,
   });
   if (reply.kind === 'done') return reply;
   if (reply.kind === 'refused') throw new ProblemError(reply.status, reply.code, reply.detail);

@@ -28,6 +28,9 @@ export type BarrierOutcome =
   /** Refused or unanswered somewhere: take a new epoch and start from the top. */
   | { kind: 'broken'; why: string };
 
+/** What a master appends: format and revision are the log's business. */
+export type NewChange = Omit<Change, 'format' | 'revision'>;
+
 /** The master's side of the change log. It never decides who is master: that is the lease. */
 export class ChangeLog {
   readonly #link: NatsLink;
@@ -43,13 +46,10 @@ export class ChangeLog {
   }
 
   /**
-   * Appends one change behind `lastSequence`. `silent` means it may still land: nothing may be sent after it
-   * in the same epoch.
+   * Appends one change behind `lastSequence`, sent before this returns its promise, so that several can follow one
+   * another. `silent` means it may still land: nothing may be sent after it in the same epoch.
    */
-  async append(
-    change: Omit<Change, 'format' | 'revision'>,
-    lastSequence: number,
-  ): Promise<PublishOutcome> {
+  async append(change: NewChange, lastSequence: number): Promise<PublishOutcome> {
     const revision = lastSequence + 1 + this.#incarnation.baseRevision;
     const payload = encodeChange({ ...change, format: CHANGE_FORMAT, revision }, this.#sealer);
     const subject = this.#names.change(change.kind, change.id);

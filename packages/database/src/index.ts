@@ -12,7 +12,7 @@ export {
   releaseCircuit,
 } from './circuit.ts';
 export type { Circuit } from './circuit.ts';
-export { findCommandResult, recentCommandResults } from './command-results.ts';
+export { findCommandResult, findCommandResults, recentCommandResults } from './command-results.ts';
 export type { CommandResult } from './command-results.ts';
 export {
   countDocuments,
@@ -79,5 +79,12 @@ export {
 export type { UnmergedClaims } from './unmerged-claims.ts';
 export { listUserStates, readUserState, storeUserStates } from './user-states.ts';
 export type { StoredUserState } from './user-states.ts';
-export { findUser, findUserById, findUsersByKey, listUsers } from './users.ts';
+export {
+  findTakenKeys,
+  findUser,
+  findUserById,
+  findUsersById,
+  findUsersByKey,
+  listUsers,
+} from './users.ts';
 export type { ListedUser, StoredUser } from './users.ts';

@@ -26,9 +26,12 @@ export async function migrate(
 
 function readMigrations(directory: string): Migration[] {
   const names = readdirSync(directory).filter((name) => name.endsWith('.sql'));
-  return names.toSorted().map((name, index) => {
+  let previous = 0;
+  return names.toSorted().map((name) => {
     const version = Number(name.slice(0, 3));
-    if (version !== index + 1) throw new MigrationError(`migration ${name} is out of order`);
+    // Numbers may leave gaps, but two files never share one.
+    if (!(version > previous)) throw new MigrationError(`migration ${name} is out of order`);
+    previous = version;
     const text = readFileSync(join(directory, name), 'utf8');
     return { version, name, text, checksum: createHash('sha256').update(text).digest('hex') };
   });

@@ -7,8 +7,8 @@ import {
 import type { UserDocument, UserState } from '@countersign/verification';
 import { and, asc, eq, gt, sql } from './drizzle.ts';
 import type { SQL } from 'drizzle-orm';
+import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
-
 import { users, userStates } from './schema.ts';
 
 export type StoredUser = {
@@ -50,6 +50,24 @@ export async function findUsersByKey(db: Database, key: string): Promise<StoredU
 export async function findUserById(db: Database, userId: string): Promise<UserDocument | null> {
   const [user] = await selectUsers(db).where(eq(users.id, userId));
   return user?.document ?? null;
+}
+
+/** Which of these keys a user has. */
+export async function findTakenKeys(db: Database, keys: readonly string[]): Promise<Set<string>> {
+  const rows = await db.sql<{ key: string }[]>`
+    select distinct u.username_key as key
+    from jsonb_array_elements_text(${jsonText(keys)}::text::jsonb) as wanted(key)
+    join users u on u.username_key = wanted.key`;
+  return new Set(rows.map((row) => row.key));
+}
+
+/** Those of these users that exist. */
+export async function findUsersById(db: Database, ids: readonly string[]): Promise<UserDocument[]> {
+  const rows = await db.sql<{ document: UserDocument }[]>`
+    select u.document
+    from jsonb_array_elements_text(${jsonText(ids)}::text::jsonb) as wanted(id)
+    join users u on u.id = wanted.id::uuid`;
+  return rows.map((row) => row.document);
 }
 
 /** Users in the order of their keys. `after` and `search` are as typed; `limit` is ≤ 1000. */

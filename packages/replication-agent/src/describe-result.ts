@@ -2,7 +2,7 @@ import type { Command } from '@countersign/cluster';
 import { findUserById, type Database } from '@countersign/database';
 import { open, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
-import { otpauthUri } from '@countersign/verification';
+import { otpauthUri, type Authenticator, type UserDocument } from '@countersign/verification';
 
 export const OTPAUTH_ISSUER = 'Countersign';
 
@@ -19,13 +19,20 @@ export async function describeResult(
   const user = await findUserById(options.db, String(result.userId));
   const authenticator = user?.authenticators.find((one) => one.id === result.id);
   if (!user || !authenticator) return result;
+  return { ...result, otpauth: otpauthOf(options.seedKey, user, authenticator) };
+}
+
+/** With the secret in the clear: for whoever enrols it, never stored. */
+export function otpauthOf(
+  seedKey: PurposeKey,
+  user: UserDocument,
+  authenticator: Authenticator,
+): string {
   const sealed = Buffer.from(authenticator.sealedSecret, 'base64');
-  const secret = open(options.seedKey, sealed, seedContext(authenticator.id));
+  const secret = open(seedKey, sealed, seedContext(authenticator.id));
   const { algorithm, digits } = authenticator;
   const common = { issuer: OTPAUTH_ISSUER, account: user.username, secret, algorithm, digits };
-  const otpauth =
-    authenticator.type === 'totp'
-      ? otpauthUri({ ...common, type: 'totp', periodSeconds: authenticator.periodSeconds })
-      : otpauthUri({ ...common, type: 'hotp', initialCounter: authenticator.initialCounter });
-  return { ...result, otpauth };
+  return authenticator.type === 'totp'
+    ? otpauthUri({ ...common, type: 'totp', periodSeconds: authenticator.periodSeconds })
+    : otpauthUri({ ...common, type: 'hotp', initialCounter: authenticator.initialCounter });
 }

@@ -8,6 +8,11 @@ import {
 import { v7 as uuidv7 } from 'uuid';
 import type { Plan } from './commands/plan.ts';
 
+export type PlannedChange = {
+  command: Pick<Command, 'name' | 'actor'>;
+  plan: Extract<Plan, { kind: 'change' }>;
+};
+
 /** Cluster and change events of this node's agent; one function each, written to the node's outbox. */
 export class AgentEvents {
   readonly #db: Database;
@@ -61,23 +66,34 @@ export class AgentEvents {
     this.#record({ type: 'node.started', details });
   }
 
-  /** Writes the audit row of a change before it is sent; the returned function completes it. */
-  async beginChange(
-    command: Command,
-    plan: Extract<Plan, { kind: 'change' }>,
-  ): Promise<(revision: number) => Promise<void>> {
-    const event = this.#complete({
-      type: command.name,
-      actor: command.actor,
-      userId: plan.event.userId,
-      username: plan.event.username,
-      details: { ...plan.event.details },
-    });
-    await beginAttempts(this.#db, [{ reservation: null, event, isFinal: false }]);
-    return async (revision) => {
-      const details = { ...event.details, revision };
-      await finishAttempts(this.#db, [{ event: { ...event, result: 'done', details } }]);
-    };
+  /** Writes the audit rows of changes before they are sent; {@link finishChanges} completes them. */
+  async beginChanges(changes: readonly PlannedChange[]): Promise<AuditEvent[]> {
+    const begun = changes.map(({ command, plan }) =>
+      this.#complete({
+        type: command.name,
+        actor: command.actor,
+        userId: plan.event.userId,
+        username: plan.event.username,
+        details: { ...plan.event.details },
+      }),
+    );
+    await beginAttempts(
+      this.#db,
+      begun.map((event) => ({ reservation: null, event, isFinal: false })),
+    );
+    return begun;
+  }
+
+  /** Those whose changes stand in the log, at these revisions. */
+  async finishChanges(done: readonly { event: AuditEvent; revision: number }[]): Promise<void> {
+    if (done.length === 0) return;
+    await finishAttempts(
+      this.#db,
+      done.map(({ event, revision }) => {
+        const details = { ...event.details, revision };
+        return { event: { ...event, result: 'done', details } };
+      }),
+    );
   }
 
   #record(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): void {

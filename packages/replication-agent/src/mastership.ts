@@ -2,22 +2,24 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type {
   ChangeLog,
   Command,
-  CommandResult,
   Lease,
   Log,
   MasterReply,
+  NewChange,
   Term,
 } from '@countersign/cluster';
-import { findCommandResult, recentCommandResults, type Database } from '@countersign/database';
+import type { Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
-import { checkDocument, DocumentError, type DocumentKind } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
-import type { Plan } from './commands/plan.ts';
+import { BulkRunner } from './bulk-runner.ts';
+import { ChangePipeline } from './change-pipeline.ts';
+import { CommandRunner } from './command-runner.ts';
 import type { AgentEvents } from './events.ts';
-import { planCommand } from './plan-command.ts';
+import { flawOf } from './flaw-of.ts';
 import type { Replica } from './replica.ts';
+import { Turns } from './turns.ts';
 
-type MastershipOptions = {
+export type MastershipOptions = {
   node: string;
   instance: string;
   baseRevision: number;
@@ -40,10 +42,7 @@ type MastershipOptions = {
   ): Promise<Record<string, unknown>>;
 };
 
-type Refused = Extract<MasterReply, { kind: 'refused' }>;
-
-/** A term whose barrier stands and is applied here: commands may run. `end` is the log's last sequence. */
-type Active = { term: Term; end: number };
+export type Refused = Extract<MasterReply, { kind: 'refused' }>;
 
 /** A write the master itself wants, e.g. a node it has not seen before. */
 export type OwnChange = { kind: string; id: string; document: unknown; removed?: boolean };
@@ -51,28 +50,36 @@ export type OwnChange = { kind: string; id: string; document: unknown; removed?:
 const BARRIER_PAUSE_MS = 100;
 /** Writes wait this long for the next epoch of the same master: a moved log leader costs 0.05-2 s. */
 const NEXT_EPOCH_HOLD_MS = 2000;
-const KEPT_RESULTS = 16;
 
-/** What only the master does: raise the barrier, run commands one at a time, answer with the revision. */
+/** What only the master does: raise the barrier, keep the epoch's pipeline, let commands run while it is open. */
 export class Mastership {
   readonly #options: MastershipOptions;
-  #active: Active | null = null;
+  readonly #turns = new Turns();
+  readonly #commands: CommandRunner;
+  readonly #bulk: BulkRunner;
+  /** Of the epoch whose barrier stands and is applied here: commands may run. */
+  #pipeline: ChangePipeline | null = null;
   #isHandingOver = false;
-  #queue: Promise<unknown> = Promise.resolve();
   #lastWriteAt = -Infinity;
   #unansweredAt = -Infinity;
   #changed = new Set<() => void>();
 
   constructor(options: MastershipOptions) {
     this.#options = options;
+    this.#commands = new CommandRunner(this, this.#turns, options);
+    this.#bulk = new BulkRunner(this, this.#turns, options);
   }
 
   get isActive(): boolean {
-    return this.#active?.term.isValid() ?? false;
+    return this.#pipeline?.isOpen ?? false;
   }
 
   get term(): Term | null {
-    return this.#active?.term ?? null;
+    return this.#pipeline?.term ?? null;
+  }
+
+  get pipeline(): ChangePipeline | null {
+    return this.#pipeline;
   }
 
   get isHandingOver(): boolean {
@@ -92,7 +99,7 @@ export class Mastership {
 
   /** Monotonic ms of the last acknowledged write to the change log. */
   get lastWriteAt(): number {
-    return this.#lastWriteAt;
+    return Math.max(this.#lastWriteAt, this.#pipeline?.lastWriteAt ?? -Infinity);
   }
 
   /** Starts a term that the lease gave us; returns at once. */
@@ -102,10 +109,12 @@ export class Mastership {
     });
   }
 
-  /** Ends what `begin` started; in-flight commands find their term invalid. */
+  /** Ends what `begin` started; what is in flight may still be acknowledged. */
   end(): void {
-    if (!this.#active) return;
-    this.#active = null;
+    if (!this.#pipeline) return;
+    this.#lastWriteAt = this.lastWriteAt;
+    this.#pipeline.close();
+    this.#pipeline = null;
     this.#options.onRoleChange();
   }
 
@@ -127,34 +136,51 @@ export class Mastership {
     });
   }
 
-  /** Runs one command behind those already waiting. */
+  /** Runs a command as soon as nothing that it touches is in flight. */
   async handle(command: Command): Promise<MasterReply> {
     if (this.#isHandingOver) return { kind: 'handing_over' };
-    const term = this.#active?.term;
-    if (!term?.isValid()) return { kind: 'not_master' };
+    const pipeline = this.#pipeline;
+    if (!pipeline?.isOpen) return { kind: 'not_master' };
     const deadline = performance.now() + command.remainingMs;
-    return this.inTurn(() => this.#run(command, term, deadline));
+    const runner = command.name === 'user.add-many' ? this.#bulk : this.#commands;
+    return runner.run(command, pipeline, deadline);
   }
 
-  /** Runs `work` when everything before it in the queue is done. */
+  /** Runs `work` when everything before it is done and applied, and nothing beside it. */
   async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(work);
-    this.#queue = result.catch(() => undefined);
-    return result;
+    const turn = await this.#turns.take('everything');
+    try {
+      return await work();
+    } finally {
+      turn?.release();
+    }
   }
 
   /** A change of the master's own, in turn. False when it did not certainly happen, or is not to be read here. */
   async write(change: OwnChange): Promise<boolean> {
-    const flaw = flawOf(change);
+    const { kind, id, document, removed = false } = change;
+    const flaw = flawOf({ kind, document, removed });
     if (flaw) {
-      this.#options.log.warn({ kind: change.kind, flaw }, 'not written: no node could read it');
+      this.#options.log.warn({ kind, flaw }, 'not written: no node could read it');
       return false;
     }
     return this.inTurn(async () => {
-      const active = this.#active;
-      if (!active?.term.isValid() || this.#isHandingOver) return false;
-      const revision = await this.#append(active, change, null, []);
-      return revision !== null && (await this.#hasApplied(revision, active.term, Infinity));
+      const pipeline = this.#pipeline;
+      if (!pipeline?.isOpen || this.#isHandingOver) return false;
+      const entry: Omit<NewChange, 'epoch'> = {
+        changeId: uuidv7(),
+        commandId: null,
+        kind,
+        id,
+        at: new Date().toISOString(),
+        actor: `node ${this.#options.node}`,
+        removed,
+        document,
+        commands: [],
+      };
+      const sequence = await pipeline.append(entry, 'single');
+      if (sequence === null) return false;
+      return this.hasApplied(sequence + this.#options.baseRevision, pipeline.term, Infinity);
     });
   }
 
@@ -186,15 +212,14 @@ export class Mastership {
       return;
     }
     const revision = outcome.end + this.#options.baseRevision;
-    if (!(await this.#hasApplied(revision, term, Infinity))) {
+    if (!(await this.hasApplied(revision, term, Infinity))) {
       if (term.signal.aborted) return;
       log.warn({ problem: replica.problem }, 'not fit to be master');
       await lease.resign('not fit');
       return;
     }
     if (!term.isValid()) return;
-    this.#active = { term, end: outcome.end };
-    this.#lastWriteAt = performance.now();
+    this.#open(term, outcome.end);
     this.isHandingOver = false;
     log.info({ epoch: term.epoch, revision }, 'promoted: this node is master');
     this.#options.events.promoted({ epoch: term.epoch, revision });
@@ -202,8 +227,30 @@ export class Mastership {
     for (const wake of [...this.#changed]) wake();
   }
 
+  #open(term: Term, end: number): void {
+    const pipeline: ChangePipeline = new ChangePipeline({
+      term,
+      end,
+      changeLog: this.#options.changeLog,
+      onBroken: (why) => this.#whenBroken(pipeline, why),
+    });
+    this.#pipeline = pipeline;
+  }
+
+  /** Refused or silent: what is in flight is for the next barrier to settle. */
+  #whenBroken(pipeline: ChangePipeline, why: string): void {
+    const { log, lease } = this.#options;
+    log.warn({ epoch: pipeline.term.epoch, why }, 'a change was not acknowledged');
+    if (this.#pipeline !== pipeline) return;
+    this.#unansweredAt = performance.now();
+    this.end();
+    lease.beginNextEpoch('a change went unanswered').catch((error: unknown) => {
+      log.warn({ error: String(error) }, 'the next epoch did not begin');
+    });
+  }
+
   /** False when the term or the deadline (monotonic ms) ends first, or the replica cannot go on. */
-  async #hasApplied(revision: number, term: Term, deadline: number): Promise<boolean> {
+  async hasApplied(revision: number, term: Term, deadline: number): Promise<boolean> {
     const { replica } = this.#options;
     for (;;) {
       const remainingMs = deadline - performance.now();
@@ -212,155 +259,9 @@ export class Mastership {
     }
   }
 
-  async #run(command: Command, received: Term, deadline: number): Promise<MasterReply> {
-    let active = this.#active;
-    // Whatever was received before the term ended is refused: the caller may be long gone.
-    if (!active || active.term !== received || !received.isValid()) {
-      return this.#isHandingOver ? { kind: 'handing_over' } : { kind: 'not_master' };
-    }
-    if (this.#isHandingOver) return { kind: 'handing_over' };
-    if (performance.now() >= deadline) return { kind: 'not_master' };
-    let isInDoubt = false;
-    for (;;) {
-      // Judged against a replica that lacks an earlier change, it would undo that change.
-      const end = active.end + this.#options.baseRevision;
-      if (!(await this.#hasApplied(end, active.term, deadline))) {
-        if (isInDoubt) return { kind: 'unknown' };
-        return active.term.isValid() ? BEHIND : { kind: 'not_master' };
-      }
-      const refused = await this.#options.authorise(command);
-      // Results tell secrets too. One in doubt was authorised before it was sent.
-      const known = refused && !isInDoubt ? null : await this.#findResult(command);
-      if (known) return known;
-      if (refused) return refused;
-      const reply = await this.#execute(command, active, deadline);
-      if (reply) return reply;
-      // Its position is in doubt until a new barrier stands and is applied here: then it is in the replica or never lands.
-      isInDoubt = true;
-      await this.#options.lease.beginNextEpoch('a change went unanswered');
-      if (!(await this.waitUntilActive(deadline - performance.now()))) {
-        return isInDoubt ? { kind: 'unknown' } : { kind: 'not_master' };
-      }
-      active = this.#active;
-      if (!active) return { kind: 'unknown' };
-    }
-  }
-
-  /** Null: refused or unanswered by the log. */
-  async #execute(command: Command, active: Active, deadline: number): Promise<MasterReply | null> {
-    const plan = await planCommand(
-      {
-        db: this.#options.db,
-        seedKey: this.#options.seedKey,
-        commandId: command.commandId,
-        actor: command.actor,
-        now: new Date(),
-      },
-      command.name,
-      command.args,
-    );
-    if (plan.kind === 'refused') return plan;
-    if (plan.kind === 'unchanged') {
-      const { revision } = this.#options.replica.applied;
-      return { kind: 'done', revision, result: plan.result };
-    }
-    const { kind, id, content, removed } = plan.document;
-    const flaw = flawOf({ kind, id, document: content, removed });
-    if (flaw) return { kind: 'refused', status: 400, code: 'invalid_request', detail: flaw };
-    // The audit row stands before the change does: a master that dies in between leaves a row that says "unknown".
-    const finishEvent = await this.#options.events.beginChange(command, plan);
-    const revision = await this.#write(command, plan, active);
-    if (revision === null) return null;
-    await finishEvent(revision);
-    if (!(await this.#options.replica.waitFor(revision, deadline - performance.now()))) {
-      return { kind: 'unknown' };
-    }
-    const result = await this.#options.describeResult(command, plan.result);
-    return { kind: 'done', revision, result };
-  }
-
-  async #write(
-    command: Command,
-    plan: Extract<Plan, { kind: 'change' }>,
-    active: Active,
-  ): Promise<number | null> {
-    const { kind, id, content, removed } = plan.document;
-    const earlier = await recentCommandResults(this.#options.db, kind, id, KEPT_RESULTS - 1);
-    const result: CommandResult = {
-      commandId: command.commandId,
-      contentHash: command.contentHash,
-      at: new Date().toISOString(),
-      result: plan.result,
-    };
-    return this.#append(active, { kind, id, document: content, removed }, command, [
-      ...earlier,
-      result,
-    ]);
-  }
-
-  /** The change's revision, or null after ending the term: refused or silent, its fate is for the next barrier. */
-  async #append(
-    active: Active,
-    change: OwnChange,
-    command: Command | null,
-    commands: CommandResult[],
-  ): Promise<number | null> {
-    if (!active.term.isValid()) return null;
-    const outcome = await this.#options.changeLog.append(
-      {
-        epoch: active.term.epoch,
-        changeId: uuidv7(),
-        commandId: command?.commandId ?? null,
-        kind: change.kind,
-        id: change.id,
-        at: new Date().toISOString(),
-        actor: command?.actor ?? `node ${this.#options.node}`,
-        removed: change.removed ?? false,
-        document: change.document,
-        commands,
-      },
-      active.end,
-    );
-    if (outcome.kind === 'stored') {
-      active.end = outcome.sequence;
-      this.#lastWriteAt = performance.now();
-      return outcome.sequence + this.#options.baseRevision;
-    }
-    const why = outcome.kind === 'silent' ? outcome.why : 'refused';
-    this.#options.log.warn({ epoch: active.term.epoch, why }, 'a change was not acknowledged');
-    this.#unansweredAt = performance.now();
-    if (this.#active === active) this.end();
-    if (!command) await this.#options.lease.beginNextEpoch('a change went unanswered');
-    return null;
-  }
-
-  async #findResult(command: Command): Promise<MasterReply | null> {
-    const known = await findCommandResult(this.#options.db, command.commandId);
-    if (!known) return null;
-    if (known.contentHash !== command.contentHash) {
-      const detail = 'this Idempotency-Key was used for another request';
-      return { kind: 'refused', status: 422, code: 'idempotency_conflict', detail };
-    }
-    const result = await this.#options.describeResult(command, known.result);
-    return { kind: 'done', revision: known.revision, result };
-  }
-}
-
-const BEHIND: Refused = {
-  kind: 'refused',
-  status: 503,
-  code: 'busy',
-  detail: "the master's PostgreSQL is behind; nothing was changed",
-};
-
-/** What every replica would stumble over for good; null if nothing. */
-function flawOf({ kind, document, removed }: OwnChange): string | null {
-  if (removed || kind === 'probe') return null;
-  try {
-    checkDocument(kind as DocumentKind, document);
-    return null;
-  } catch (error) {
-    if (error instanceof DocumentError) return error.message;
-    throw error;
+  /** Waits until the replica has a change, or the term is over: the next one begins with all of them applied. */
+  async untilSettled(revision: number, term: Term): Promise<void> {
+    const { replica } = this.#options;
+    while (!term.signal.aborted && !(await replica.waitFor(revision, 1000, term.signal)));
   }
 }

@@ -1,4 +1,4 @@
-import type { ApiScope } from '@countersign/verification';
+import { usernameKey, type ApiScope } from '@countersign/verification';
 import type { z } from 'zod';
 import { addUser, addUserArgs } from './commands/add-user.ts';
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
@@ -9,6 +9,7 @@ import { removeUser, removeUserArgs } from './commands/remove-user.ts';
 import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
 import { setUser, setUserArgs } from './commands/set-user.ts';
 import { unblockUser, unblockUserArgs } from './commands/unblock-user.ts';
+import type { Touched } from './turns.ts';
 
 type Entry = { scope: ApiScope; plan(context: PlanContext, args: unknown): Promise<Plan> };
 
@@ -26,10 +27,11 @@ const COMMANDS: Record<string, Entry> = {
 
 export function scopeOf(commandName: string): ApiScope | null {
   if (commandName.startsWith('cluster.')) return 'cluster:write';
+  if (commandName === 'user.add-many') return 'users:write';
   return COMMANDS[commandName]?.scope ?? null;
 }
 
-/** Decides what a command comes to, from the replica alone. Writes nothing. */
+/** Decides what a command comes to, from the replica alone: what it touches must be applied there. Writes nothing. */
 export async function planCommand(
   context: PlanContext,
   name: string,
@@ -37,6 +39,23 @@ export async function planCommand(
 ): Promise<Plan> {
   const found = COMMANDS[name];
   return found ? found.plan(context, args) : refuse(400, 'invalid_request', `no command ${name}`);
+}
+
+/**
+ * What must not be in flight while the command is planned. A user is found by name only, so the names it gives stand
+ * for the user and for the names it takes or frees; what is about anything else waits for everything.
+ */
+export function touchedBy(name: string, args: Record<string, unknown>): Touched {
+  if (!name.startsWith('user.') && !name.startsWith('authenticator.')) return 'everything';
+  const { username, changes } = args;
+  const newName = (changes as { username?: unknown } | undefined)?.username;
+  const names = [username, newName].filter((each) => typeof each === 'string');
+  return names.map(nameTouched);
+}
+
+export function nameTouched(username: string): string {
+  // No user has a longer name, so what is cut off here is refused later.
+  return `user ${usernameKey(username.slice(0, 512))}`;
 }
 
 function entry<S extends z.ZodType>(

@@ -1,6 +1,7 @@
 import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 import { addUser } from './add-user.ts';
+import { addUsers } from './add-users.ts';
 import { blockUser } from './block-user.ts';
 import { demoteMaster } from './demote-master.ts';
 import { enrollAuthenticator } from './enroll-authenticator.ts';
@@ -31,6 +32,7 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   verifyCode(api, ports);
 
   addUser(api, ports);
+  addUsers(api, ports);
   listUsers(api, ports);
   getUser(api, ports);
   setUser(api, ports);

@@ -5,7 +5,7 @@ import { invalidRequest } from '../problem.ts';
 import { runCommand } from '../run-command.ts';
 import { name, noQuery, problemReply, usernameParams, writeReply } from '../schemas.ts';
 
-const enrolment = z.strictObject({
+export const enrolment = z.strictObject({
   type: z.enum(['totp', 'hotp']),
   name: name.optional(),
   algorithm: z.enum(['SHA1', 'SHA256', 'SHA512']).optional(),
@@ -19,6 +19,17 @@ const enrolment = z.strictObject({
   /** Base32; its strength is the master's to check. */
   secret: z.string().min(1).max(256).optional(),
 });
+
+/** What an enrolment asks of the wrong type, or null. */
+export function misplacedField(asked: z.output<typeof enrolment>): string | null {
+  if (asked.type === 'totp' && asked.initialCounter !== undefined) {
+    return 'initialCounter is for hotp only';
+  }
+  if (asked.type === 'hotp' && asked.periodSeconds !== undefined) {
+    return 'periodSeconds is for totp only';
+  }
+  return null;
+}
 
 export function enrollAuthenticator(api: ApiServer, ports: ApiPorts): void {
   api.post(
@@ -39,12 +50,8 @@ export function enrollAuthenticator(api: ApiServer, ports: ApiPorts): void {
     },
     async (request, reply) => {
       const { body } = request;
-      if (body.type === 'totp' && body.initialCounter !== undefined) {
-        throw invalidRequest('initialCounter is for hotp only');
-      }
-      if (body.type === 'hotp' && body.periodSeconds !== undefined) {
-        throw invalidRequest('periodSeconds is for totp only');
-      }
+      const misplaced = misplacedField(body);
+      if (misplaced) throw invalidRequest(misplaced);
       const { revision, applied, result } = await runCommand(ports, request, {
         name: 'authenticator.enroll',
         args: { username: request.params.username, ...body },

@@ -142,6 +142,8 @@ export class MemoryPorts implements ApiPorts {
     switch (name) {
       case 'user.add':
         return this.#addUser(args as { username: string });
+      case 'user.add-many':
+        return this.#addUsers(args as { users: { username: string }[] });
       case 'settings.set':
         return this.#setSettings(args as { changes: Record<string, SettingChange['value']> });
       case 'cluster.promote':
@@ -170,6 +172,17 @@ export class MemoryPorts implements ApiPorts {
       ...(args.email == null ? {} : { email: args.email }),
     };
     return this.#store(document, { id: document.id });
+  }
+
+  #addUsers({ users }: { users: { username: string }[] }): CommandReply {
+    const results = users.map((user) => {
+      const reply = this.#addUser(user);
+      if (reply.kind === 'done') return { status: 201, revision: reply.revision, ...reply.result };
+      if (reply.kind !== 'refused') throw new Error(reply.kind);
+      const { status, code, detail } = reply;
+      return { status, code, detail };
+    });
+    return { kind: 'done', revision: this.#revision, applied: true, result: { results } };
   }
 
   #changeUser(

@@ -1,5 +1,6 @@
 import { seal } from '@countersign/keys';
 import {
+  AUTHENTICATORS_MAX,
   Base32Error,
   checkSecret,
   decodeBase32,
@@ -14,7 +15,6 @@ import { refuse, type Plan, type PlanContext, type Refusal } from './plan.ts';
 import { seedContext } from '@countersign/operations';
 
 const shared = {
-  username: z.string(),
   name: z.string().nullish(),
   algorithm: z.enum(OTP_ALGORITHMS).default('SHA1'),
   digits: z.union([z.literal(6), z.literal(7), z.literal(8)]).default(6),
@@ -22,52 +22,67 @@ const shared = {
   secret: z.string().nullish(),
 };
 
-export const enrollAuthenticatorArgs = z.discriminatedUnion('type', [
-  z.strictObject({
-    type: z.literal('totp'),
-    ...shared,
-    periodSeconds: z.union([z.literal(30), z.literal(60)]).default(30),
-  }),
-  z.strictObject({
-    type: z.literal('hotp'),
-    ...shared,
-    initialCounter: z.number().int().min(0).default(0),
-  }),
-]);
+const totpArgs = z.strictObject({
+  type: z.literal('totp'),
+  ...shared,
+  periodSeconds: z.union([z.literal(30), z.literal(60)]).default(30),
+});
+const hotpArgs = z.strictObject({
+  type: z.literal('hotp'),
+  ...shared,
+  initialCounter: z.number().int().min(0).default(0),
+});
+export const authenticatorArgs = z.discriminatedUnion('type', [totpArgs, hotpArgs]);
 
-const MAX_AUTHENTICATORS = 20;
+const ofUser = { username: z.string() };
+export const enrollAuthenticatorArgs = z.discriminatedUnion('type', [
+  totpArgs.extend(ofUser),
+  hotpArgs.extend(ofUser),
+]);
 
 export async function enrollAuthenticator(
   context: PlanContext,
   args: z.output<typeof enrollAuthenticatorArgs>,
 ): Promise<Plan> {
-  const secret = readSecret(args.secret ?? null);
-  if (!Buffer.isBuffer(secret)) return secret;
   const id = deriveId(context.commandId, 'authenticator');
-  const sealedSecret = seal(context.seedKey, secret, seedContext(id)).toString('base64');
-  const common = {
-    id,
-    ...(args.name && { name: args.name }),
-    algorithm: args.algorithm,
-    digits: args.digits,
-    sealedSecret,
-    createdAt: context.now.toISOString(),
-  };
-  const authenticator: Authenticator =
-    args.type === 'totp'
-      ? { type: 'totp', ...common, periodSeconds: args.periodSeconds }
-      : { type: 'hotp', ...common, initialCounter: args.initialCounter };
+  const authenticator = newAuthenticator(context, args, id);
+  if (!isAuthenticator(authenticator)) return authenticator;
   const plan = await changeUser(
     context,
     args.username,
     (user) =>
-      user.authenticators.length >= MAX_AUTHENTICATORS
-        ? refuse(409, 'too_many_authenticators', `a user has at most ${MAX_AUTHENTICATORS}`)
+      user.authenticators.length >= AUTHENTICATORS_MAX
+        ? refuse(409, 'too_many_authenticators', `a user has at most ${AUTHENTICATORS_MAX}`)
         : { ...user, authenticators: [...user.authenticators, authenticator] },
     { id },
   );
   if (plan.kind === 'change') plan.event.details = { authenticator: id, type: args.type };
   return plan;
+}
+
+/** With a random secret unless one is given. */
+export function newAuthenticator(
+  context: Pick<PlanContext, 'seedKey' | 'now'>,
+  args: z.output<typeof authenticatorArgs>,
+  id: string,
+): Authenticator | Refusal {
+  const secret = readSecret(args.secret ?? null);
+  if (!Buffer.isBuffer(secret)) return secret;
+  const common = {
+    id,
+    ...(args.name && { name: args.name }),
+    algorithm: args.algorithm,
+    digits: args.digits,
+    sealedSecret: seal(context.seedKey, secret, seedContext(id)).toString('base64'),
+    createdAt: context.now.toISOString(),
+  };
+  return args.type === 'totp'
+    ? { type: 'totp', ...common, periodSeconds: args.periodSeconds }
+    : { type: 'hotp', ...common, initialCounter: args.initialCounter };
+}
+
+export function isAuthenticator(value: Authenticator | Refusal): value is Authenticator {
+  return 'sealedSecret' in value;
 }
 
 function readSecret(given: string | null): Buffer | Refusal {

@@ -16,7 +16,7 @@ export type Plan =
 
 export type Refusal = { kind: 'refused'; status: number; code: string; detail: string };
 
-/** What planning may look at: the master's own replica, which has applied everything acknowledged. */
+/** What planning may look at: the master's own replica, which has applied every change of what the command touches. */
 export type PlanContext = {
   db: Database;
   seedKey: PurposeKey;

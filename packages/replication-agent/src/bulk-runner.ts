@@ -1,0 +1,356 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command, MasterReply } from '@countersign/cluster';
+import {
+  findCommandResults,
+  findTakenKeys,
+  findUsersById,
+  type AuditEvent,
+  type CommandResult,
+} from '@countersign/database';
+import { usernameKey } from '@countersign/verification';
+import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
+import type { ChangePipeline } from './change-pipeline.ts';
+import { BEHIND, CONFLICT } from './command-runner.ts';
+import { addUserArgs, planNewUser, usernameTaken } from './commands/add-user.ts';
+import { deriveId } from './commands/derive-id.ts';
+import { refuse, type Plan, type Refusal } from './commands/plan.ts';
+import { otpauthOf } from './describe-result.ts';
+import { flawOf } from './flaw-of.ts';
+import type { Mastership, MastershipOptions } from './mastership.ts';
+import { nameTouched } from './plan-command.ts';
+import type { Turns } from './turns.ts';
+
+/** What became of one user of a request: 201 with the id, or why not. */
+export type BulkOutcome =
+  | { status: 201; id: string; revision: number; authenticators?: NewAuthenticator[] }
+  | { status: number; code: string; detail: string };
+/** `otpauth` where the secret was made here. */
+type NewAuthenticator = { id: string; otpauth?: string };
+
+const requestArgs = z.strictObject({
+  users: z
+    .array(z.looseObject({ username: z.string().max(512) }))
+    .min(1)
+    .max(500),
+});
+
+type Item = {
+  commandId: string;
+  contentHash: string;
+  args: Record<string, unknown> & { username: string };
+  /** A copy left this process: it may land. */
+  wasSent: boolean;
+  outcome: BulkOutcome | null;
+};
+type PlannedItem = { item: Item; plan: Extract<Plan, { kind: 'change' }> };
+
+const SLICE = 64;
+/** Of the time a slice took: so that verification and single commands have the machine in between. */
+const PAUSE_SHARE = 0.25;
+const MAX_REQUESTS = 8;
+/** Sent and not yet in this node's PostgreSQL. */
+const MAX_UNAPPLIED = 512;
+
+/**
+ * Runs requests that add many users, each a command of its own. Slices of all requests go one at a time, each planned
+ * with a few statements and sent down the bulk lane of the pipeline, with a pause behind it.
+ */
+export class BulkRunner {
+  readonly #mastership: Mastership;
+  readonly #turns: Turns;
+  readonly #options: MastershipOptions;
+  #lane: Promise<unknown> = Promise.resolve();
+  #requests = 0;
+
+  constructor(mastership: Mastership, turns: Turns, options: MastershipOptions) {
+    this.#mastership = mastership;
+    this.#turns = turns;
+    this.#options = options;
+  }
+
+  async run(command: Command, received: ChangePipeline, deadline: number): Promise<MasterReply> {
+    const parsed = requestArgs.safeParse(command.args);
+    if (!parsed.success) return refuse(400, 'invalid_request', 'users: 1 to 500 users are taken');
+    if (this.#requests >= MAX_REQUESTS) {
+      return refuse(503, 'busy', 'too many bulk requests at once; nothing was changed');
+    }
+    this.#requests += 1;
+    try {
+      const items = parsed.data.users.map((args, index) => itemOf(command, args, index));
+      await this.#runAll(command, items, received, deadline);
+      return this.#reply(items);
+    } finally {
+      this.#requests -= 1;
+    }
+  }
+
+  async #runAll(
+    command: Command,
+    items: Item[],
+    received: ChangePipeline,
+    deadline: number,
+  ): Promise<void> {
+    let pipeline = received;
+    for (;;) {
+      const open = items.filter((item) => !item.outcome);
+      const applying: Promise<void>[] = [];
+      for (let from = 0; from < open.length; from += SLICE) {
+        const slice = open.slice(from, from + SLICE);
+        const started = await this.#inLane(() => this.#start(command, slice, pipeline, deadline));
+        if (!started) break;
+        const { applied } = started;
+        applying.push(applied.catch((error: unknown) => this.#warn(error)));
+      }
+      await Promise.all(applying);
+      // What is in doubt is settled once the next epoch's barrier is applied here.
+      const isInDoubt = items.some((item) => item.wasSent && !item.outcome);
+      if (!isInDoubt || pipeline.isOpen) return;
+      if (!(await this.#mastership.waitUntilActive(deadline - performance.now()))) return;
+      const next = this.#mastership.pipeline;
+      if (!next) return;
+      pipeline = next;
+    }
+  }
+
+  /** Its users stay open, and a repeat of the request tells. */
+  #warn(error: unknown): void {
+    this.#options.log.warn({ error: String(error) }, 'a bulk request could not be concluded');
+  }
+
+  /** One slice at a time, whoever's it is, and a pause after each. */
+  async #inLane<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lane.then(work);
+    const startedAt = this.#lane.then(() => performance.now());
+    this.#lane = Promise.allSettled([result, startedAt]).then(async () => {
+      await sleep((performance.now() - (await startedAt)) * PAUSE_SHARE);
+    });
+    return result;
+  }
+
+  /** Plans and sends a slice; null if nothing can be sent now. `applied` when its outcomes are set as far as they will be. */
+  async #start(
+    command: Command,
+    slice: Item[],
+    pipeline: ChangePipeline,
+    deadline: number,
+  ): Promise<{ applied: Promise<void> } | null> {
+    const { baseRevision } = this.#options;
+    if (!pipeline.isOpen || this.#mastership.isHandingOver) return null;
+    const enough = pipeline.end + baseRevision - MAX_UNAPPLIED;
+    if (!(await this.#mastership.hasApplied(enough, pipeline.term, deadline))) return null;
+    const touched = slice.map((item) => nameTouched(item.args.username));
+    const turn = await this.#turns.take(touched, deadline - performance.now());
+    if (!turn) return null;
+    let settled: Promise<unknown> = Promise.resolve();
+    try {
+      const { planned, known } = await this.#plan(command, slice);
+      const sent = await this.#send(command, planned, pipeline);
+      const last = Math.max(0, ...sent.map(({ revision }) => revision));
+      settled = this.#mastership.untilSettled(last, pipeline.term);
+      return { applied: this.#conclude(sent, known, deadline) };
+    } finally {
+      void settled.then(() => turn.release());
+    }
+  }
+
+  /** Refusals become outcomes; what was done before is in `known`. */
+  async #plan(command: Command, slice: Item[]) {
+    const { db, seedKey, authorise } = this.#options;
+    const refused = await authorise(command);
+    const [results, taken] = await Promise.all([
+      findCommandResults(
+        db,
+        slice.map((item) => item.commandId),
+      ),
+      findTakenKeys(
+        db,
+        slice.map((item) => usernameKey(item.args.username)),
+      ),
+    ]);
+    const planned: PlannedItem[] = [];
+    const known: { item: Item; result: CommandResult }[] = [];
+    for (const item of slice) {
+      const result = results.get(item.commandId);
+      if (result && (!refused || item.wasSent)) known.push({ item, result });
+      else if (refused) item.outcome = refusal(refused);
+      else {
+        const plan = planItem(item, taken, { seedKey, commandId: item.commandId, now: new Date() });
+        if (plan.kind === 'change') planned.push({ item, plan });
+        else if (plan.kind === 'refused') item.outcome = refusal(plan);
+      }
+    }
+    return { planned, known };
+  }
+
+  /** Those that the log acknowledged, with their revisions. */
+  async #send(
+    command: Command,
+    planned: PlannedItem[],
+    pipeline: ChangePipeline,
+  ): Promise<{ item: Item; revision: number; event: AuditEvent }[]> {
+    if (planned.length === 0) return [];
+    const { events, baseRevision } = this.#options;
+    const begun = await events.beginChanges(
+      planned.map(({ plan }) => ({ command: { name: 'user.add', actor: command.actor }, plan })),
+    );
+    const sent = await Promise.all(
+      planned.map(async ({ item, plan }, index) => {
+        item.wasSent = true;
+        const sequence = await this.#append(command.actor, item, plan, pipeline);
+        return { item, event: begun[index]!, sequence };
+      }),
+    );
+    return sent.flatMap(({ item, event, sequence }) =>
+      sequence === null ? [] : [{ item, event, revision: sequence + baseRevision }],
+    );
+  }
+
+  #append(
+    actor: string,
+    item: Item,
+    { document, result }: PlannedItem['plan'],
+    pipeline: ChangePipeline,
+  ): Promise<number | null> {
+    const { kind, id, content, removed } = document;
+    const { commandId, contentHash } = item;
+    const at = new Date().toISOString();
+    return pipeline.append(
+      {
+        changeId: uuidv7(),
+        commandId,
+        kind,
+        id,
+        at,
+        actor,
+        removed,
+        document: content,
+        // The user is new: no earlier command was about it.
+        commands: [{ commandId, contentHash, at, result }],
+      },
+      'bulk',
+    );
+  }
+
+  async #conclude(
+    sent: { item: Item; revision: number; event: AuditEvent }[],
+    known: { item: Item; result: CommandResult }[],
+    deadline: number,
+  ): Promise<void> {
+    const { events, replica } = this.#options;
+    await events.finishChanges(sent);
+    const last = Math.max(0, ...sent.map(({ revision }) => revision));
+    if (!(await replica.waitFor(last, deadline - performance.now()))) return;
+    const added = [
+      ...sent.map(({ item, revision }) => ({
+        item,
+        revision,
+        id: deriveId(item.commandId, 'user'),
+      })),
+      ...known.flatMap(({ item, result }) => {
+        if (result.contentHash !== item.contentHash) {
+          item.outcome = refusal(CONFLICT);
+          return [];
+        }
+        return [{ item, revision: result.revision, id: String(result.result.id) }];
+      }),
+    ];
+    const shown = await this.#authenticatorsOf(added);
+    for (const { item, revision, id } of added) {
+      const authenticators = shown.get(id);
+      item.outcome = { status: 201, id, revision, ...(authenticators && { authenticators }) };
+    }
+  }
+
+  /** Read back, so that a repeat shows the same. */
+  async #authenticatorsOf(
+    added: { item: Item; id: string }[],
+  ): Promise<Map<string, NewAuthenticator[]>> {
+    const { db, seedKey } = this.#options;
+    const given = new Map(
+      added.flatMap(({ item, id }) => {
+        const { authenticators } = item.args;
+        return Array.isArray(authenticators) && authenticators.length > 0
+          ? [[id, authenticators as { secret?: unknown }[]] as const]
+          : [];
+      }),
+    );
+    if (given.size === 0) return new Map();
+    const users = await findUsersById(db, [...given.keys()]);
+    return new Map(
+      users.map((user) => [
+        user.id,
+        given.get(user.id)!.flatMap(({ secret }, index) => {
+          const authenticator = user.authenticators[index];
+          if (!authenticator) return [];
+          if (typeof secret === 'string') return [{ id: authenticator.id }];
+          return [{ id: authenticator.id, otpauth: otpauthOf(seedKey, user, authenticator) }];
+        }),
+      ]),
+    );
+  }
+
+  #reply(items: Item[]): MasterReply {
+    if (items.every((item) => !item.wasSent && !item.outcome)) {
+      if (this.#mastership.isHandingOver) return { kind: 'handing_over' };
+      return this.#mastership.isActive ? BEHIND : { kind: 'not_master' };
+    }
+    const results = items.map((item) => item.outcome ?? (item.wasSent ? UNKNOWN : NOT_RUN));
+    const revisions = results.map((result) => ('revision' in result ? result.revision : 0));
+    const applied = this.#options.replica.applied.revision;
+    const revision = Math.max(...revisions) || applied;
+    return { kind: 'done', revision, result: { results } };
+  }
+}
+
+const UNKNOWN: BulkOutcome = {
+  status: 504,
+  code: 'outcome_unknown',
+  detail: 'sent but not confirmed: repeat the request with the same Idempotency-Key',
+};
+const NOT_RUN: BulkOutcome = {
+  status: 503,
+  code: 'not_run',
+  detail: 'not added for now: repeat the request with the same Idempotency-Key',
+};
+
+function itemOf(command: Command, args: Item['args'], index: number): Item {
+  return {
+    commandId: deriveId(command.commandId, `item ${index}`),
+    contentHash: createHash('sha256').update(JSON.stringify(args)).digest('hex'),
+    args,
+    wasSent: false,
+    outcome: null,
+  };
+}
+
+/** `taken` are the keys that users have, and grows by the planned one. */
+function planItem(
+  item: Item,
+  taken: Set<string>,
+  context: Parameters<typeof planNewUser>[0],
+): Plan {
+  const parsed = addUserArgs.safeParse(item.args);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    return refuse(400, 'invalid_request', `${issue?.path.join('.')}: ${issue?.message}`);
+  }
+  const key = usernameKey(parsed.data.username);
+  if (taken.has(key)) return usernameTaken(parsed.data.username);
+  const plan = planNewUser(context, parsed.data);
+  if (plan.kind !== 'change') return plan;
+  const { kind, content, removed } = plan.document;
+  const flaw = flawOf({ kind, document: content, removed });
+  if (flaw) return refuse(400, 'invalid_request', flaw);
+  taken.add(key);
+  return plan;
+}
+
+function refusal({
+  status,
+  code,
+  detail,
+}: Pick<Refusal, 'status' | 'code' | 'detail'>): BulkOutcome {
+  return { status, code, detail };
+}

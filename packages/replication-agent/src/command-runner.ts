@@ -1,0 +1,157 @@
+import type { Command, MasterReply } from '@countersign/cluster';
+import { findCommandResult, recentCommandResults } from '@countersign/database';
+import { v7 as uuidv7 } from 'uuid';
+import type { ChangePipeline } from './change-pipeline.ts';
+import type { Plan } from './commands/plan.ts';
+import { flawOf } from './flaw-of.ts';
+import type { Mastership, MastershipOptions, Refused } from './mastership.ts';
+import { planCommand, touchedBy } from './plan-command.ts';
+import type { Turns } from './turns.ts';
+
+const KEPT_RESULTS = 16;
+/** Acknowledged by the log and not yet in this node's PostgreSQL; beyond this commands wait. */
+const MAX_UNAPPLIED = 1000;
+
+/** Set once a change stands in the log: when nothing may be judged without it any more. */
+type Sent = { settled: Promise<void> };
+
+/** Runs commands of one change each, side by side where they touch different things. */
+export class CommandRunner {
+  readonly #mastership: Mastership;
+  readonly #turns: Turns;
+  readonly #options: MastershipOptions;
+
+  constructor(mastership: Mastership, turns: Turns, options: MastershipOptions) {
+    this.#mastership = mastership;
+    this.#turns = turns;
+    this.#options = options;
+  }
+
+  /** `received` is the pipeline that was open when the command came: with any later one its caller may be long gone. */
+  async run(command: Command, received: ChangePipeline, deadline: number): Promise<MasterReply> {
+    const touched = touchedBy(command.name, command.args);
+    const turn = await this.#turns.take(touched, deadline - performance.now());
+    if (!turn) return received.isOpen ? BEHIND : { kind: 'not_master' };
+    const sent: Sent = { settled: Promise.resolve() };
+    try {
+      return await this.#runInTurn(command, received, deadline, sent);
+    } finally {
+      // Judged against a replica that lacks this change, the next command on the same would undo it.
+      void sent.settled.then(() => turn.release());
+    }
+  }
+
+  async #runInTurn(
+    command: Command,
+    received: ChangePipeline,
+    deadline: number,
+    sent: Sent,
+  ): Promise<MasterReply> {
+    const { baseRevision, authorise } = this.#options;
+    if (this.#mastership.isHandingOver) return { kind: 'handing_over' };
+    if (!received.isOpen || performance.now() >= deadline) return { kind: 'not_master' };
+    let pipeline = received;
+    let isInDoubt = false;
+    for (;;) {
+      const enough = pipeline.end + baseRevision - MAX_UNAPPLIED;
+      if (!(await this.#mastership.hasApplied(enough, pipeline.term, deadline))) {
+        if (isInDoubt) return { kind: 'unknown' };
+        return pipeline.isOpen ? BEHIND : { kind: 'not_master' };
+      }
+      const refused = await authorise(command);
+      // Results tell secrets too. One in doubt was authorised before it was sent.
+      const known = refused && !isInDoubt ? null : await this.#findResult(command);
+      if (known) return known;
+      if (refused) return refused;
+      const reply = await this.#execute(command, pipeline, deadline, sent);
+      if (reply) return reply;
+      // Its position is in doubt until a new barrier stands and is applied here: then it is in the replica or never lands.
+      isInDoubt = true;
+      if (!(await this.#mastership.waitUntilActive(deadline - performance.now()))) {
+        return { kind: 'unknown' };
+      }
+      const next = this.#mastership.pipeline;
+      if (!next) return { kind: 'unknown' };
+      pipeline = next;
+    }
+  }
+
+  /** Null: refused or unanswered by the log. */
+  async #execute(
+    command: Command,
+    pipeline: ChangePipeline,
+    deadline: number,
+    sent: Sent,
+  ): Promise<MasterReply | null> {
+    const { db, seedKey, replica, events, baseRevision } = this.#options;
+    const { commandId, actor } = command;
+    const context = { db, seedKey, commandId, actor, now: new Date() };
+    const plan = await planCommand(context, command.name, command.args);
+    if (plan.kind === 'refused') return plan;
+    if (plan.kind === 'unchanged') {
+      return { kind: 'done', revision: replica.applied.revision, result: plan.result };
+    }
+    const { kind, content, removed } = plan.document;
+    const flaw = flawOf({ kind, document: content, removed });
+    if (flaw) return { kind: 'refused', status: 400, code: 'invalid_request', detail: flaw };
+    // The audit row stands before the change does: a master that dies in between leaves a row that says "unknown".
+    const [event] = await events.beginChanges([{ command, plan }]);
+    const sequence = await this.#append(command, plan, pipeline);
+    if (sequence === null) return null;
+    const revision = sequence + baseRevision;
+    sent.settled = this.#mastership.untilSettled(revision, pipeline.term);
+    await events.finishChanges([{ event: event!, revision }]);
+    if (!(await replica.waitFor(revision, deadline - performance.now()))) {
+      return { kind: 'unknown' };
+    }
+    const result = await this.#options.describeResult(command, plan.result);
+    return { kind: 'done', revision, result };
+  }
+
+  async #append(
+    command: Command,
+    plan: Extract<Plan, { kind: 'change' }>,
+    pipeline: ChangePipeline,
+  ): Promise<number | null> {
+    const { kind, id, content, removed } = plan.document;
+    const { commandId, contentHash, actor } = command;
+    const earlier = await recentCommandResults(this.#options.db, kind, id, KEPT_RESULTS - 1);
+    const at = new Date().toISOString();
+    return pipeline.append(
+      {
+        changeId: uuidv7(),
+        commandId,
+        kind,
+        id,
+        at,
+        actor,
+        removed,
+        document: content,
+        commands: [...earlier, { commandId, contentHash, at, result: plan.result }],
+      },
+      'single',
+    );
+  }
+
+  async #findResult(command: Command): Promise<MasterReply | null> {
+    const known = await findCommandResult(this.#options.db, command.commandId);
+    if (!known) return null;
+    if (known.contentHash !== command.contentHash) return CONFLICT;
+    const result = await this.#options.describeResult(command, known.result);
+    return { kind: 'done', revision: known.revision, result };
+  }
+}
+
+export const CONFLICT: Refused = {
+  kind: 'refused',
+  status: 422,
+  code: 'idempotency_conflict',
+  detail: 'this Idempotency-Key was used for another request',
+};
+
+export const BEHIND: Refused = {
+  kind: 'refused',
+  status: 503,
+  code: 'busy',
+  detail: 'the master is behind with earlier changes; nothing was changed',
+};

@@ -100,8 +100,22 @@ async function measureLag(): Promise<void> {
   for (const { at, revision } of acks) {
     lags.push(Math.max(0, watch.appliedEverywhereAt(revision) - at));
   }
-  note('write at 100/s p50', percentile(acks.map(({ tookMs }) => tookMs), 0.5), 'ms');
-  note('write at 100/s p99', percentile(acks.map(({ tookMs }) => tookMs), 0.99), 'ms');
+  note(
+    'write at 100/s p50',
+    percentile(
+      acks.map(({ tookMs }) => tookMs),
+      0.5,
+    ),
+    'ms',
+  );
+  note(
+    'write at 100/s p99',
+    percentile(
+      acks.map(({ tookMs }) => tookMs),
+      0.99,
+    ),
+    'ms',
+  );
   note('replication lag at 100 writes/s p50', percentile(lags, 0.5), 'ms');
   note('replication lag at 100 writes/s p99', percentile(lags, 0.99), 'ms', 100);
 }

@@ -20,7 +20,8 @@ export class ReplicaWatch {
       while (!this.#isStopped) {
         const applied = await readApplied(this.#databases[i]!).catch(() => null);
         const revision = applied?.revision ?? 0;
-        if (revision !== samples.at(-1)?.revision) samples.push({ at: performance.now(), revision });
+        if (revision !== samples.at(-1)?.revision)
+          samples.push({ at: performance.now(), revision });
         await sleep(everyMs);
       }
     });

@@ -5,7 +5,6 @@ import {
   findCommandResults,
   findTakenKeys,
   findUsersById,
-  type AuditEvent,
   type CommandResult,
 } from '@countersign/database';
 import { usernameKey } from '@countersign/verification';
@@ -46,10 +45,15 @@ type Item = {
 };
 type PlannedItem = { item: Item; plan: Extract<Plan, { kind: 'change' }> };
 
+/** What the log acknowledged of a slice. */
+type Sent = { items: { item: Item; revision: number; id: string }[]; lastRevision: number };
+
 const SLICE = 64;
 /** Of the time a slice took: so that verification and single commands have the machine in between. */
 const PAUSE_SHARE = 0.25;
 const MAX_REQUESTS = 8;
+/** How long a request whose users are all settled or unsent waits for this master's next epoch. */
+const NEXT_EPOCH_HOLD_MS = 2000;
 /** Sent and not yet in this node's PostgreSQL. */
 const MAX_UNAPPLIED = 512;
 
@@ -104,10 +108,13 @@ export class BulkRunner {
         applying.push(applied.catch((error: unknown) => this.#warn(error)));
       }
       await Promise.all(applying);
-      // What is in doubt is settled once the next epoch's barrier is applied here.
+      // Stopped by the deadline, a hand-over or a slow replica: the caller repeats the request.
+      if (pipeline.isOpen || items.every((item) => item.outcome)) return;
+      // What is in doubt is settled once the next epoch's barrier is applied here; the rest need not wait for long.
       const isInDoubt = items.some((item) => item.wasSent && !item.outcome);
-      if (!isInDoubt || pipeline.isOpen) return;
-      if (!(await this.#mastership.waitUntilActive(deadline - performance.now()))) return;
+      const remainingMs = deadline - performance.now();
+      const waitMs = isInDoubt ? remainingMs : Math.min(remainingMs, NEXT_EPOCH_HOLD_MS);
+      if (!(await this.#mastership.waitUntilActive(waitMs))) return;
       const next = this.#mastership.pipeline;
       if (!next) return;
       pipeline = next;
@@ -147,8 +154,7 @@ export class BulkRunner {
     try {
       const { planned, known } = await this.#plan(command, slice);
       const sent = await this.#send(command, planned, pipeline);
-      const last = Math.max(0, ...sent.map(({ revision }) => revision));
-      settled = this.#mastership.untilSettled(last, pipeline.term);
+      settled = this.#mastership.untilSettled(sent.lastRevision, pipeline.term);
       return { applied: this.#conclude(sent, known, deadline) };
     } finally {
       void settled.then(() => turn.release());
@@ -185,26 +191,23 @@ export class BulkRunner {
   }
 
   /** Those that the log acknowledged, with their revisions. */
-  async #send(
-    command: Command,
-    planned: PlannedItem[],
-    pipeline: ChangePipeline,
-  ): Promise<{ item: Item; revision: number; event: AuditEvent }[]> {
-    if (planned.length === 0) return [];
+  async #send(command: Command, planned: PlannedItem[], pipeline: ChangePipeline): Promise<Sent> {
+    if (planned.length === 0) return { items: [], lastRevision: 0 };
+    const { actor } = command;
     const { events, baseRevision } = this.#options;
-    const begun = await events.beginChanges(
-      planned.map(({ plan }) => ({ command: { name: 'user.add', actor: command.actor }, plan })),
-    );
-    const sent = await Promise.all(
-      planned.map(async ({ item, plan }, index) => {
+    const finishEvent = await events.beginBulk(actor, planned.length);
+    const items: Sent['items'] = [];
+    await Promise.all(
+      planned.map(async ({ item, plan }) => {
         item.wasSent = true;
-        const sequence = await this.#append(command.actor, item, plan, pipeline);
-        return { item, event: begun[index]!, sequence };
+        const sequence = await this.#append(actor, item, plan, pipeline);
+        if (sequence === null) return;
+        items.push({ item, revision: sequence + baseRevision, id: plan.document.id });
       }),
     );
-    return sent.flatMap(({ item, event, sequence }) =>
-      sequence === null ? [] : [{ item, event, revision: sequence + baseRevision }],
-    );
+    const lastRevision = Math.max(0, ...items.map(({ revision }) => revision));
+    await finishEvent({ userIds: items.map(({ id }) => id), lastRevision });
+    return { items, lastRevision };
   }
 
   #append(
@@ -234,28 +237,17 @@ export class BulkRunner {
   }
 
   async #conclude(
-    sent: { item: Item; revision: number; event: AuditEvent }[],
+    sent: Sent,
     known: { item: Item; result: CommandResult }[],
     deadline: number,
   ): Promise<void> {
-    const { events, replica } = this.#options;
-    await events.finishChanges(sent);
-    const last = Math.max(0, ...sent.map(({ revision }) => revision));
-    if (!(await replica.waitFor(last, deadline - performance.now()))) return;
-    const added = [
-      ...sent.map(({ item, revision }) => ({
-        item,
-        revision,
-        id: deriveId(item.commandId, 'user'),
-      })),
-      ...known.flatMap(({ item, result }) => {
-        if (result.contentHash !== item.contentHash) {
-          item.outcome = refusal(CONFLICT);
-          return [];
-        }
-        return [{ item, revision: result.revision, id: String(result.result.id) }];
-      }),
-    ];
+    const { replica } = this.#options;
+    if (!(await replica.waitFor(sent.lastRevision, deadline - performance.now()))) return;
+    const added = [...sent.items];
+    for (const { item, result } of known) {
+      if (result.contentHash !== item.contentHash) item.outcome = refusal(CONFLICT);
+      else added.push({ item, revision: result.revision, id: String(result.result.id) });
+    }
     const shown = await this.#authenticatorsOf(added);
     for (const { item, revision, id } of added) {
       const authenticators = shown.get(id);

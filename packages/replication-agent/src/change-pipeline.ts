@@ -44,6 +44,11 @@ export class ChangePipeline {
     return this.#end;
   }
 
+  /** Changes sent and not answered. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
   /** Monotonic ms of the last acknowledged change. */
   get lastWriteAt(): number {
     return this.#lastWriteAt;

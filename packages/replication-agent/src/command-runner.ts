@@ -95,12 +95,12 @@ export class CommandRunner {
     const flaw = flawOf({ kind, document: content, removed });
     if (flaw) return { kind: 'refused', status: 400, code: 'invalid_request', detail: flaw };
     // The audit row stands before the change does: a master that dies in between leaves a row that says "unknown".
-    const [event] = await events.beginChanges([{ command, plan }]);
+    const finishEvent = await events.beginChange(command, plan);
     const sequence = await this.#append(command, plan, pipeline);
     if (sequence === null) return null;
     const revision = sequence + baseRevision;
     sent.settled = this.#mastership.untilSettled(revision, pipeline.term);
-    await events.finishChanges([{ event: event!, revision }]);
+    await finishEvent(revision);
     if (!(await replica.waitFor(revision, deadline - performance.now()))) {
       return { kind: 'unknown' };
     }

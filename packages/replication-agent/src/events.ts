@@ -8,11 +8,6 @@ import {
 import { v7 as uuidv7 } from 'uuid';
 import type { Plan } from './commands/plan.ts';
 
-export type PlannedChange = {
-  command: Pick<Command, 'name' | 'actor'>;
-  plan: Extract<Plan, { kind: 'change' }>;
-};
-
 /** Cluster and change events of this node's agent; one function each, written to the node's outbox. */
 export class AgentEvents {
   readonly #db: Database;
@@ -66,34 +61,40 @@ export class AgentEvents {
     this.#record({ type: 'node.started', details });
   }
 
-  /** Writes the audit rows of changes before they are sent; {@link finishChanges} completes them. */
-  async beginChanges(changes: readonly PlannedChange[]): Promise<AuditEvent[]> {
-    const begun = changes.map(({ command, plan }) =>
-      this.#complete({
-        type: command.name,
-        actor: command.actor,
-        userId: plan.event.userId,
-        username: plan.event.username,
-        details: { ...plan.event.details },
-      }),
-    );
-    await beginAttempts(
-      this.#db,
-      begun.map((event) => ({ reservation: null, event, isFinal: false })),
-    );
-    return begun;
+  /** Writes the audit row of a change before it is sent; the returned function completes it. */
+  async beginChange(
+    command: Command,
+    plan: Extract<Plan, { kind: 'change' }>,
+  ): Promise<(revision: number) => Promise<void>> {
+    const finish = await this.#begin({
+      type: command.name,
+      actor: command.actor,
+      userId: plan.event.userId,
+      username: plan.event.username,
+      details: { ...plan.event.details },
+    });
+    return (revision) => finish({ revision });
   }
 
-  /** Those whose changes stand in the log, at these revisions. */
-  async finishChanges(done: readonly { event: AuditEvent; revision: number }[]): Promise<void> {
-    if (done.length === 0) return;
-    await finishAttempts(
-      this.#db,
-      done.map(({ event, revision }) => {
-        const details = { ...event.details, revision };
-        return { event: { ...event, result: 'done', details } };
-      }),
-    );
+  /**
+   * One row for all users that are sent together: a row each would push what others did out of the event stream.
+   * The returned function takes the ids of those that were added.
+   */
+  async beginBulk(
+    actor: string,
+    count: number,
+  ): Promise<(added: { userIds: string[]; lastRevision: number }) => Promise<void>> {
+    const finish = await this.#begin({ type: 'user.add-many', actor, details: { count } });
+    return ({ userIds, lastRevision }) => finish({ userIds, revision: lastRevision });
+  }
+
+  async #begin(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>) {
+    const event = this.#complete(fields);
+    await beginAttempts(this.#db, [{ reservation: null, event, isFinal: false }]);
+    return async (more: Record<string, unknown>) => {
+      const details = { ...event.details, ...more };
+      await finishAttempts(this.#db, [{ event: { ...event, result: 'done', details } }]);
+    };
   }
 
   #record(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): void {

@@ -1,0 +1,105 @@
+import { randomUUID } from 'node:crypto';
+import { ChangeLog, Lease, namesOf, readStreamState, type Command } from '@countersign/cluster';
+import { sealerOf } from '@countersign/operations';
+import { waitFor } from '@countersign/testing';
+import { authoriseCommand, proveSocket } from '../authorise.ts';
+import { describeResult } from '../describe-result.ts';
+import { AgentEvents } from '../events.ts';
+import { Mastership } from '../mastership.ts';
+import { Replica } from '../replica.ts';
+import { silent, type useTestLog } from './use-test-log.ts';
+
+const node = 'node-1';
+
+/** A master alone, taking commands. */
+export async function startTestMaster(test: ReturnType<typeof useTestLog>) {
+  const link = test.connect();
+  const incarnation = await test.beginIncarnation(link);
+  const db = await test.openDatabase();
+  const keys = test.makeKeys();
+  const sealer = sealerOf(keys.document);
+  const instance = randomUUID();
+  const replica = await Replica.open({
+    db,
+    link,
+    incarnation,
+    sealer,
+    onApplied: () => undefined,
+    onDiverged: async () => undefined,
+    log: silent,
+  });
+  const lease: Lease = new Lease({
+    link,
+    incarnationNumber: incarnation.number,
+    baseEpoch: 0,
+    node,
+    instance,
+    isPromotable: true,
+    policy: () => ({ mode: 'automatic', afterMs: 5000 }),
+    isFit: () => replica.problem === null,
+    onGain: (term) => mastership.begin(term),
+    onLoss: () => mastership.end(),
+    log: silent,
+  });
+  const changeLog = new ChangeLog(link, incarnation, sealer);
+  const mastership: Mastership = new Mastership({
+    node,
+    instance,
+    baseRevision: 0,
+    newestRevision: () => 0,
+    db,
+    log: silent,
+    changeLog,
+    lease,
+    replica,
+    seedKey: keys.seed,
+    events: new AgentEvents(db, node, () => undefined),
+    onRoleChange: () => undefined,
+    authorise: (command) => authoriseCommand({ db, socketKey: keys['socket-proof'] }, command),
+    describeResult: (command, result) =>
+      describeResult({ db, seedKey: keys.seed }, command, result),
+  });
+  const stop = new AbortController();
+  const running = [replica.follow(stop.signal), lease.run(stop.signal)];
+  test.atEnd(() => {
+    stop.abort();
+    return Promise.all(running);
+  });
+  await waitFor('the master', () => mastership.isActive, { timeoutMs: 15_000 });
+
+  function command(
+    name: string,
+    args: Record<string, unknown>,
+    remainingMs = 8000,
+    commandId: string = randomUUID(),
+  ): Command {
+    const wish = { name, args, commandId };
+    const proof = proveSocket(keys['socket-proof'], node, wish);
+    return { ...wish, contentHash: name, actor: 'test', proof, remainingMs };
+  }
+
+  /** Until `release` nothing can be applied, though everything can be read. */
+  async function stallApplying(): Promise<{ release(): Promise<void> }> {
+    const held = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    const holding = db.transaction(async (tx) => {
+      await tx`select from applied for update`;
+      held.resolve();
+      await released.promise;
+    });
+    await held.promise;
+    return {
+      async release() {
+        released.resolve();
+        await holding;
+      },
+    };
+  }
+
+  const readLogEnd = async () => {
+    const state = await readStreamState(link, namesOf(incarnation.number).changes, 2000);
+    return state?.lastSequence ?? 0;
+  };
+
+  return { db, changeLog, readLogEnd, replica, mastership, command, stallApplying };
+}

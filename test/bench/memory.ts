@@ -7,6 +7,8 @@ export function memoryOf(node: TestNode): Record<string, number> {
   const { agentPid, workerPids, natsPid, postgresPid } = node.pids;
   const backends = childrenByParent().get(postgresPid ?? 0) ?? [];
   return {
+    agent: megabytes([agentPid]),
+    'one worker': megabytes([workerPids[0]]),
     'agent + one worker': megabytes([agentPid, workerPids[0]]),
     PostgreSQL: megabytes([postgresPid, ...backends]),
     'nats-server': megabytes([natsPid]),

@@ -31,6 +31,28 @@ export async function untilEventsEverywhere(
   return { duplicates };
 }
 
+/** Every user in that node's PostgreSQL by name; a name that stands twice throws. */
+export async function readUsers(
+  node: TestNode,
+): Promise<Map<string, { id: string; revision: number }>> {
+  await using db = openReplica(node);
+  const rows = await db.sql<{ username: string; id: string; revision: number }[]>`
+    select document ->> 'username' as username, id, revision from users`;
+  const users = new Map(rows.map(({ username, ...user }) => [username, user]));
+  if (users.size !== rows.length) throw new Error(`${node.name}: a name stands twice`);
+  return users;
+}
+
+/** Changes that stand behind one of a newer epoch, in that node's PostgreSQL: what an old master left. */
+export async function countStragglers(node: TestNode): Promise<number> {
+  await using db = openReplica(node);
+  const [row] = await db.sql<{ count: number }[]>`
+    select count(*) from (
+      select epoch, max(epoch) over (order by revision) as newest from documents) as in_order
+    where epoch < newest`;
+  return row!.count;
+}
+
 async function countVerificationEvents(db: Database): Promise<Map<string, number>> {
   const rows = await db.sql<{ verification: string; count: number }[]>`
     select details ->> 'verification' as verification, count(*) from events

@@ -54,6 +54,47 @@ function problemOf(answer: Awaited<ReturnType<typeof call>>): string {
   return `${status} ${String(json.code)}`;
 }
 
+describe('many users at once', () => {
+  it('are added each by itself: a bad one does not stop the others, and results keep their order', async () => {
+    await call('POST', '/api/v1/users', { body: { username: 'there' } });
+    const body = [
+      { username: 'bulk-1', displayName: 'One', authenticators: [{ type: 'hotp' }] },
+      { username: 'bulk-2', shoeSize: 43 },
+      { username: 'There' },
+      { username: 'bulk-4', authenticators: [{ type: 'totp', initialCounter: 3 }] },
+      { username: 'bulk-5' },
+    ];
+    const { status, json } = await call('POST', '/api/v1/users/bulk', { body });
+    expect(status).toBe(200);
+    expect(json).toMatchObject({
+      applied: true,
+      revision: expect.any(Number),
+      results: [
+        { status: 201, id: expect.any(String) },
+        { status: 400, code: 'invalid_request', detail: 'shoeSize is not a known field' },
+        { status: 409, code: 'username_taken' },
+        { status: 400, code: 'invalid_request', detail: 'initialCounter is for hotp only' },
+        { status: 201, id: expect.any(String) },
+      ],
+    });
+    expect((await call('GET', '/api/v1/users/bulk-2')).status).toBe(404);
+  });
+
+  it('are bounded in number, size and secrets to be made', async () => {
+    const users = (count: number, more: object = {}) =>
+      Array.from({ length: count }, (_, i) => ({ username: `bounded-${i}`, ...more }));
+    const refused = async (body: unknown) =>
+      problemOf(await call('POST', '/api/v1/users/bulk', { body }));
+    expect(await refused([])).toBe('400 invalid_request');
+    expect(await refused({ username: 'alone' })).toBe('400 invalid_request');
+    expect(await refused(users(501))).toBe('400 invalid_request');
+    expect(await refused(users(400, { email: `${'x'.repeat(3000)}@y` }))).toMatch(/^413 /);
+    const tokens = { authenticators: [{ type: 'totp' }, { type: 'hotp' }] };
+    expect(await refused(users(251, tokens))).toBe('400 invalid_request');
+    expect((await call('GET', '/api/v1/users/bounded-0')).status).toBe(404);
+  });
+});
+
 describe('users', () => {
   it('are added, shown, changed, blocked, unblocked, listed and removed', async () => {
     const added = await call('POST', '/api/v1/users', {
@@ -407,6 +448,7 @@ describe('health', () => {
 const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'POST', path: '/api/v1/verifications', scope: 'verify' },
   { method: 'POST', path: '/api/v1/users', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/bulk', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/users', scope: 'users:read' },
   { method: 'GET', path: '/api/v1/users/{username}', scope: 'users:read' },
   { method: 'PATCH', path: '/api/v1/users/{username}', scope: 'users:write' },

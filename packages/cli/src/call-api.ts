@@ -7,9 +7,11 @@ export type ApiCall = {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   path: string;
   query?: Record<string, string | undefined>;
-  body?: Record<string, unknown>;
+  body?: object;
   /** For an answer; reads get 3 s by default. */
   timeoutMs?: number;
+  /** For a post that may be repeated by its caller; one of its own otherwise. */
+  idempotencyKey?: string;
 };
 
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -37,7 +39,7 @@ const NOT_SENT = new Set([
  * @throws CliError with the server's own words if it refuses
  */
 export async function callApi(connection: Connection, call: ApiCall): Promise<unknown> {
-  const idempotencyKey = call.method === 'POST' ? randomUUID() : null;
+  const idempotencyKey = call.method === 'POST' ? (call.idempotencyKey ?? randomUUID()) : null;
   const failures: string[] = [];
   let wasSent = false;
   for (const server of connection.servers) {
@@ -52,7 +54,7 @@ export async function callApi(connection: Connection, call: ApiCall): Promise<un
     }
   }
   const unknown = wasSent && call.method !== 'GET' ? '; the change may have happened' : '';
-  throw new CliError(`no answer from ${failures.join(', ')}${unknown}`);
+  throw new CliError(`no answer from ${failures.join(', ')}${unknown}`, { code: 'no_answer' });
 }
 
 async function callServer(
@@ -112,7 +114,7 @@ function parseReply(server: Server, text: string): unknown {
 
 function refusal(problem: unknown, status: number): CliError {
   const { detail, code } = (problem ?? {}) as { detail?: string; code?: string };
-  return new CliError(`${detail ?? 'refused'} (${code ?? status})`);
+  return new CliError(`${detail ?? 'refused'} (${code ?? status})`, { ...(code && { code }) });
 }
 
 function nameOf(server: Server): string {

@@ -2,9 +2,12 @@
 export class CliError extends Error {
   override readonly name = 'CliError';
   readonly exitCode: 1 | 2;
+  /** The server's stable code, or `no_answer`. */
+  readonly code: string | null;
 
-  constructor(message: string, options: { exitCode?: 1 | 2; cause?: unknown } = {}) {
+  constructor(message: string, options: { exitCode?: 1 | 2; code?: string; cause?: unknown } = {}) {
     super(message, { cause: options.cause });
     this.exitCode = options.exitCode ?? 1;
+    this.code = options.code ?? null;
   }
 }

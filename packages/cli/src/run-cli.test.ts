@@ -263,3 +263,66 @@ async function freePort(): Promise<number> {
   await new Promise((resolve) => probe.close(resolve));
   return port;
 }
+
+describe('countersign user import', () => {
+  it('adds the users of a file, says which lines failed, and can be run again', async () => {
+    const file = join(directory, 'people.csv');
+    const rows = Array.from({ length: 1200 }, (_, i) => `imported-${i},Person ${i}`);
+    writeFileSync(file, ['username,displayName', ...rows, 'bad\u0007name,'].join('\n'));
+    const tried = await countersign(['user', 'import', file, '--dry-run']);
+    expect(tried).toMatchObject({
+      code: 1,
+      stdout: '1200 users would be sent, 1 lines cannot be (nothing was sent)\n',
+    });
+    expect((await json(['user', 'list', '--search', 'imported'])).users).toEqual([]);
+
+    const first = await countersign(['user', 'import', file]);
+    expect(first).toMatchObject({ code: 1, stdout: '1200 added, 0 existed already, 1 failed\n' });
+    expect(first.stderr).toMatch(/^line 1202: .*\n$/);
+    writeFileSync(file, ['username,displayName', ...rows, 'late,'].join('\n'));
+    const again = await countersign(['user', 'import', file]);
+    expect(again).toEqual({
+      code: 0,
+      stdout: '1 added, 1200 existed already, 0 failed\n',
+      stderr: '',
+    });
+  });
+
+  it('reads stdin and prints what became of each user as JSON, with the secrets made for them', async () => {
+    const stdin =
+      '{"username":"stdin-1","authenticators":[{"type":"totp"}]}\n{"username":"stdin-2"}';
+    const refused = await countersign(['user', 'import', '-'], { stdin });
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringMatching(/--format/) });
+    const { code, stdout } = await countersign(
+      ['--json', 'user', 'import', '-', '--format', 'ndjson'],
+      { stdin },
+    );
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object);
+    expect(code).toBe(0);
+    expect(lines).toEqual([
+      expect.objectContaining({ username: 'stdin-1', status: 201, id: expect.any(String) }),
+      expect.objectContaining({ username: 'stdin-2', status: 201 }),
+    ]);
+  });
+
+  it('says in one line why nothing could be imported', async () => {
+    const missing = await countersign(['user', 'import', 'nowhere.csv']);
+    expect(missing).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'countersign: cannot read nowhere.csv (ENOENT)\n',
+    });
+    server.ports.commandReply = {
+      kind: 'refused',
+      status: 403,
+      code: 'forbidden',
+      detail: 'this needs the scope users:write',
+    };
+    const options = { stdin: 'username\nalice' };
+    const forbidden = await countersign(['user', 'import', '-', '--format', 'csv'], options);
+    expect(forbidden).toMatchObject({ code: 1, stderr: expect.stringMatching(/forbidden/) });
+  });
+});

@@ -13,17 +13,14 @@ export async function recordCommands(
   changes: readonly ReceivedChange[],
 ): Promise<void> {
   const { rows, forgetBefore } = commandsToKeep(changes);
-  await Promise.all([
-    tx`delete from command_results where at < ${forgetBefore}::timestamptz`,
-    rows.length > 0 &&
-      tx`
-      insert into command_results (command_id, content_hash, kind, id, result, revision, at)
-      select command_id, content_hash, kind, id, result, revision, at
-      from jsonb_to_recordset(${jsonText(rows)}::text::jsonb) as input(
-        command_id uuid, content_hash text, kind text, id text, result jsonb, revision bigint,
-        at timestamptz)
-      on conflict (command_id) do nothing`,
-  ]);
+  await tx`
+    with forgotten as (delete from command_results where at < ${forgetBefore}::timestamptz)
+    insert into command_results (command_id, content_hash, kind, id, result, revision, at)
+    select command_id, content_hash, kind, id, result, revision, at
+    from jsonb_to_recordset(${jsonText(rows)}::text::jsonb) as input(
+      command_id uuid, content_hash text, kind text, id text, result jsonb, revision bigint,
+      at timestamptz)
+    on conflict (command_id) do nothing`;
 }
 
 /** Goes backwards, so that each command meets the newest time of the changes after it. */

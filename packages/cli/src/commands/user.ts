@@ -6,6 +6,7 @@ import { parseCount } from '../parse-count.ts';
 import { printJson, printLines, printTable } from '../print.ts';
 import { printWrite } from '../print-write.ts';
 import { openSession } from '../session.ts';
+import { importUsers } from './import-users.ts';
 
 type UserOptions = {
   username?: string;
@@ -18,6 +19,7 @@ type UserOptions = {
 export function addUserCommands(program: Command): void {
   const user = program.command('user').description('add, show, change, block and remove users');
   addUser(user);
+  importUsers(user);
   listUsers(user);
   showUser(user);
   setUser(user);

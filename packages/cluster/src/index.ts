@@ -7,7 +7,13 @@ export * from './event-stream.ts';
 export { followStream, type FollowedMessage } from './follow-stream.ts';
 export * from './hello.ts';
 export * from './incarnation.ts';
-export { readLast, readNextDirect, readStreamState, type StreamState } from './jetstream.ts';
+export {
+  readLast,
+  readNextDirect,
+  readStreamState,
+  type PublishOutcome,
+  type StreamState,
+} from './jetstream.ts';
 export * from './lease.ts';
 export * from './leave-log-server.ts';
 export * from './log-layout.ts';

@@ -1,4 +1,10 @@
-import { BARRIER_MESSAGES, type ChangeLog, type NewChange, type Term } from '@countersign/cluster';
+import {
+  BARRIER_MESSAGES,
+  type ChangeLog,
+  type NewChange,
+  type PublishOutcome,
+  type Term,
+} from '@countersign/cluster';
 
 /** `single` goes before `bulk`, which never has more than half of the window. */
 export type Lane = 'single' | 'bulk';
@@ -73,8 +79,7 @@ export class ChangePipeline {
     return new Promise((resolve) => {
       const giveUp = () => resolve(null);
       this.#unanswered.add(giveUp);
-      const published = this.#changeLog.append({ ...change, epoch: this.term.epoch }, expected);
-      void published.then((outcome) => {
+      const settle = (outcome: PublishOutcome) => {
         this.#unanswered.delete(giveUp);
         this.#count(lane, -1);
         if (outcome.kind === 'stored' && outcome.sequence === expected + 1) {
@@ -85,7 +90,10 @@ export class ChangePipeline {
           this.#break(outcome.kind === 'silent' ? outcome.why : 'refused');
           resolve(null);
         }
-      });
+      };
+      this.#changeLog
+        .append({ ...change, epoch: this.term.epoch }, expected)
+        .then(settle, (error: unknown) => settle({ kind: 'silent', why: String(error) }));
     });
   }
 

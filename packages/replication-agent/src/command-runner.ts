@@ -100,10 +100,11 @@ export class CommandRunner {
     if (sequence === null) return null;
     const revision = sequence + baseRevision;
     sent.settled = this.#mastership.untilSettled(revision, pipeline.term);
-    await finishEvent(revision);
-    if (!(await replica.waitFor(revision, deadline - performance.now()))) {
-      return { kind: 'unknown' };
-    }
+    const [isApplied] = await Promise.all([
+      replica.waitFor(revision, deadline - performance.now()),
+      finishEvent(revision),
+    ]);
+    if (!isApplied) return { kind: 'unknown' };
     const result = await this.#options.describeResult(command, plan.result);
     return { kind: 'done', revision, result };
   }

@@ -54,7 +54,7 @@ export function importUsers(user: Command): void {
         }
       }
       try {
-        if (options.dryRun) for await (const _each of sendable()) counts.added += 1;
+        if (options.dryRun) counts.added = await countOf(sendable());
         else await sendUsers(openSession(command), sendable(), note);
       } catch (error) {
         progress.clear();
@@ -77,6 +77,12 @@ function sum(
   if (options.dryRun)
     return `${added} users would be sent, ${failed} lines cannot be (nothing was sent)`;
   return `${added} added, ${existing} existed already, ${failed} failed`;
+}
+
+async function countOf(users: AsyncGenerator<Sendable>): Promise<number> {
+  let count = 0;
+  while (!(await users.next()).done) count += 1;
+  return count;
 }
 
 /** One line for each user, with the secrets made for them. */

@@ -1,8 +1,6 @@
-import { and, desc, eq } from './drizzle.ts';
 import type { ChangeKind } from './apply-changes.ts';
 import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
-import { commandResults } from './schema.ts';
 
 export type CommandResult = {
   commandId: string;
@@ -14,13 +12,11 @@ export type CommandResult = {
   revision: number;
 };
 
-const { commandId, contentHash, at, result, revision } = commandResults;
-const fields = { commandId, contentHash, at, result, revision };
+type Row = Omit<CommandResult, 'at'> & { at: string };
 
 /** The result of a command of the last 10 minutes; null where none was applied here. */
 export async function findCommandResult(db: Database, id: string): Promise<CommandResult | null> {
-  const [found] = await db.orm.select(fields).from(commandResults).where(eq(commandId, id));
-  return found ? { ...found, at: found.at.toISOString() } : null;
+  return (await findCommandResults(db, [id])).get(id) ?? null;
 }
 
 /** As {@link findCommandResult} for many commands, by their ids; those that were not applied here are missing. */
@@ -28,13 +24,11 @@ export async function findCommandResults(
   db: Database,
   ids: readonly string[],
 ): Promise<Map<string, CommandResult>> {
-  const found = await db.sql<(Omit<CommandResult, 'at'> & { at: string })[]>`
+  const found = await db.sql<Row[]>`
     select r.command_id as "commandId", r.content_hash as "contentHash", r.at, r.result, r.revision
     from jsonb_array_elements_text(${jsonText(ids)}::text::jsonb) as wanted(id)
     join command_results r on r.command_id = wanted.id::uuid`;
-  return new Map(
-    found.map((row) => [row.commandId, { ...row, at: new Date(row.at).toISOString() }]),
-  );
+  return new Map(found.map((row) => [row.commandId, toResult(row)]));
 }
 
 /** Results of the last commands on a document, newest last, at most `limit`. */
@@ -44,11 +38,13 @@ export async function recentCommandResults(
   id: string,
   limit: number,
 ): Promise<CommandResult[]> {
-  const found = await db.orm
-    .select(fields)
-    .from(commandResults)
-    .where(and(eq(commandResults.kind, kind), eq(commandResults.id, id)))
-    .orderBy(desc(revision), desc(at))
-    .limit(limit);
-  return found.toReversed().map((row) => ({ ...row, at: row.at.toISOString() }));
+  const found = await db.sql<Row[]>`
+    select command_id as "commandId", content_hash as "contentHash", at, result, revision
+    from command_results where kind = ${kind} and id = ${id}
+    order by revision desc, at desc limit ${limit}`;
+  return found.toReversed().map(toResult);
+}
+
+function toResult(row: Row): CommandResult {
+  return { ...row, at: new Date(row.at).toISOString() };
 }

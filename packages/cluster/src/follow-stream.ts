@@ -36,6 +36,9 @@ const SILENT_AFTER_MS = 1200;
 const CREATE_TIMEOUT_MS = 2000;
 const PAUSE_MS = 250;
 const MAX_BUFFERED = 20_000;
+/** After a batch of this many the next is given a moment to grow: many changes in one transaction cost half. */
+const BUSY_BATCH = 16;
+const GATHER_MS = 25;
 
 /**
  * Follows a stream for ever with a consumer of our own: ephemeral, no acks, from `nextSequence()`. Consumers die
@@ -106,10 +109,13 @@ async function deliver(
   connection: NatsConnection,
 ): Promise<string> {
   let delivered = 0;
+  let previous = 0;
   for (;;) {
+    if (previous >= BUSY_BATCH) await queue.gather(options.maxBatch, GATHER_MS);
     const raw = await queue.take(options.maxBatch, SILENT_AFTER_MS);
     if (raw === 'silent') return 'heartbeats stopped';
     if (!Array.isArray(raw)) return raw.failed;
+    previous = raw.length;
     const batch: FollowedMessage[] = [];
     for (const message of raw) {
       if (message.headers?.code === 100) {
@@ -177,6 +183,24 @@ class DeliveryQueue {
   fail(why: string): void {
     this.#failed ??= why;
     this.#wake?.();
+  }
+
+  /** Waits until `count` messages are there, the server waits for an answer, or the time is over. */
+  async gather(count: number, timeoutMs: number): Promise<void> {
+    const isEnough = () =>
+      this.#failed !== null ||
+      this.#messages.length >= count ||
+      this.#messages.at(-1)?.headers?.code === 100;
+    if (isEnough()) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.#wake = () => {
+        if (!isEnough()) return;
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = null;
   }
 
   async take(max: number, timeoutMs: number): Promise<Msg[] | { failed: string } | 'silent'> {

@@ -33,7 +33,7 @@ async function surviveThePauseOf(what: string, pidsOf: (master: TestNode) => num
   const prefix = what.replace(' ', '-');
   const clients = others.map((node) => cluster.api(node));
   const bulk = new BulkLoad({ clients: [...clients, ...clients], prefix, perRequest: 200 });
-  const writes = new WriteLoad({ clients, prefix: `${prefix}-single`, everyMs: 10 });
+  const writes = new WriteLoad({ clients, prefix: `${prefix}-single`, everyMs: 25 });
   await waitFor(
     'bulk and single writes',
     () => bulk.acknowledged > 400 && writes.acknowledged > 50,

@@ -36,7 +36,7 @@ const SILENT_AFTER_MS = 1200;
 const CREATE_TIMEOUT_MS = 2000;
 const PAUSE_MS = 250;
 const MAX_BUFFERED = 20_000;
-/** After a batch of this many the next is given a moment to grow: many changes in one transaction cost half. */
+/** After a batch of this many the next is given a moment to grow: larger transactions cost less for each change. */
 const BUSY_BATCH = 16;
 const GATHER_MS = 25;
 

@@ -26,9 +26,11 @@ export async function migrate(
 
 function readMigrations(directory: string): Migration[] {
   const names = readdirSync(directory).filter((name) => name.endsWith('.sql'));
-  return names.toSorted().map((name, index) => {
+  let before = 0;
+  return names.toSorted().map((name) => {
     const version = Number(name.slice(0, 3));
-    if (version !== index + 1) throw new MigrationError(`migration ${name} is out of order`);
+    if (!(version > before)) throw new MigrationError(`migration ${name} has no number of its own`);
+    before = version;
     const text = readFileSync(join(directory, name), 'utf8');
     return { version, name, text, checksum: createHash('sha256').update(text).digest('hex') };
   });
@@ -60,8 +62,8 @@ function checkHistory(
 ): void {
   if (done.length > known.length) {
     throw new MigrationError(
-      `the database has schema ${done.length}, this version of Countersign knows ` +
-        `${known.length}: start the version that wrote it, or a newer one`,
+      `the database has schema ${done.at(-1)?.version}, this version of Countersign knows ` +
+        `${known.at(-1)?.version}: start the version that wrote it, or a newer one`,
     );
   }
   for (const [index, { name, checksum }] of done.entries()) {

@@ -8,3 +8,6 @@ export class CliError extends Error {
     this.exitCode = options.exitCode ?? 1;
   }
 }
+
+/** No server answered, or the last one could not: worth asking again later. */
+export class UnansweredError extends CliError {}

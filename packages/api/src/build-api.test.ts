@@ -411,9 +411,21 @@ describe('events', () => {
     expect(await ids('?type=promoted')).toEqual(['3']);
     expect(await ids(`?since=${encodeURIComponent(at(10))}`)).toEqual(['1', '3']);
     expect(await ids('?limit=1')).toEqual(['1']);
-    for (const query of ['?limit=1001', '?limit=0', '?limit=x', '?since=yesterday', '?who=x']) {
+    const bad = ['?limit=1001', '?limit=0', '?limit=x', '?since=yesterday', '?who=x', '?after=1'];
+    for (const query of bad) {
       expect(problemOf(await call('GET', `/api/v1/events${query}`))).toBe('400 invalid_request');
     }
+  });
+});
+
+describe('events after a cursor', () => {
+  it('come in the order of their arrival, with the cursor to go on from', async () => {
+    const { json: start } = await call('GET', '/api/v1/events?after=start&limit=2');
+    expect((start.events as { id: string }[]).map(({ id }) => id)).toEqual(['1', '2']);
+    const { json: rest } = await call('GET', `/api/v1/events?after=${String(start.next)}`);
+    expect((rest.events as { id: string }[]).map(({ id }) => id)).toEqual(['3']);
+    const { json: end } = await call('GET', '/api/v1/events?after=end');
+    expect(end).toEqual({ events: [], next: rest.next });
   });
 });
 
@@ -466,12 +478,16 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'DELETE', path: '/api/v1/cluster/nodes/{node}', scope: 'cluster:write' },
   { method: 'POST', path: '/api/v1/cluster/nodes/{node}/replace', scope: 'cluster:write' },
   { method: 'GET', path: '/api/v1/events', scope: 'events:read' },
+  { method: 'POST', path: '/api/v1/cluster/nodes/{node}/examinations', scope: 'cluster:read' },
 ];
 
 describe('keys and scopes (rule 13)', () => {
   it.each(OPERATIONS)('$method $path needs $scope and nothing else', async (operation) => {
     const { method, scope } = operation;
-    const path = operation.path.replace('{username}', 'u').replace('{id}', 'x');
+    const path = operation.path
+      .replace('{username}', 'u')
+      .replace('{id}', 'x')
+      .replace('{node}', 'n');
     server.ports.addKey(`only ${scope}`.replace(' ', '-'), [scope]);
     const others = API_SCOPES.filter((each) => each !== scope);
     server.ports.addKey(`all-but-${scope}`, others);

@@ -12,6 +12,12 @@ export type ApiPorts = {
   listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]>;
   readSettings(): Promise<{ settings: Settings; revision: number }>;
   listEvents(filter: EventFilter): Promise<StoredEvent[]>;
+  /** What came through the cluster's event stream after the cursor, in that order. */
+  eventsAfter(
+    filter: EventFilter & { after: EventCursor | 'end' },
+  ): Promise<{ events: StoredEvent[]; next: EventCursor }>;
+  /** Has the node looked at closely; waits some seconds, then says it is not finished. */
+  examineNode(node: string): Promise<NodeExamination>;
   /** Waits at most ~500 ms. */
   checkReady(): Promise<Readiness>;
   isMaster(): boolean;
@@ -191,7 +197,21 @@ export type ClusterNode = {
   incarnation: number;
   /** How far it is with tables for another incarnation; null while it fills none. */
   filling: number | null;
+  /** False where it cannot verify now: its PostgreSQL is silent, or its clock is too far off. */
+  verifies: boolean;
+  /** How its tables differ from what was applied to them; null where no difference was found. */
+  damage: string | null;
   problems: string[];
+};
+
+/** What `doctor` found. */
+export type NodeExamination = {
+  node: string;
+  /** False: it is still looked at, ask again. */
+  finished: boolean;
+  /** Seen so far. */
+  documents: number;
+  checks: { name: string; ok: boolean; detail: string }[];
 };
 
 export type StoredUser = { document: UserDocument; revision: number; lockedUntil: string | null };
@@ -202,6 +222,9 @@ export type EventFilter = {
   type?: string;
   limit: number;
 };
+
+/** A place in the cluster's event stream; it means the same on every node. */
+export type EventCursor = { incarnation: number; arrival: number };
 
 export type StoredEvent = {
   id: string;

@@ -1,5 +1,5 @@
 import { beginAttempts, type AuditEvent, type Database } from '@countersign/database';
-import { v7 as uuidv7 } from 'uuid';
+import { newEvent } from '@countersign/operations';
 
 /** Events of this node's workers besides verifications; one function each, written to the node's outbox. */
 export class WorkerEvents {
@@ -20,22 +20,7 @@ export class WorkerEvents {
   }
 
   async #record(type: string, details: AuditEvent['details']): Promise<void> {
-    const event: AuditEvent = {
-      id: uuidv7(),
-      at: new Date().toISOString(),
-      type,
-      node: this.#node,
-      userId: null,
-      username: null,
-      actor: null,
-      application: null,
-      clientAddress: null,
-      result: null,
-      reason: null,
-      degraded: true,
-      durationMs: null,
-      details,
-    };
+    const event = newEvent({ type, node: this.#node, degraded: true, details });
     await beginAttempts(this.#db, [{ reservation: null, event, isFinal: true }]);
   }
 }

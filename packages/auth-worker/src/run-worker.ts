@@ -20,7 +20,7 @@ import {
   type Database,
 } from '@countersign/database';
 import { takeKeys } from '@countersign/keys';
-import { replicaPorts, runCommand, sealerOf } from '@countersign/operations';
+import { askExamination, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
 import { Circuit } from './circuit.ts';
@@ -58,8 +58,10 @@ type Life = {
     | 'listUsers'
     | 'readSettings'
     | 'listEvents'
+    | 'eventsAfter'
     | 'isMaster'
     | 'runCommand'
+    | 'examineNode'
   >;
   /** Claims are merged where the next life is. */
   stopMerging(): void;
@@ -148,6 +150,7 @@ export async function runWorker(
           version: config.version,
         }),
         runCommand: (request) => runCommand(path, request, () => ({ ...request.caller.proof })),
+        examineNode: (node) => askExamination(path, node),
       },
       stopMerging: () => ending.abort(),
       async end() {
@@ -218,10 +221,12 @@ export async function runWorker(
     listUsers: (page) => life.ports.listUsers(page),
     readSettings: () => life.ports.readSettings(),
     listEvents: (filter) => life.ports.listEvents(filter),
+    eventsAfter: (filter) => life.ports.eventsAfter(filter),
     isMaster: () => life.ports.isMaster(),
     authenticate: (credentials) => keyCallers.authenticate(credentials),
     verify: (attempt) => life.verifier.verify(attempt),
     runCommand: (request) => life.ports.runCommand(request),
+    examineNode: (node) => life.ports.examineNode(node),
     checkReady,
     metrics: () => metrics.render(),
   };

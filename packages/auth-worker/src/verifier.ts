@@ -17,7 +17,7 @@ import {
   type VerificationRead,
 } from '@countersign/database';
 import { keyedHash, open, type PurposeKey } from '@countersign/keys';
-import { seedContext } from '@countersign/operations';
+import { newEvent, seedContext } from '@countersign/operations';
 import {
   ATTEMPTS_KEPT_MS,
   emptyState,
@@ -38,7 +38,6 @@ import {
   type Verdict,
 } from '@countersign/verification';
 import type { Logger } from 'pino';
-import { v7 as uuidv7 } from 'uuid';
 import { attemptIdsOf, type AttemptIds } from './attempt-ids.ts';
 import { Batcher, OverloadError } from './batcher.ts';
 import type { Circuit } from './circuit.ts';
@@ -603,22 +602,14 @@ export class Verifier {
   }
 
   #newEvent(attempt: VerificationAttempt, ids: AttemptIds): AuditEvent {
-    return {
-      id: uuidv7(),
-      at: new Date().toISOString(),
+    return newEvent({
       type: 'verification',
       node: this.#options.node,
-      userId: null,
-      username: null,
       actor: attempt.caller.name,
       application: attempt.application,
       clientAddress: attempt.clientIp ?? attempt.remoteAddress,
-      result: null,
-      reason: null,
-      degraded: false,
-      durationMs: null,
       details: { verification: ids.verificationId, method: 'oath' },
-    };
+    });
   }
 }
 

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { addAuthenticatorCommands } from './commands/authenticator.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDemoteCommand } from './commands/demote.ts';
+import { addDoctorCommand } from './commands/doctor.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addNodeCommand } from './commands/node.ts';
 import { addPromoteCommand } from './commands/promote.ts';
@@ -21,6 +22,7 @@ export function buildProgram(): Command {
     .option('--api-key-file <file>', 'file that holds the API key')
     .option('--json', 'print JSON');
   addStatusCommand(program);
+  addDoctorCommand(program);
   addPromoteCommand(program);
   addDemoteCommand(program);
   addRejoinCommand(program);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'undici';
-import { CliError } from './cli-error.ts';
+import { CliError, UnansweredError } from './cli-error.ts';
 import type { Connection, Server } from './find-servers.ts';
 
 export type ApiCall = {
@@ -8,7 +8,7 @@ export type ApiCall = {
   path: string;
   query?: Record<string, string | undefined>;
   body?: object;
-  /** For an answer; reads get 3 s by default. */
+  /** For one server to answer; default: 3 s for a read, 35 s for the rest. */
   timeoutMs?: number;
   /** For a post that may be repeated by its caller; one of its own otherwise. */
   idempotencyKey?: string;
@@ -35,18 +35,20 @@ const NOT_SENT = new Set([
 /**
  * Asks the first server that answers and returns its JSON. What is safe to repeat (reads, and posts,
  * which carry an Idempotency-Key) goes on to the next server after any silence, the rest only while
- * nothing was sent.
- * @throws CliError with the server's own words if it refuses
+ * nothing was sent. A read also goes on after a server that fails (5xx).
+ * @throws CliError with the server's own words if it refuses; UnansweredError if none could answer
  */
 export async function callApi(connection: Connection, call: ApiCall): Promise<unknown> {
   const idempotencyKey = call.method === 'POST' ? (call.idempotencyKey ?? randomUUID()) : null;
   const failures: string[] = [];
   let wasSent = false;
-  for (const server of connection.servers) {
+  for (const [index, server] of connection.servers.entries()) {
     try {
       return await callServer(server, connection.apiKey, call, idempotencyKey);
     } catch (error) {
-      if (error instanceof CliError) throw error;
+      const isLast = index === connection.servers.length - 1;
+      const mayGoOn = error instanceof UnansweredError && call.method === 'GET' && !isLast;
+      if (error instanceof CliError && !mayGoOn) throw error;
       failures.push(`${nameOf(server)} (${reasonOf(error)})`);
       if (NOT_SENT.has(codeOf(error))) continue;
       wasSent = true;
@@ -54,7 +56,9 @@ export async function callApi(connection: Connection, call: ApiCall): Promise<un
     }
   }
   const unknown = wasSent && call.method !== 'GET' ? '; the change may have happened' : '';
-  throw new CliError(`no answer from ${failures.join(', ')}${unknown}`, { code: 'no_answer' });
+  throw new UnansweredError(`no answer from ${failures.join(', ')}${unknown}`, {
+    code: 'no_answer',
+  });
 }
 
 async function callServer(
@@ -114,7 +118,9 @@ function parseReply(server: Server, text: string): unknown {
 
 function refusal(problem: unknown, status: number): CliError {
   const { detail, code } = (problem ?? {}) as { detail?: string; code?: string };
-  return new CliError(`${detail ?? 'refused'} (${code ?? status})`, { ...(code && { code }) });
+  const message = `${detail ?? 'refused'} (${code ?? status})`;
+  if (status >= 500) return new UnansweredError(message, { ...(code && { code }) });
+  return new CliError(message, { ...(code && { code }) });
 }
 
 function nameOf(server: Server): string {
@@ -122,6 +128,7 @@ function nameOf(server: Server): string {
 }
 
 function reasonOf(error: unknown): string {
+  if (error instanceof CliError) return error.message;
   const code = codeOf(error);
   if (code === 'ECONNREFUSED') return 'nothing listens there';
   if (code === 'ENOENT') return 'no such socket';

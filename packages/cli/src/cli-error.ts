@@ -11,3 +11,6 @@ export class CliError extends Error {
     this.code = options.code ?? null;
   }
 }
+
+/** No server answered, or the last one could not: worth asking again later. */
+export class UnansweredError extends CliError {}

@@ -13,6 +13,9 @@ export const EVENT_HEADINGS = [
   'MS',
 ];
 
+/** Of a row that is printed before the next is known. */
+export const EVENT_WIDTHS = [19, 20, 16, 24, 12, 12, 15, 8, 4];
+
 /** One row under EVENT_HEADINGS. */
 export function describeEvent(event: StoredEvent): string[] {
   const reason = event.reason === null ? '' : ` (${event.reason})`;

@@ -1,27 +1,43 @@
 import type { ClusterView } from '@countersign/api';
 
-/** What the change log can still bear, in one line. */
+/** Which servers the change log has, in one line. */
 export function describeLog(view: ClusterView): string {
-  const total = Math.max(view.logServers.length, 1);
-  // A single server doesn't list itself.
-  const isAlone = view.quorum && view.logServers.length === 0;
-  const up = isAlone ? 1 : view.logServers.filter((server) => server.online).length;
-  const servers = `${up} of ${total} server${total === 1 ? '' : 's'} up`;
-  if (!view.quorum && view.logServers.length === 0) {
-    return 'does not answer: writes are refused, verification goes on (degraded)';
-  }
-  if (!view.quorum) {
-    return `${servers}, quorum lost: writes are refused, verification goes on (degraded)`;
-  }
-  if (total === 1 && view.nodes.length <= 1) {
-    return '0 servers may fail: nothing protects acknowledged changes but this disk';
-  }
-  if (total === 1)
-    return `${servers}: 0 servers may fail for writes (add a third node or a witness)`;
+  const { total, up } = countServers(view);
+  if (!view.quorum && view.logServers.length === 0) return 'does not answer';
+  const copies = Math.min(view.logReplicas, total);
+  const few = copies < 3 ? `, ${copies === 1 ? '1 copy' : `${copies} copies`} of each change` : '';
+  return `${up} of ${total} server${total === 1 ? '' : 's'} up${few}`;
+}
 
+/** How many log servers may fail now before writes stop, in one line. */
+export function describeWriteMargin(view: ClusterView): string {
+  if (!view.quorum) return 'refused until the log has its quorum again';
+  const { total, up } = countServers(view);
   const copies = Math.min(view.logReplicas, total);
   const majority = Math.floor(copies / 2) + 1;
   const mayFail = Math.max(0, copies - (total - up) - majority);
-  const few = copies < 3 ? ` (${copies === 1 ? '1 copy' : `${copies} copies`} of each change)` : '';
-  return `${servers}: ${mayFail} may fail${few}`;
+  const margin = `${mayFail} of ${total} log server${total === 1 ? '' : 's'} may fail`;
+  if (up < total) return `${margin}, ${total - up} ${total - up === 1 ? 'is' : 'are'} down`;
+  if (total > 1) return margin;
+  if (view.nodes.length <= 1)
+    return `${margin}: nothing protects acknowledged changes but its disk`;
+  return `${margin} (add a third node or a witness)`;
+}
+
+/** How many nodes may fail now before nobody verifies, in one line. */
+export function describeVerificationMargin(view: ClusterView): string {
+  const total = view.nodes.length;
+  const able = view.nodes.filter((node) => node.online && node.verifies).length;
+  const margin = `${Math.max(0, able - 1)} of ${total} node${total === 1 ? '' : 's'} may fail`;
+  const rest = total - able;
+  const unable = rest === 0 ? '' : `, ${rest} ${rest === 1 ? 'does' : 'do'} not verify now`;
+  const lone = view.quorum ? '' : ' (degraded: each by what it knows)';
+  return `${margin}${unable}${lone}`;
+}
+
+// A single server doesn't list itself.
+function countServers(view: ClusterView): { total: number; up: number } {
+  if (view.logServers.length === 0) return { total: 1, up: view.quorum ? 1 : 0 };
+  const up = view.logServers.filter((server) => server.online).length;
+  return { total: view.logServers.length, up };
 }

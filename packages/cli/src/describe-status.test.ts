@@ -39,7 +39,9 @@ describe('status', () => {
         '',
         'master: node-1 since 2026-03-01 03:12:45 (12 min ago)',
         'failover automatic, epoch 3, incarnation 1, seen from node-1',
-        'log: 3 of 3 servers up: 1 may fail',
+        'log: 3 of 3 servers up',
+        'writes: 1 of 3 log servers may fail',
+        'verification: 2 of 3 nodes may fail',
         '',
         'NODE    ROLE         STATE   REVISION  BEHIND  DIGEST  VERSION  CLOCK',
         'node-1  master       online  1042      0       ok      0.1.0    ok',
@@ -67,7 +69,8 @@ describe('status', () => {
     );
     expect(text).toMatch(/^NO MASTER: verification goes on, nothing can be changed\n/);
     expect(text).toContain('master: none, the last one was node-1');
-    expect(text).toContain('log: 2 of 3 servers up: 0 may fail');
+    expect(text).toContain('writes: 0 of 3 log servers may fail, 1 is down');
+    expect(text).toContain('verification: 1 of 3 nodes may fail, 1 does not verify now');
     expect(text).toContain('OFFLINE (5 min ago)');
     expect(adviceOf(text)).toBe(
       [
@@ -102,7 +105,8 @@ describe('status', () => {
   it('with a subordinate down is degraded and says since when', () => {
     const text = status(cluster({ logServers: withoutServer('node-3') }, { 'node-3': offline }));
     expect(text).toMatch(/^DEGRADED: /);
-    expect(text).toContain('log: 2 of 3 servers up: 0 may fail');
+    expect(text).toContain('writes: 0 of 3 log servers may fail, 1 is down');
+    expect(text).toContain('verification: 1 of 3 nodes may fail, 1 does not verify now');
     expect(adviceOf(text)).toBe(
       'what to do next:\n  - start node-3 again; it catches up by itself',
     );
@@ -154,6 +158,26 @@ describe('status', () => {
     expect(text).toMatch(/^OK/);
   });
 
+  it('names the node whose tables do not match its digest, and what to type', () => {
+    const damage = 'user 0190d6a2 is not what was received';
+    const text = status(cluster({}, { 'node-2': { damage } }));
+    expect(text).toMatch(/^DEGRADED: /);
+    expect(text).toContain(`node-2's tables do not match its digest: ${damage}`);
+    expect(adviceOf(text)).toContain('countersign doctor node-2');
+    expect(adviceOf(text)).not.toContain('demote');
+    expect(adviceOf(status(cluster({}, { 'node-1': { damage } })))).toContain('countersign demote');
+    const headless = cluster(
+      { master: null, failover: 'manual' },
+      { 'node-1': offline, 'node-2': { damage } },
+    );
+    expect(status(headless)).toContain('countersign promote node-3');
+  });
+
+  it('does not count a node that cannot verify among those that may', () => {
+    const text = status(cluster({}, { 'node-2': { verifies: false } }));
+    expect(text).toContain('verification: 1 of 3 nodes may fail, 1 does not verify now');
+  });
+
   it('tells who is far behind', () => {
     const text = status(cluster({}, { 'node-2': { revision: 42, behind: 1000 } }));
     expect(text).toContain('node-2 is 1000 changes behind');
@@ -196,8 +220,10 @@ describe('status', () => {
       ),
     );
     expect(text).toMatch(/^NO MASTER/);
+    expect(text).toContain('log: 1 of 3 servers up\n');
+    expect(text).toContain('writes: refused until the log has its quorum again');
     expect(text).toContain(
-      'log: 1 of 3 servers up, quorum lost: writes are refused, verification goes on (degraded)',
+      'verification: 0 of 3 nodes may fail, 2 do not verify now (degraded: each by what it knows)',
     );
     expect(text).toContain('1 of 3 log servers answer, 2 are needed');
     expect(adviceOf(text)).toBe(
@@ -217,7 +243,7 @@ describe('status', () => {
     const text = status({ ...view, nodes: view.nodes.slice(0, 1) });
     expect(text).toMatch(/^OK/);
     expect(text).toContain(
-      'log: 0 servers may fail: nothing protects acknowledged changes but this disk',
+      'writes: 0 of 1 log server may fail: nothing protects acknowledged changes but its disk',
     );
     expect(text).toContain('nothing to do');
   });
@@ -225,7 +251,9 @@ describe('status', () => {
   it('of two nodes without a witness says that no server may fail for writes', () => {
     const view = cluster({ logReplicas: 1, logServers: [{ name: 'node-1', online: true }] });
     const text = status({ ...view, nodes: view.nodes.slice(0, 2) });
-    expect(text).toContain('log: 1 of 1 server up: 0 servers may fail for writes');
+    expect(text).toContain('log: 1 of 1 server up, 1 copy of each change');
+    expect(text).toContain('writes: 0 of 1 log server may fail (add a third node or a witness)');
+    expect(text).toContain('verification: 1 of 2 nodes may fail');
   });
 
   it('repeats what a node says of itself', () => {

@@ -1,7 +1,7 @@
 import type { ClusterNode, ClusterView } from '@countersign/api';
 import { compareDigests } from './compare-digests.ts';
 import type { DigestFinding } from './compare-digests.ts';
-import { describeLog } from './describe-log.ts';
+import { describeLog, describeVerificationMargin, describeWriteMargin } from './describe-log.ts';
 import { escapeAll } from './escape-all.ts';
 import { formatAgo, formatLocalTime } from './format-time.ts';
 import { formatTable } from './table.ts';
@@ -39,6 +39,8 @@ export function describeStatus(
     describeMaster(view, nowMs),
     `failover ${view.failover}, epoch ${view.epoch}, incarnation ${view.incarnation.number}, seen from ${view.answeredBy}`,
     `log: ${describeLog(view)}`,
+    `writes: ${describeWriteMargin(view)}`,
+    `verification: ${describeVerificationMargin(view)}`,
     '',
     ...describeNodes(view, digests, nowMs),
   ];
@@ -132,7 +134,11 @@ function bestCandidate(
   digests: Map<string, DigestFinding>,
 ): string | null {
   const able = nodes.filter(
-    (node) => node.online && node.promotable && digests.get(node.name) !== 'DIFFERS',
+    (node) =>
+      node.online &&
+      node.promotable &&
+      node.damage === null &&
+      digests.get(node.name) !== 'DIFFERS',
   );
   return able.toSorted((a, b) => b.revision - a.revision)[0]?.name ?? null;
 }
@@ -193,6 +199,13 @@ function findNodeProblems(
     problem: `${name}: ${problem}`,
     advice: `look at the logs of ${name}`,
   }));
+  if (node.damage !== null) {
+    const demote = node.role === 'master' ? 'countersign demote; then ' : '';
+    findings.push({
+      problem: `${name}'s tables do not match its digest: ${node.damage}`,
+      advice: `${demote}take ${name} out of the load balancer and refill it (docs/failover.md); countersign doctor ${name} checks it again`,
+    });
+  }
   if (digest === 'DIFFERS') {
     findings.push({
       problem: `${name} holds other data than the rest at revision ${node.revision}`,

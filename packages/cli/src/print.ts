@@ -19,6 +19,11 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${escapeJson(JSON.stringify(value, null, 2))}\n`);
 }
 
+/** The same in one line. */
+export function printJsonLine(value: unknown): void {
+  process.stdout.write(`${escapeJson(JSON.stringify(value))}\n`);
+}
+
 export function escapeJson(json: string): string {
   return json.replace(UNSAFE, (character) => {
     if (character === '\n') return character;

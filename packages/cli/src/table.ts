@@ -3,10 +3,13 @@ export function formatTable(headings: string[], rows: string[][]): string[] {
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );
-  return [headings, ...rows].map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
+  return [headings, ...rows].map((row) => formatRow(row, widths));
+}
+
+/** One row of columns of at least these widths. */
+export function formatRow(row: string[], widths: number[]): string {
+  return row
+    .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+    .join('  ')
+    .trimEnd();
 }

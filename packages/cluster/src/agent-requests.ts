@@ -2,9 +2,23 @@ import { NoResponderError, type NatsLink, type Sealer } from './nats-link.ts';
 import { agentSubject } from './names.ts';
 
 /** What agents ask of one another, by node name. */
-export const AGENT_VERBS = ['claim', 'take-over', 'applied', 'hold', 'release', 'move'] as const;
+export const AGENT_VERBS = [
+  'claim',
+  'take-over',
+  'applied',
+  'hold',
+  'release',
+  'move',
+  'examine',
+] as const;
 export type AgentVerb = (typeof AGENT_VERBS)[number];
-export type AgentAnswer = { ok: boolean; code?: string; detail?: string; revision?: number };
+export type AgentAnswer = {
+  ok: boolean;
+  code?: string;
+  detail?: string;
+  revision?: number;
+  result?: unknown;
+};
 
 /** `null` = no agent of that node is there; code `silent` = it may still do it. Throws nothing. */
 export async function askAgent(

@@ -1,20 +1,24 @@
-import { followStream } from './follow-stream.ts';
+import { followStream, type FollowedMessage } from './follow-stream.ts';
 import { publish } from './jetstream.ts';
 import type { Log, NatsLink, Sealer } from './nats-link.ts';
 import { namesOf, type Names } from './names.ts';
 
 const PUBLISH_TIMEOUT_MS = 2000;
+/** More events than one message of the stream ever holds. */
+const PLACES_PER_MESSAGE = 4096;
 
 /** What happened, in batches, from every node to every node. Delivered at least once: the tables drop repeats by id. */
 export class EventStream {
   readonly #link: NatsLink;
   readonly #names: Names;
+  readonly #incarnation: number;
   readonly #sealer: Sealer;
 
   constructor(link: NatsLink, incarnationNumber: number, sealer: Sealer) {
     this.#link = link;
     this.#names = namesOf(incarnationNumber);
     this.#sealer = sealer;
+    this.#incarnation = incarnationNumber;
   }
 
   /** True once the batch is stored by the log's quorum. */
@@ -25,6 +29,7 @@ export class EventStream {
     return outcome.kind === 'stored';
   }
 
+  /** Each event comes with its place in the stream: `incarnation`, and in it `arrival`. */
   async follow(options: {
     nextSequence(): number;
     onEvents(events: unknown[], position: number): Promise<void>;
@@ -39,15 +44,20 @@ export class EventStream {
       signal: options.signal,
       log: options.log,
       onBatch: async (messages) => {
-        const events = messages.flatMap((message) => this.#open(message.data, options.log));
+        const events = messages.flatMap((message) => this.#open(message, options.log));
         await options.onEvents(events, messages.at(-1)!.sequence);
       },
     });
   }
 
-  #open(data: Uint8Array, log: Log): unknown[] {
+  #open({ data, sequence }: FollowedMessage, log: Log): unknown[] {
     try {
-      return JSON.parse(Buffer.from(this.#sealer.open(data, 'events')).toString()) as unknown[];
+      const text = Buffer.from(this.#sealer.open(data, 'events')).toString();
+      return (JSON.parse(text) as object[]).map((event, place) => ({
+        ...event,
+        incarnation: this.#incarnation,
+        arrival: sequence * PLACES_PER_MESSAGE + place,
+      }));
     } catch (error) {
       log.warn({ error: String(error) }, 'an event batch does not open and is skipped');
       return [];

@@ -31,6 +31,10 @@ export type Heartbeat = {
   url: string | null;
   /** Writes to the change log and the user states were answered lately. */
   isLogWritable: boolean;
+  /** Its PostgreSQL answers; missing in a version that does not tell. */
+  verifies?: boolean;
+  /** How its tables differ from what was applied to them. */
+  damage?: string | null;
   problems: string[];
   wallMs: number;
 };

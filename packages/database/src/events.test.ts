@@ -111,9 +111,26 @@ describe('storing events', () => {
       dates.map((date) => exampleEvent({ at: date.toISOString() })),
       1,
     );
-    expect(await dropEventsBefore(db, isoDay(dayFromNow(-1)))).toBe(2);
+    expect(await dropEventsBefore(db, isoDay(dayFromNow(-1)))).toEqual({
+      days: 2,
+      farEvents: 1,
+      isComplete: true,
+    });
     const left = await listEvents(db, { limit: 10 });
     expect(left.map((event) => event.at)).toEqual([dates[2]?.toISOString()]);
+  });
+
+  it('gives way to whoever reads events for long, and drops the rest next time', async () => {
+    const db = postgres.open(await postgres.migratedDatabase());
+    await storeEvents(db, [exampleEvent({ at: dayFromNow(-3).toISOString() })], 1);
+    const today = isoDay(dayFromNow(0));
+    await db.transaction(async (tx) => {
+      await tx`select count(*) from events`;
+      const refused = { days: 0, farEvents: 0, isComplete: false };
+      expect(await dropEventsBefore(db, today)).toEqual(refused);
+    });
+    const dropped = { days: 1, farEvents: 0, isComplete: true };
+    expect(await dropEventsBefore(db, today)).toEqual(dropped);
   });
 
   it('stores what strangers type, NUL and half characters included', async () => {

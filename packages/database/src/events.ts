@@ -1,7 +1,7 @@
 import { usernameKey } from '@countersign/verification';
 import { ensureEventPartitions } from './event-partitions.ts';
 import { jsonText } from './json-text.ts';
-import type { Database, Transaction } from './open-database.ts';
+import type { Database, Sql, Transaction } from './open-database.ts';
 import { storePosition } from './positions.ts';
 
 /** What happened: every verification and every change of the cluster. */
@@ -24,6 +24,9 @@ export type AuditEvent = {
   details: Record<string, unknown>;
 };
 
+/** An event with its place in the cluster's stream: the order in which every node stores it. */
+export type ArrivedEvent = AuditEvent & { incarnation?: number; arrival?: number };
+
 /** As events are shown: a user is a name. */
 export type ListedEvent = Omit<AuditEvent, 'userId' | 'username'> & { user: string | null };
 
@@ -37,13 +40,13 @@ export type EventFilter = {
   limit: number;
 };
 
-const LIST_MAX = 1000;
+export const LIST_MAX = 1000;
 const LAST_STORABLE_MS = Date.UTC(9999, 11, 31);
 
 /** Stores events that are not there yet, or only with an unknown result, together with the follower's position. */
 export async function storeEvents(
   db: Database,
-  events: readonly AuditEvent[],
+  events: readonly ArrivedEvent[],
   position: number,
 ): Promise<void> {
   const rows = onePerId(events).map((event) => {
@@ -64,8 +67,8 @@ export async function storeEvents(
 }
 
 /** A batch may hold an event as unknown and, from its worker after all, with its result. */
-function onePerId(events: readonly AuditEvent[]): AuditEvent[] {
-  const byId = new Map<string, AuditEvent>();
+function onePerId(events: readonly ArrivedEvent[]): ArrivedEvent[] {
+  const byId = new Map<string, ArrivedEvent>();
   for (const event of events) {
     const known = byId.get(event.id);
     if (!known || known.result === 'unknown') byId.set(event.id, event);
@@ -74,7 +77,7 @@ function onePerId(events: readonly AuditEvent[]): AuditEvent[] {
 }
 
 /** One event with a wild clock must not stop the follower. */
-function boundedTime(ms: number): string {
+export function boundedTime(ms: number): string {
   const bounded = Number.isNaN(ms) ? 0 : Math.min(Math.max(ms, 0), LAST_STORABLE_MS);
   return new Date(bounded).toISOString();
 }
@@ -82,16 +85,27 @@ function boundedTime(ms: number): string {
 async function insertEvents(tx: Transaction, rows: string): Promise<void> {
   await tx`
     insert into events (id, day, at, type, node, user_id, username, username_key, actor,
-      application, client_address, result, reason, degraded, duration_ms, details)
+      application, client_address, result, reason, degraded, duration_ms, details, incarnation, arrival)
     select id, day, at, type, node, "userId", username, username_key, actor, application,
-      "clientAddress", result, reason, degraded, "durationMs"::integer, details
+      "clientAddress", result, reason, degraded, "durationMs"::integer, details,
+      coalesce(incarnation, 0), coalesce(arrival, 0)
     from jsonb_to_recordset(${rows}::text::jsonb) as input(
       id uuid, day date, at timestamptz, type text, node text, "userId" uuid, username text,
       username_key text, actor text, application text, "clientAddress" text, result text,
-      reason text, degraded boolean, "durationMs" float8, details jsonb)
+      reason text, degraded boolean, "durationMs" float8, details jsonb,
+      incarnation integer, arrival bigint)
     on conflict (day, id) do update set result = excluded.result, reason = excluded.reason,
-      degraded = excluded.degraded, duration_ms = excluded.duration_ms, details = excluded.details
+      degraded = excluded.degraded, duration_ms = excluded.duration_ms, details = excluded.details,
+      incarnation = excluded.incarnation, arrival = excluded.arrival
     where events.result = 'unknown' and excluded.result is distinct from 'unknown'`;
+}
+
+/** The expression for a row of `events` as a {@link ListedEvent}. */
+export function shownEvent(sql: Sql | Transaction) {
+  return sql`jsonb_build_object('id', id, 'type', type, 'node', node,
+    'user', username, 'actor', actor, 'application', application,
+    'clientAddress', client_address, 'result', result, 'reason', reason,
+    'degraded', degraded, 'durationMs', duration_ms, 'details', details)`;
 }
 
 /**
@@ -108,10 +122,7 @@ export async function listEvents(db: Database, filter: EventFilter): Promise<Lis
   const userIds = sql`select id from users where users.username_key = ${key}`;
   const rows = await sql<{ event: ListedEvent; at: string }[]>`
     select at, event from (
-      (select at, id, jsonb_build_object('id', id, 'type', type, 'node', node,
-          'user', username, 'actor', actor, 'application', application,
-          'clientAddress', client_address, 'result', result, 'reason', reason,
-          'degraded', degraded, 'durationMs', duration_ms, 'details', details) as event
+      (select at, id, ${shownEvent(sql)} as event
         from events
         where true
           ${since === null ? none : sql`and at >= ${since} and day >= ${since.slice(0, 10)}`}

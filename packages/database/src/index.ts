@@ -12,6 +12,14 @@ export {
   releaseCircuit,
 } from './circuit.ts';
 export type { Circuit } from './circuit.ts';
+export {
+  readDocumentSlice,
+  readExamination,
+  storeExamination,
+  sumDocuments,
+} from './examination.ts';
+export type { DocumentSum, ExaminedDocument, StoredExamination } from './examination.ts';
+export { storedJson } from './json-text.ts';
 export { findCommandResult, findCommandResults, recentCommandResults } from './command-results.ts';
 export type { CommandResult } from './command-results.ts';
 export {
@@ -24,8 +32,11 @@ export {
 export type { DocumentRow } from './documents.ts';
 export { listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
+export type { DroppedEvents } from './event-partitions.ts';
+export { eventsAfter, FIRST_EVENT } from './events-after.ts';
+export type { EventCursor } from './events-after.ts';
 export { listEvents, storeEvents } from './events.ts';
-export type { AuditEvent, EventFilter, ListedEvent } from './events.ts';
+export type { ArrivedEvent, AuditEvent, EventFilter, ListedEvent } from './events.ts';
 export { grantAsk, settleForeign } from './foreign-reservations.ts';
 export type { AskOutcome } from './foreign-reservations.ts';
 export { migrate, MigrationError } from './migrate.ts';

@@ -8,3 +8,8 @@ export function jsonText(value: unknown): string {
     escape === '\\\\' ? escape : '\\ufffd',
   );
 }
+
+/** What comes back of a value that was stored as {@link jsonText}. */
+export function storedJson(value: unknown): unknown {
+  return JSON.parse(jsonText(value)) as unknown;
+}

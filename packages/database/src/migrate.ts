@@ -63,8 +63,8 @@ function checkHistory(
 ): void {
   if (done.length > known.length) {
     throw new MigrationError(
-      `the database has schema ${done.length}, this version of Countersign knows ` +
-        `${known.length}: start the version that wrote it, or a newer one`,
+      `the database has schema ${done.at(-1)?.version}, this version of Countersign knows ` +
+        `${known.at(-1)?.version}: start the version that wrote it, or a newer one`,
     );
   }
   for (const [index, { name, checksum }] of done.entries()) {

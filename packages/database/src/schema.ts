@@ -130,9 +130,19 @@ export const events = pgTable(
     degraded: boolean('degraded').notNull(),
     durationMs: integer('duration_ms'),
     details: jsonb('details').$type<Record<string, unknown>>().notNull(),
+    incarnation: integer('incarnation').notNull().default(0),
+    arrival: revisionColumn('arrival').default(0),
   },
   (table) => [primaryKey({ columns: [table.day, table.id] })],
 );
+
+export const examination = pgTable('examination', {
+  onlyRow: boolean('only_row').primaryKey().default(true),
+  at: time('at').notNull(),
+  incarnationId: text('incarnation_id').notNull(),
+  revision: revisionColumn('revision'),
+  problem: text('problem'),
+});
 
 export const outbox = pgTable('outbox', {
   id: uuid('id').primaryKey(),

@@ -46,6 +46,8 @@ const defaultSettings = {
   listen_addresses: '',
   unix_socket_permissions: '0700',
   max_connections: '60',
+  // A query over the events of a year takes six locks for each day's partition.
+  max_locks_per_transaction: '512',
   shared_buffers: '64MB',
   max_wal_size: '512MB',
   wal_level: 'minimal',

@@ -1,5 +1,7 @@
+export { askExamination } from './ask-examination.ts';
 export { authenticateKey } from './authenticate-key.ts';
 export { hashApiKey, sealerOf, seedContext } from './keys.ts';
+export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';
 export { replicaPorts } from './replica-ports.ts';
 export { runAsChild } from './run-as-child.ts';

@@ -21,6 +21,8 @@ import {
 
 const STREAM_TIMEOUT_MS = 700;
 const CLOCK_WARN_MS = 5000;
+/** Further off, a worker is not ready (rule 21). */
+const CLOCK_LIMIT_MS = 20_000;
 
 /** The cluster as this node sees it: heartbeats for who is there, its own replica for who else belongs. */
 export async function readClusterView(options: {
@@ -118,6 +120,8 @@ function describeSeen(
     url: seen.url,
     incarnation: seen.incarnation.number,
     filling: seen.filling?.revision ?? null,
+    verifies: (seen.verifies ?? true) && Math.abs(clockOffsetMs) <= CLOCK_LIMIT_MS,
+    damage: seen.damage ?? null,
     problems,
   };
 }
@@ -148,6 +152,8 @@ function describeUnheard(
     url: null,
     incarnation: context.own?.incarnation.number ?? 0,
     filling: null,
+    verifies: context.own !== null,
+    damage: null,
     problems: context.own ? ['its replication agent is not heard'] : [],
   };
 }

@@ -1,6 +1,7 @@
 import type { ApiPorts } from '@countersign/api';
 import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
 import {
+  eventsAfter,
   findUser,
   listEvents,
   listUsers,
@@ -27,6 +28,7 @@ type ReplicaPorts = Pick<
   | 'listUsers'
   | 'readSettings'
   | 'listEvents'
+  | 'eventsAfter'
   | 'isMaster'
 >;
 
@@ -42,6 +44,7 @@ export function replicaPorts(options: ReplicaPortsOptions): ReplicaPorts {
     listUsers: (page) => listUsers(db, page),
     readSettings: () => readSettings(db),
     listEvents: (filter) => listEvents(db, filter),
+    eventsAfter: (filter) => eventsAfter(db, filter),
     isMaster: () => membership.master()?.node === node,
   };
 }

@@ -46,6 +46,7 @@ import type { AGENT_KEYS, AgentConfig } from './config.ts';
 import { describeResult } from './describe-result.ts';
 import { Disaster } from './disaster.ts';
 import type { AgentEvents } from './events.ts';
+import { examineNode } from './examine-node.ts';
 import { ensureFirstApiKey } from './first-api-key.ts';
 import { followEvents, followStates } from './follow-states.ts';
 import { ForeignLogs } from './foreign-logs.ts';
@@ -61,6 +62,7 @@ import { mayDropFor, forgetRejoin } from './rejoin-wish.ts';
 import { Replica } from './replica.ts';
 import { describeSavedChanges, saveChanges } from './save-changes.ts';
 import { serveSocket } from './serve-socket.ts';
+import { TablesWatch } from './tables-watch.ts';
 import type { DatabaseWatch } from './watch-database.ts';
 import { watchLogServer } from './watch-log-server.ts';
 
@@ -246,12 +248,26 @@ export class AgentLife {
     const leaseWork = new AbortController();
     const applying = new AbortController();
     const work = new AbortController();
+    const tables = new TablesWatch({
+      db: lazyDb,
+      sealer: documentSealer,
+      incarnationId: () => replica.applied.incarnation.id,
+      isCaughtUp() {
+        const end = membership.master()?.revision ?? Infinity;
+        return replica.mode === 'live' && replica.isComparable && replica.applied.revision >= end;
+      },
+      events,
+      log,
+      signal: work.signal,
+    });
+    const { node, dataDirectory } = config;
+    const examine = () => examineNode({ node, db: lazyDb, membership, dataDirectory, tables });
     const endOnStop = () => applying.abort();
     signal.addEventListener('abort', endOnStop, { once: true });
     const disaster = new Disaster({ shared, layout, link, incarnation, replica, membership });
 
     function describeProblems(): string[] {
-      const found = defects();
+      const found = faults();
       if (!isStatesWritable) found.push('its writes to the log servers are not answered');
       return [
         ...found,
@@ -263,6 +279,12 @@ export class AgentLife {
 
     /** What keeps this node from being master. */
     function defects(): string[] {
+      const found = faults();
+      if (tables.damage) found.push(`its tables do not match its digest: ${tables.damage}`);
+      return found;
+    }
+
+    function faults(): string[] {
       const found: string[] = [];
       if (replica.problem) found.push(replica.problem);
       else if (replica.mode !== 'live') {
@@ -298,6 +320,8 @@ export class AgentLife {
         format: CHANGE_FORMAT,
         url: config.url,
         isLogWritable: isStatesWritable,
+        verifies: !databaseWatch.isSilent,
+        damage: tables.damage,
         problems: describeProblems(),
         wallMs: Date.now(),
       });
@@ -439,6 +463,7 @@ export class AgentLife {
       if (verb === 'applied') {
         return { ok: await replica.waitFor(Number(body.revision), Number(body.timeoutMs ?? 1000)) };
       }
+      if (verb === 'examine') return { ok: true, result: await examine() };
       if (verb === 'claim') {
         await lease.claimOffer();
         const ok = await mastership.waitUntilActive(2500);
@@ -510,6 +535,7 @@ export class AgentLife {
       incarnation,
       disaster,
       stopApplying,
+      examine,
       onMove: (next) => setTimeout(() => this.end(next), ANSWER_FIRST_MS),
       log,
     });
@@ -519,6 +545,7 @@ export class AgentLife {
       incarnation.parent === null && layout.tag === FIRST_LAYOUT_TAG && ensureFirstStreams(),
       followOthers(),
       publishEvents({ db: lazyDb, stream, node: config.node, signal: work.signal, log }),
+      tables.run(),
       probeForEver(),
       beatForEver(),
       tendCluster(),

@@ -5,7 +5,7 @@ import {
   type Database,
   type AuditEvent,
 } from '@countersign/database';
-import { v7 as uuidv7 } from 'uuid';
+import { newEvent } from '@countersign/operations';
 import type { Plan } from './commands/plan.ts';
 
 /** Cluster and change events of this node's agent; one function each, written to the node's outbox. */
@@ -61,6 +61,19 @@ export class AgentEvents {
     this.#record({ type: 'node.started', details });
   }
 
+  /** Old events went, as the setting `events.retentionDays` wants it. */
+  eventsDropped(details: { before: string; days: number; farEvents: number }): void {
+    this.#record({ type: 'events.dropped', details });
+  }
+
+  tablesDiffer(details: { revision: number; problem: string }): void {
+    this.#record({ type: 'node.tables_differ', details });
+  }
+
+  tablesMatch(details: { revision: number }): void {
+    this.#record({ type: 'node.tables_match', details });
+  }
+
   /** Writes the audit row of a change before it is sent; the returned function completes it. */
   async beginChange(
     command: Command,
@@ -103,21 +116,6 @@ export class AgentEvents {
   }
 
   #complete(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): AuditEvent {
-    return {
-      id: uuidv7(),
-      at: new Date().toISOString(),
-      node: this.#node,
-      userId: null,
-      username: null,
-      actor: null,
-      application: null,
-      clientAddress: null,
-      result: null,
-      reason: null,
-      degraded: false,
-      durationMs: null,
-      details: {},
-      ...fields,
-    };
+    return newEvent({ node: this.#node, ...fields });
   }
 }

@@ -5,7 +5,7 @@ import {
   storeEvents,
   storeUserStates,
   type Database,
-  type AuditEvent,
+  type ArrivedEvent,
   type StoredUserState,
 } from '@countersign/database';
 import { parseState } from '@countersign/verification';
@@ -54,7 +54,7 @@ export async function followEvents(
     signal,
     log,
     async onEvents(batch, last) {
-      await storeEvents(db, batch as AuditEvent[], last);
+      await storeEvents(db, batch as ArrivedEvent[], last);
       position = last;
     },
   });

@@ -70,7 +70,7 @@ export async function handOver(
 export function bestTarget(options: { node: string; membership: Membership }): string | null {
   const candidates = options.membership
     .online()
-    .filter((node) => node.node !== options.node && node.isPromotable)
+    .filter((node) => node.node !== options.node && node.isPromotable && !node.damage)
     .toSorted(
       (a, b) =>
         a.problems.length - b.problems.length ||
@@ -94,6 +94,10 @@ function refuseTarget(options: HandOverOptions, target: string): MasterReply | n
   }
   if (!seen.isPromotable) {
     return refuse(409, 'not_promotable', `${target} is configured with promotable: false`);
+  }
+  if (seen.damage) {
+    const detail = `${target}'s tables do not match its digest: ${seen.damage}`;
+    return refuse(409, 'not_fit', detail);
   }
   return null;
 }

@@ -66,5 +66,8 @@ describe('publishing events', () => {
       timeoutMs: 10_000,
     });
     expect(position).toBeGreaterThan(1);
+    const places = await db.sql`
+      select distinct arrival from events where incarnation = ${number} and arrival > 0`;
+    expect(places).toHaveLength(events.length);
   });
 });

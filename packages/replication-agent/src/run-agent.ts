@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { AgentLife, type AgentShared } from './agent-life.ts';
 import type { AgentConfig } from './config.ts';
 import { AgentEvents } from './events.ts';
+import { retireEventsForEver } from './retire-events.ts';
 import { DatabaseWatch } from './watch-database.ts';
 
 export type RunningAgent = { stop(): Promise<void> };
@@ -53,6 +54,7 @@ export async function runAgent(
     known: { highestNumber: 0, runsLogServer: config.runsLogServer },
   };
   const watching = databaseWatch.run(db, signal, () => life?.resign('PostgreSQL is silent'));
+  const retiring = retireEventsForEver({ db: lazyDb, events, log, signal });
   let life: AgentLife | null = null;
   const living = liveOn();
   events.agentStarted({ version: config.version });
@@ -90,7 +92,7 @@ export async function runAgent(
     async stop() {
       life?.end(null);
       await living;
-      await Promise.race([watching, sleep(1500)]);
+      await Promise.race([Promise.all([watching, retiring]), sleep(1500)]);
       await Promise.all([db.close(), lazyDb.close()]);
     },
   };

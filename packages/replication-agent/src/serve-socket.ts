@@ -1,9 +1,9 @@
 import { chmodSync, existsSync, unlinkSync } from 'node:fs';
-import { buildApi, ProblemError, type ApiPorts } from '@countersign/api';
+import { buildApi, ProblemError, type ApiPorts, type NodeExamination } from '@countersign/api';
 import type { Incarnation, LogLayout, Membership, NatsLink } from '@countersign/cluster';
 import type { Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
-import { replicaPorts, runCommand, sealerOf } from '@countersign/operations';
+import { askExamination, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
 import { API_SCOPES } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { proveSocket } from './authorise.ts';
@@ -26,6 +26,8 @@ export async function serveSocket(options: {
   /** What only an operator at the node may do was asked for: live there from now on. */
   onMove(layout: LogLayout): void;
   stopApplying(): Promise<void>;
+  /** Of this node itself, also while the log is away. */
+  examine(): Promise<NodeExamination>;
   log: Logger;
 }): Promise<{ close(): Promise<void> }> {
   const { config, keys, db, link, membership, incarnation, disaster } = options;
@@ -71,6 +73,7 @@ export async function serveSocket(options: {
         return { file };
       },
     },
+    examineNode: (node) => (node === config.node ? options.examine() : askExamination(path, node)),
     checkReady: async () => ({ ready: false, degraded: false, problems: ['local socket'] }),
     metrics: async () => ({ contentType: 'text/plain', text: '' }),
   };

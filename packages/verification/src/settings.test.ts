@@ -15,6 +15,7 @@ describe('settings', () => {
       lockout: { failures: 5, resetMinutes: 10, releaseMinutes: 10 },
       failover: { mode: 'automatic', afterSeconds: 6 },
       withoutQuorum: { default: 'serve', applications: {} },
+      events: { retentionDays: 365 },
     });
     const lockout = { failures: 3, resetMinutes: 1, releaseMinutes: 2 };
     expect(settingsFrom([])).toEqual(defaultSettings);
@@ -26,6 +27,7 @@ describe('settings', () => {
     ['lockout.resetMinutes', 1, 1440],
     ['lockout.releaseMinutes', 1, 1440],
     ['failover.afterSeconds', 5, 600],
+    ['events.retentionDays', 1, 3650],
   ])('%s is from %i to %i, and the error says so', (name, min, max) => {
     for (const value of [min, max]) {
       expect(parseSetting(name, String(value))).toEqual({ name, value });
@@ -86,6 +88,7 @@ describe('settings', () => {
       { name: 'failover.mode', value: 'automatic' },
       { name: 'failover.afterSeconds', value: 6 },
       { name: 'withoutQuorum.default', value: 'serve' },
+      { name: 'events.retentionDays', value: 365 },
     ]);
   });
 });

@@ -16,6 +16,11 @@ const failoverFields = {
   afterSeconds: wholeNumber(5, 600).default(6),
 };
 
+const eventsFields = {
+  /** Events older than this are dropped on every node, by whole days. */
+  retentionDays: wholeNumber(1, 3650).default(365),
+};
+
 const policy = oneOf(['serve', 'refuse']);
 export type WithoutQuorumPolicy = z.infer<typeof policy>;
 
@@ -39,6 +44,7 @@ export const settingsDocument = z.discriminatedUnion('id', [
   z.strictObject({ id: z.literal('lockout'), ...lockoutFields }),
   z.strictObject({ id: z.literal('failover'), ...failoverFields }),
   z.strictObject({ id: z.literal('withoutQuorum'), ...withoutQuorumFields }),
+  z.strictObject({ id: z.literal('events'), ...eventsFields }),
 ]);
 export type SettingsDocument = z.infer<typeof settingsDocument>;
 
@@ -46,6 +52,7 @@ const settingsSchema = z.object({
   lockout: z.object(lockoutFields),
   failover: z.object(failoverFields),
   withoutQuorum: z.object(withoutQuorumFields),
+  events: z.object(eventsFields),
 });
 export type Settings = z.infer<typeof settingsSchema>;
 export type LockoutSettings = Settings['lockout'];
@@ -54,6 +61,7 @@ export const defaultSettings: Settings = settingsSchema.parse({
   lockout: {},
   failover: {},
   withoutQuorum: {},
+  events: {},
 });
 
 /** The settings in force, given the groups that were ever set. */
@@ -83,6 +91,7 @@ export const settingNames = [
   'failover.afterSeconds',
   'withoutQuorum.default',
   `${PER_APPLICATION}NAME`,
+  'events.retentionDays',
 ] as const;
 
 /** The value `default` takes an application out of `withoutQuorum.applications` again. */

@@ -5,6 +5,7 @@ import { addUsers } from './add-users.ts';
 import { blockUser } from './block-user.ts';
 import { demoteMaster } from './demote-master.ts';
 import { enrollAuthenticator } from './enroll-authenticator.ts';
+import { examineNode } from './examine-node.ts';
 import { getCluster } from './get-cluster.ts';
 import { getHealth } from './get-health.ts';
 import { getMasterReadiness } from './get-master-readiness.ts';
@@ -47,6 +48,7 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   getSettings(api, ports);
   setSettings(api, ports);
   getCluster(api, ports);
+  examineNode(api, ports);
   promoteNode(api, ports);
   demoteMaster(api, ports);
   listEvents(api, ports);

@@ -38,6 +38,8 @@ const clusterView = z.object({
       url: z.string().nullable(),
       incarnation: z.int(),
       filling: z.int().nullable(),
+      verifies: z.boolean(),
+      damage: z.string().nullable(),
       problems: z.array(z.string()),
     }),
   ),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
+import { formatCursor, parseCursor } from '../event-cursor.ts';
 import { parseSince } from '../parse-since.ts';
 import type { ApiPorts, StoredEvent } from '../ports.ts';
 import { invalidRequest } from '../problem.ts';
@@ -27,15 +28,20 @@ export function listEvents(api: ApiServer, ports: ApiPorts): void {
     {
       config: { access: { scope: 'events:read' } },
       schema: {
-        summary: 'What happened, newest first',
+        summary: 'What happened, newest first; with `after` in the order in which it arrived',
         tags: ['events'],
         querystring: z.strictObject({
           user: username.optional(),
           since: z.string().max(40).optional(),
           type: name.optional(),
+          /** `start`, `end`, or the `next` of the last reply, from whichever node. */
+          after: z.string().max(40).optional(),
           limit: countInQuery({ max: 1000, default: 100 }),
         }),
-        response: { 200: z.object({ events: z.array(storedEvent) }), ...problemReply },
+        response: {
+          200: z.object({ events: z.array(storedEvent), next: z.string().optional() }),
+          ...problemReply,
+        },
       },
     },
     async (request) => {
@@ -44,13 +50,17 @@ export function listEvents(api: ApiServer, ports: ApiPorts): void {
       if (sinceMs === null) {
         throw invalidRequest('since must be an ISO 8601 time or a duration like 15m');
       }
-      const events = await ports.listEvents({
+      const filter = {
         limit: Number(request.query.limit),
         ...(user === undefined ? {} : { user }),
         ...(type === undefined ? {} : { type }),
         ...(sinceMs === undefined ? {} : { sinceMs }),
-      });
-      return { events };
+      };
+      if (request.query.after === undefined) return { events: await ports.listEvents(filter) };
+      const after = parseCursor(request.query.after);
+      if (after === null) throw invalidRequest('after must be start, end, or next of a reply');
+      const { events, next } = await ports.eventsAfter({ ...filter, after });
+      return { events, next: formatCursor(next) };
     },
   );
 }

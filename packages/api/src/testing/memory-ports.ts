@@ -16,12 +16,16 @@ import type {
   CommandReply,
   CommandRequest,
   Credentials,
+  EventCursor,
+  EventFilter,
+  NodeExamination,
   Readiness,
   StoredEvent,
   StoredUser,
   VerificationAttempt,
   VerificationOutcome,
 } from '../ports.ts';
+import { ProblemError } from '../problem.ts';
 
 type EnrollArgs = { type: string; secret?: string; name?: string; initialCounter?: number };
 
@@ -37,6 +41,8 @@ export class MemoryPorts implements ApiPorts {
   readonly commands: CommandRequest[] = [];
   readonly attempts: VerificationAttempt[] = [];
   readonly credentials: Credentials[] = [];
+  /** What the next examinations find; none: nothing wrong. */
+  examinations: NodeExamination[] = [];
   goodCodes = new Set(['123456']);
   cluster: ClusterView = healthyCluster();
   readiness: Readiness = { ready: true, degraded: false, problems: [] };
@@ -124,6 +130,25 @@ export class MemoryPorts implements ApiPorts {
       .filter((event) => filter.type === undefined || event.type === filter.type)
       .filter((event) => Date.parse(event.at) >= (filter.sinceMs ?? 0))
       .slice(0, filter.limit);
+  }
+
+  /** `events` stand in the order in which they arrived. */
+  async eventsAfter(
+    filter: EventFilter & { after: EventCursor | 'end' },
+  ): Promise<{ events: StoredEvent[]; next: EventCursor }> {
+    const { after, limit } = filter;
+    const from = after === 'end' ? this.events.length : after.arrival;
+    const events = this.events.slice(from, from + limit);
+    return { events, next: { incarnation: 1, arrival: from + events.length } };
+  }
+
+  async examineNode(node: string): Promise<NodeExamination> {
+    const next = this.examinations.shift();
+    if (next) return next;
+    const seen = this.cluster.nodes.find(({ name }) => name === node);
+    if (!seen?.online) throw new ProblemError(503, 'node_offline', `${node} is not there.`);
+    const checks = [{ name: 'tables', ok: true, detail: 'as they should be' }];
+    return { node, finished: true, documents: 7, checks };
   }
 
   async checkReady(): Promise<Readiness> {
@@ -290,6 +315,8 @@ export function healthyCluster(nowMs: number = Date.now()): ClusterView {
     url: null,
     incarnation: 1,
     filling: null,
+    verifies: true,
+    damage: null,
     problems: [],
   } as const;
   const names = ['node-1', 'node-2', 'node-3'];

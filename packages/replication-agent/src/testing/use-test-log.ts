@@ -12,6 +12,20 @@ export const silent: Log = { info() {}, warn() {} };
 
 const limits = { changesBytes: 8 << 20, statesBytes: 1 << 20, eventsBytes: 4 << 20 };
 
+/** One that nothing was rebuilt for. */
+export function makeIncarnation(number = 1): Incarnation {
+  return {
+    number,
+    id: randomUUID(),
+    parent: null,
+    baseRevision: 0,
+    baseEpoch: 0,
+    ancestors: [],
+    by: null,
+    disasterAt: null,
+  };
+}
+
 /** A real nats-server and real PostgreSQL databases for one test file. */
 export function useTestLog() {
   const closing: (() => Promise<unknown>)[] = [];
@@ -45,16 +59,7 @@ export function useTestLog() {
       const number = lastNumber;
       const begin = () => ensureStreams(link, namesOf(number), { logReplicas: 1, limits });
       await waitFor('the streams', () => begin().then(() => true), { timeoutMs: 15_000 });
-      return {
-        number,
-        id: randomUUID(),
-        parent: null,
-        baseRevision: 0,
-        baseEpoch: 0,
-        ancestors: [],
-        by: null,
-        disasterAt: null,
-      };
+      return makeIncarnation(number);
     },
     async openDatabase(): Promise<Database> {
       const { drop, ...connection } = await createTestDatabase();

@@ -1,0 +1,253 @@
+import { randomUUID } from 'node:crypto';
+import { CHANGE_FORMAT, encodeChange, type Sealer } from '@countersign/cluster';
+import {
+  applyChanges,
+  initApplied,
+  takeFinalOutbox,
+  type Database,
+  type ReceivedChange,
+} from '@countersign/database';
+import { sealerOf } from '@countersign/operations';
+import { waitFor } from '@countersign/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { AgentEvents } from './events.ts';
+import { TablesWatch } from './tables-watch.ts';
+import { makeIncarnation, silent, useTestLog } from './testing/use-test-log.ts';
+
+const test = useTestLog();
+const AT = '2026-03-01T12:00:00.000Z';
+let sealer: Sealer;
+beforeAll(() => {
+  sealer = sealerOf(test.makeKeys().document);
+});
+
+type What = {
+  kind: 'user' | 'settings' | 'api-key' | 'node' | 'probe';
+  id: string;
+  document: unknown;
+};
+
+function user(id: string, username: string, more = {}): What {
+  const document = {
+    id,
+    username,
+    enabled: true,
+    blocked: null,
+    unlockedAt: null,
+    authenticators: [],
+    createdAt: AT,
+    updatedAt: AT,
+    ...more,
+  };
+  return { kind: 'user', id, document };
+}
+
+const apiKey: What['document'] = {
+  id: randomUUID(),
+  name: 'a key',
+  secretHash: 'ab'.repeat(32),
+  scopes: ['verify'],
+  applications: null,
+  networks: null,
+  expiresAt: null,
+  createdAt: AT,
+};
+
+/** As it would come from the log; a document that is null is removed. */
+function change(revision: number, { kind, id, document }: What): ReceivedChange {
+  const common = { revision, epoch: 1, kind, id, at: AT, removed: document === null, document };
+  const wire = { format: CHANGE_FORMAT, changeId: randomUUID(), commandId: null, actor: 'test' };
+  return {
+    ...common,
+    bytes: encodeChange({ ...common, ...wire, commands: [] }, sealer),
+    commands: [],
+  };
+}
+
+const settings = { id: 'lockout', failures: 5, resetMinutes: 10, releaseMinutes: 10 };
+const node = { id: 'node-1', name: 'node-1', addedAt: AT, version: '1' };
+const [alice, bob, gone] = [randomUUID(), randomUUID(), randomUUID()];
+
+const incarnation = makeIncarnation();
+let shared: Promise<Database> | undefined;
+
+async function filledReplica(): Promise<Database> {
+  const db = await (shared ??= test.openDatabase());
+  await db.sql`truncate documents, users, settings_groups, api_keys, nodes, command_results,
+    applied, outbox, examination`;
+  await initApplied(db, incarnation);
+  await applyChanges(db, [
+    change(1, user(alice, 'alice', { displayName: 'Alice 🦊' })),
+    change(2, user(bob, 'Jürgen')),
+    change(3, user(gone, 'gone')),
+    change(4, { kind: 'settings', id: 'lockout', document: settings }),
+    change(5, { kind: 'api-key', id: (apiKey as { id: string }).id, document: apiKey }),
+    change(6, { kind: 'node', id: 'node-1', document: node }),
+    change(7, { kind: 'probe', id: 'node-1', document: { at: AT } }),
+    change(8, { kind: 'user', id: gone, document: null }),
+  ]);
+  return db;
+}
+
+function watch(db: Database, signal = new AbortController().signal): TablesWatch {
+  const events = new AgentEvents(db, 'node-1', (error) => {
+    throw error;
+  });
+  return new TablesWatch({
+    db,
+    sealer,
+    incarnationId: () => incarnation.id,
+    isCaughtUp: () => true,
+    events,
+    log: silent,
+    signal,
+  });
+}
+
+describe('examining the tables', () => {
+  it('finds nothing in tables that hold what was applied', async () => {
+    const db = await filledReplica();
+    const watching = watch(db);
+    const found = await watching.examine();
+    expect(found).toEqual({
+      incarnationId: incarnation.id,
+      revision: 8,
+      documents: 7,
+      problems: [],
+      problemCount: 0,
+    });
+    expect(watching.damage).toBeNull();
+    expect(await takeFinalOutbox(db, 9)).toEqual([]);
+  });
+
+  it.each([
+    [
+      'a flipped bit of a document',
+      `update documents set bytes = set_byte(bytes, 9, get_byte(bytes, 9) # 1) where id = '${alice}'`,
+      `user ${alice} is not what was received at revision 1`,
+    ],
+    [
+      'a user who was changed by hand',
+      `update users set document = document || '{"enabled": false}' where id = '${bob}'`,
+      `user ${bob} is something else in its table than in its document`,
+    ],
+    [
+      'a user found under another name',
+      `update users set username_key = 'mallory' where id = '${bob}'`,
+      `user ${bob} is something else`,
+    ],
+    ['a lost user', `delete from users where id = '${alice}'`, `user ${alice} is missing`],
+    [
+      'a removed user who is back',
+      `insert into users select '${gone}', 'gone', document, 3 from users where id = '${alice}'`,
+      `user ${gone} was removed and is still in its table`,
+    ],
+    [
+      'a user from nowhere',
+      `insert into users select '00000000-0000-4000-8000-000000000000', 'x', document, 3 from users
+        where id = '${alice}'`,
+      'user 00000000-0000-4000-8000-000000000000 stands in its table and is in no document',
+    ],
+    [
+      'another hash of an API key',
+      `update api_keys set secret_hash = '${'cd'.repeat(32)}'`,
+      `is something else in its table`,
+    ],
+    [
+      'settings changed by hand',
+      `update settings_groups set document = document || '{"failures": 99}'`,
+      'settings lockout is something else',
+    ],
+    [
+      'a lost document',
+      `delete from documents where kind = 'probe'`,
+      'at revision 8 the documents give',
+    ],
+    [
+      'a document with a hash that fits it',
+      `update documents set bytes = 'x', hash = sha256(
+         convert_to('probe', 'UTF8') || '\\x00' || convert_to(id, 'UTF8') || '\\x00' ||
+         convert_to(revision::text, 'UTF8') || '\\x00' || 'x') where kind = 'probe'`,
+      'at revision 8 the documents give',
+    ],
+    [
+      'a digest from elsewhere',
+      `update applied set digest = sha256('x')`,
+      'at revision 8 the documents give digest',
+    ],
+  ])('finds %s', async (_what, tamper, problem) => {
+    const db = await filledReplica();
+    await db.sql.unsafe(tamper);
+    const watching = watch(db);
+    const { problems } = await watching.examine();
+    expect(problems.join('\n')).toContain(problem);
+    expect(watching.damage).toContain(problems[0]);
+  });
+
+  it('is not confused by changes that are applied meanwhile', async () => {
+    const db = await filledReplica();
+    const ids = Array.from({ length: 450 }, () => randomUUID());
+    await applyChanges(
+      db,
+      ids.map((id, index) => change(9 + index, user(id, `user-${index}`))),
+    );
+    let revision = 9 + ids.length;
+    let isDone = false;
+    const apply = async () => {
+      while (!isDone) {
+        const batch = Array.from({ length: 20 }, (_, index) => {
+          const at = (revision * 7) % ids.length;
+          const document = revision % 5 === 0 ? null : user(ids[at]!, `again-${revision}`).document;
+          return change((revision += index === 0 ? 1 : 2), {
+            kind: 'user',
+            id: ids[at]!,
+            document,
+          });
+        });
+        await applyChanges(db, batch);
+      }
+    };
+    const applying = apply();
+    const watching = watch(db);
+    const before = revision;
+    for (let round = 0; round < 3; round += 1) {
+      expect((await watching.examine()).problems).toEqual([]);
+    }
+    isDone = true;
+    await applying;
+    expect(revision).toBeGreaterThan(before);
+  });
+
+  it('leaves an event when damage is found and when it is gone, and remembers it across a restart', async () => {
+    const db = await filledReplica();
+    await db.sql`update users set document = document || '{"enabled": false}' where id = ${bob}`;
+    await watch(db).examine();
+
+    const stop = new AbortController();
+    let isCaughtUp = false;
+    let tablesOf = incarnation.id;
+    const events = new AgentEvents(db, 'node-1', () => undefined);
+    const again = new TablesWatch({
+      db,
+      sealer,
+      incarnationId: () => tablesOf,
+      isCaughtUp: () => isCaughtUp,
+      events,
+      log: silent,
+      signal: stop.signal,
+    });
+    const running = again.run();
+    await waitFor('the damage', () => again.damage?.includes(bob), { timeoutMs: 5000 });
+    tablesOf = 'the next';
+    expect(again.damage).toBeNull();
+    tablesOf = incarnation.id;
+    await db.sql`update users set document = document || '{"enabled": true}' where id = ${bob}`;
+    isCaughtUp = true;
+    await waitFor('no damage', () => again.damage === null, { timeoutMs: 5000 });
+    const types = async () => (await takeFinalOutbox(db, 9)).map(({ event }) => event.type);
+    await waitFor('both events', async () => (await types()).length === 2, { timeoutMs: 5000 });
+    expect(await types()).toEqual(['node.tables_differ', 'node.tables_match']);
+    stop.abort();
+    await running;
+  });
+});

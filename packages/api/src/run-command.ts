@@ -1,10 +1,15 @@
 import type { FastifyRequest } from 'fastify';
 import { callerOf } from './authenticate-caller.ts';
-import type { ApiPorts, CommandName } from './ports.ts';
+import type { ApiPorts, CommandName, StopFact } from './ports.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
 
 /** How long a caller waits for the master. Longer than the 2 s a hand-over may hold a write. */
 export const COMMAND_TIMEOUT_MS = 10_000;
+
+/** Whoever wants somebody stopped does not wait for a master that hangs. */
+const STOP_TIMEOUT_MS = 2_500;
+
+export type StoppedHere = { asStopFact: true; fact: StopFact };
 
 export type CommandDone = { revision: number; applied: boolean; result: Record<string, unknown> };
 
@@ -14,13 +19,34 @@ export async function runCommand(
   request: FastifyRequest,
   command: { name: CommandName; args: Record<string, unknown> },
 ): Promise<CommandDone> {
+  const reply = await ask(ports, request, command, COMMAND_TIMEOUT_MS);
+  if ('asStopFact' in reply) throw new Error(`${command.name} was accepted without the master`);
+  return reply;
+}
+
+/** As {@link runCommand}, for what must take effect at once: without a master this node does it. */
+export async function runStop(
+  ports: ApiPorts,
+  request: FastifyRequest,
+  command: { name: CommandName; args: Record<string, unknown> },
+): Promise<CommandDone | StoppedHere> {
+  return ask(ports, request, command, STOP_TIMEOUT_MS);
+}
+
+async function ask(
+  ports: ApiPorts,
+  request: FastifyRequest,
+  command: { name: CommandName; args: Record<string, unknown> },
+  timeoutMs: number,
+): Promise<CommandDone | StoppedHere> {
   const reply = await ports.runCommand({
     ...command,
     caller: callerOf(request),
     idempotencyKey: idempotencyKeyOf(request),
-    timeoutMs: COMMAND_TIMEOUT_MS,
+    timeoutMs,
   });
   if (reply.kind === 'done') return reply;
+  if (reply.kind === 'stopped') return { asStopFact: true, fact: reply.fact };
   if (reply.kind === 'refused') throw new ProblemError(reply.status, reply.code, reply.detail);
   if (reply.kind === 'master_offline') throw masterOffline(reply);
   throw new ProblemError(

@@ -26,9 +26,13 @@ export async function migrate(
 
 function readMigrations(directory: string): Migration[] {
   const names = readdirSync(directory).filter((name) => name.endsWith('.sql'));
-  return names.toSorted().map((name, index) => {
+  const seen = new Set<number>();
+  return names.toSorted().map((name) => {
     const version = Number(name.slice(0, 3));
-    if (version !== index + 1) throw new MigrationError(`migration ${name} is out of order`);
+    if (!Number.isInteger(version) || seen.has(version)) {
+      throw new MigrationError(`migration ${name} needs a number of its own`);
+    }
+    seen.add(version);
     const text = readFileSync(join(directory, name), 'utf8');
     return { version, name, text, checksum: createHash('sha256').update(text).digest('hex') };
   });

@@ -2,4 +2,5 @@ export { authenticateKey } from './authenticate-key.ts';
 export { hashApiKey, sealerOf, seedContext } from './keys.ts';
 export { runCommand, type CommandPath } from './send-command.ts';
 export { replicaPorts } from './replica-ports.ts';
+export { LAST_FULL_KEY } from './stop-without-master.ts';
 export { runAsChild } from './run-as-child.ts';

@@ -2,6 +2,7 @@ import type { ApiPorts } from '@countersign/api';
 import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
 import {
   findUser,
+  listApiKeys,
   listEvents,
   listUsers,
   readSettings,
@@ -25,6 +26,7 @@ type ReplicaPorts = Pick<
   | 'readCluster'
   | 'findUser'
   | 'listUsers'
+  | 'listApiKeys'
   | 'readSettings'
   | 'listEvents'
   | 'isMaster'
@@ -40,6 +42,7 @@ export function replicaPorts(options: ReplicaPortsOptions): ReplicaPorts {
     readCluster: () => readClusterView({ ...options, lastLog }),
     findUser: (username) => findUser(db, username),
     listUsers: (page) => listUsers(db, page),
+    listApiKeys: () => listApiKeys(db),
     readSettings: () => readSettings(db),
     listEvents: (filter) => listEvents(db, filter),
     isMaster: () => membership.master()?.node === node,

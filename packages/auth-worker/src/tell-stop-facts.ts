@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Log, StopFacts } from '@countersign/cluster';
+import { TOLD_AT_ONCE_MAX, type Log, type StopFacts } from '@countersign/cluster';
 import {
   keepStopFacts,
-  listOpenStopFacts,
+  listUnpublishedStopFacts,
   tryAdvisoryLock,
   type AdvisoryLock,
   type Database,
@@ -19,6 +19,7 @@ type TellOptions = {
 
 const EVERY_MS = 400;
 const LOCK_EVERY_MS = 1000;
+const RETOLD_MAX = 10 * TOLD_AT_ONCE_MAX;
 
 /** Keeps what other nodes tell; one worker of the node hears each message. */
 export function hearStopFacts(
@@ -49,11 +50,10 @@ export async function tellStopFacts(options: TellOptions): Promise<void> {
 async function tellWhileHeld(options: TellOptions, lock: AdvisoryLock): Promise<void> {
   const { db, stopFacts, node, signal } = options;
   while (!signal.aborted && !lock.lost.aborted) {
-    const open = await listOpenStopFacts(db);
-    stopFacts.tell(
-      node,
-      open.filter(({ isPublished }) => !isPublished).map(({ fact }) => fact),
-    );
+    const facts = await listUnpublishedStopFacts(db, RETOLD_MAX);
+    for (let at = 0; at < facts.length; at += TOLD_AT_ONCE_MAX) {
+      stopFacts.tell(node, facts.slice(at, at + TOLD_AT_ONCE_MAX));
+    }
     await pause(EVERY_MS, signal);
   }
 }

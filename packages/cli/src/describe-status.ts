@@ -179,7 +179,8 @@ function describeLostQuorum(view: ClusterView, down: string[]): Finding {
 
 function findPendingStops(view: ClusterView): Finding[] {
   const { pendingStopFacts, answeredBy } = view;
-  if (pendingStopFacts === 0) return [];
+  // An older node does not tell.
+  if (!(pendingStopFacts > 0)) return [];
   const what = pendingStopFacts === 1 ? 'a stop fact is' : `${pendingStopFacts} stop facts are`;
   return [
     {

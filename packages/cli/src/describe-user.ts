@@ -10,7 +10,8 @@ export type User = {
   email: string | null;
   enabled: boolean;
   blocked: { reason: string; at: string; by: string; expiresAt: string } | null;
-  pendingStopFacts: { id: string; reason: string; at: string; by: string; node: string }[];
+  /** An older node does not tell. */
+  pendingStopFacts?: { id: string; reason: string; at: string; by: string; node: string }[];
   lockedUntil: string | null;
   authenticators: Authenticator[];
   createdAt: string;
@@ -45,7 +46,7 @@ export function describeUser(untrusted: User): string[] {
         ? 'no'
         : `until ${timeOf(blocked.expiresAt)} by ${blocked.by}: ${blocked.reason}`,
     ],
-    ...user.pendingStopFacts.map(({ at, by, node, reason }) => [
+    ...(user.pendingStopFacts ?? []).map(({ at, by, node, reason }) => [
       'stop fact',
       `by ${by} on ${node} at ${timeOf(at)}, waits for the master: ${reason}`,
     ]),

@@ -74,15 +74,16 @@ export {
   countPendingStopFacts,
   findStopFact,
   keepStopFacts,
-  listOpenStopFacts,
   listStopFactsOfUser,
+  listUnpublishedStopFacts,
+  listUnsettledStopFacts,
   markStopFactsPublished,
   readStopFacts,
   reopenStopFacts,
   settleStopFacts,
   storeStopFacts,
 } from './stop-facts.ts';
-export type { OpenStopFact, StopFactOutcome } from './stop-facts.ts';
+export type { StopFactOutcome } from './stop-facts.ts';
 export {
   markMerged,
   RESERVATIONS_KEPT_MS,

@@ -13,8 +13,9 @@ import {
   countPendingStopFacts,
   findStopFact,
   keepStopFacts,
-  listOpenStopFacts,
   listStopFactsOfUser,
+  listUnpublishedStopFacts,
+  listUnsettledStopFacts,
   markStopFactsPublished,
   readStopFacts,
   reopenStopFacts,
@@ -102,7 +103,8 @@ describe('a stop fact on a node', () => {
     ]);
     expect(await readStopFacts(db)).toEqual([fact]);
     expect(await readPosition(db, 'stops')).toBe(7);
-    expect(await listOpenStopFacts(db)).toEqual([{ fact, isPublished: true, isSettled: false }]);
+    expect(await listUnpublishedStopFacts(db, 10)).toEqual([]);
+    expect(await listUnsettledStopFacts(db)).toEqual([fact]);
   });
 
   it('has bounds: so many of a user, so many a minute; what others accepted is always kept', async () => {
@@ -151,7 +153,9 @@ describe('open stop facts', () => {
     const foreignKind = factAbout('any text', { kind: 'session' });
     await keepStopFacts(db, [blocking, lifted, open, ofKey, expired, ofNobody, foreignKind]);
     await settleStopFacts(db);
-    expect(await countPendingStopFacts(db)).toBe(4);
+    expect(sorted(await listUnsettledStopFacts(db))).toEqual(
+      sorted([blocking, lifted, open, ofKey]),
+    );
     const blocked = {
       reason: 'x',
       at: blocking.at,
@@ -167,10 +171,12 @@ describe('open stop facts', () => {
       removeChange(4, 'api-key', key.id),
     ]);
     await settleStopFacts(db);
-    const unsettled = (await listOpenStopFacts(db)).filter(({ isSettled }) => !isSettled);
-    expect(sorted(unsettled.map(({ fact }) => fact))).toEqual(
-      sorted([open, ofNobody, foreignKind]),
+    const [marked] = await db.sql<{ ids: string[] }[]>`
+      select jsonb_agg(id) as ids from stop_facts where settled`;
+    expect(new Set(marked!.ids)).toEqual(
+      new Set([blocking, lifted, ofKey, expired].map(({ id }) => id)),
     );
+    expect(await listUnsettledStopFacts(db)).toEqual([open]);
     expect(await countPendingStopFacts(db)).toBe(1);
     expect(await listStopFactsOfUser(db, user.id)).toHaveLength(4);
   });
@@ -189,14 +195,19 @@ describe('open stop facts', () => {
       }),
     ]);
     await settleStopFacts(db);
-    expect(await listOpenStopFacts(db)).toEqual([]);
+    expect(await listUnpublishedStopFacts(db, 10)).toEqual([]);
+    expect(await listUnsettledStopFacts(db)).toEqual([]);
+
+    const other = factAbout(randomUUID());
+    const foreignKind = factAbout('any text', { kind: 'device' });
+    await storeStopFacts(db, [other, foreignKind], 5);
+    await applyChanges(db, [setChange(4, { kind: 'user', document: user })]);
     await db.transaction((tx) => reopenStopFacts(tx));
     expect(await readPosition(db, 'stops')).toBe(0);
-    const open = await listOpenStopFacts(db);
-    expect(open.map((one) => [one.isPublished, one.isSettled])).toEqual([
-      [false, false],
-      [false, false],
-    ]);
-    expect(sorted(await readStopFacts(db))).toEqual(sorted([fact, later]));
+    // What the new life's documents lack is about nobody.
+    const carried = sorted([fact, later, foreignKind]);
+    expect(sorted(await readStopFacts(db))).toEqual(carried);
+    expect(sorted(await listUnpublishedStopFacts(db, 10))).toEqual(carried);
+    expect(sorted(await listUnsettledStopFacts(db))).toEqual(sorted([fact, later]));
   });
 });

@@ -11,10 +11,7 @@ import { outboxRow } from './reservations.ts';
 
 export type StopFactOutcome = 'stopped' | 'too_many_of_subject' | 'too_many_of_node';
 
-/** Not in the log's bucket yet, or not in its subject's document yet. */
-export type OpenStopFact = { fact: StopFact; isPublished: boolean; isSettled: boolean };
-
-const OPEN_MAX = 100;
+const UNSETTLED_MAX = 100;
 
 /**
  * Accepts a fact on this node, together with its event: on disk when this returns, and in force for every later
@@ -68,11 +65,18 @@ export async function storeStopFacts(
   });
 }
 
-/** What is still to be told, stored or turned into changes: the oldest, at most 100. */
-export async function listOpenStopFacts(db: Database): Promise<OpenStopFact[]> {
-  return db.sql<OpenStopFact[]>`
-    select fact, published as "isPublished", settled as "isSettled" from stop_facts
-    where not published or not settled order by at, id limit ${OPEN_MAX}`;
+/** Facts that the log's bucket does not hold yet, oldest first. */
+export async function listUnpublishedStopFacts(db: Database, limit: number): Promise<StopFact[]> {
+  const rows = await db.sql<{ fact: StopFact }[]>`
+    select fact from stop_facts where not published order by at, id limit ${limit}`;
+  return rows.map((row) => row.fact);
+}
+
+/** Facts in force that are not changes yet, of subjects that this node knows: the oldest 100. */
+export async function listUnsettledStopFacts(db: Database): Promise<StopFact[]> {
+  const rows = await db.sql<{ fact: StopFact }[]>`
+    select f.fact from ${pending(db.sql)} order by f.at, f.id limit ${UNSETTLED_MAX}`;
+  return rows.map((row) => row.fact);
 }
 
 export async function markStopFactsPublished(db: Database, ids: readonly string[]): Promise<void> {
@@ -97,13 +101,10 @@ export async function settleStopFacts(db: Database): Promise<void> {
           or u.document -> 'blocked' -> 'stopFacts' @> to_jsonb(f.id::text))))`;
 }
 
-/** Facts in force that are not changes yet, of subjects that this node knows. */
+/** How many {@link listUnsettledStopFacts} would give without its bound. */
 export async function countPendingStopFacts(db: Database): Promise<number> {
   const [row] = await db.sql<{ count: number }[]>`
-    select count(*)::int as count from stop_facts f left join users u on u.id = ${userIdOf(db.sql)}
-    where not f.settled and ${inForce(db.sql)}
-      and (u.id is not null or f.kind = 'api-key' and exists (
-        select from api_keys k where k.id::text = f.subject))`;
+    select count(*)::int as count from ${pending(db.sql)}`;
   return row!.count;
 }
 
@@ -126,11 +127,15 @@ export async function readStopFacts(db: Database): Promise<StopFact[]> {
 }
 
 /**
- * For a new life of the log, in the transaction that swaps its tables in: its bucket is empty, and what its
- * documents know of is found out anew.
+ * For a new life of the log, at the end of the transaction that swaps its documents in: its bucket is empty, what its
+ * documents know of is found out anew, and facts about what it does not have are about nothing.
  */
 export async function reopenStopFacts(tx: Transaction): Promise<void> {
   await tx`delete from positions where name = 'stops'`;
+  await tx`
+    delete from stop_facts f where f.kind in ('user', 'api-key')
+      and not exists (select from users u where u.id = ${userIdOf(tx)})
+      and not exists (select from api_keys k where k.id = ${keyIdOf(tx)})`;
   await tx`update stop_facts set published = false, settled = false`;
 }
 
@@ -149,9 +154,13 @@ async function insertFacts(
     on conflict (id) do update set published = true where excluded.published and not f.published`;
 }
 
-// Only of a user: casting the subject of another kind could fail.
+// Casting the subject of another kind could fail.
 function userIdOf(sql: Database['sql'] | Transaction) {
   return sql`case when f.kind = 'user' then f.subject::uuid end`;
+}
+
+function keyIdOf(sql: Database['sql'] | Transaction) {
+  return sql`case when f.kind = 'api-key' then f.subject::uuid end`;
 }
 
 /** Of `stop_facts f`, beside `users u` where the fact is about a user. */
@@ -159,4 +168,12 @@ function inForce(sql: Database['sql'] | Transaction) {
   return sql`
     (f.expires_at is null or f.expires_at > now())
     and not coalesce(u.document -> 'liftedStopFacts' @> to_jsonb(f.id::text), false)`;
+}
+
+function pending(sql: Database['sql']) {
+  return sql`
+    stop_facts f
+      left join users u on u.id = ${userIdOf(sql)}
+      left join api_keys k on k.id = ${keyIdOf(sql)}
+    where not f.settled and (u.id is not null or k.id is not null) and ${inForce(sql)}`;
 }

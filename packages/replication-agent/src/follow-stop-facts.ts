@@ -1,18 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command, Log, MasterReply, StopFacts } from '@countersign/cluster';
 import {
-  listOpenStopFacts,
+  listUnpublishedStopFacts,
+  listUnsettledStopFacts,
   markStopFactsPublished,
   readPosition,
   settleStopFacts,
   storeStopFacts,
   type Database,
-  type OpenStopFact,
 } from '@countersign/database';
 import type { StopFact } from '@countersign/verification';
 import { deriveId } from './commands/derive-id.ts';
 
 const EVERY_MS = 250;
+const PUBLISHED_AT_ONCE = 100;
 const STORE_TIMEOUT_MS = 1000;
 const COMMAND_TIMEOUT_MS = 5000;
 
@@ -52,21 +53,14 @@ export async function tendStopFacts(options: {
   const { db, signal, log } = options;
   while (!signal.aborted) {
     try {
-      if ((await listOpenStopFacts(db)).length > 0) {
-        await settleStopFacts(db);
-        const open = await listOpenStopFacts(db);
-        await publish(options, factsOf(open.filter(({ isPublished }) => !isPublished)));
-        if (options.isMaster()) await apply(options, factsOf(open.filter((one) => !one.isSettled)));
-      }
+      await settleStopFacts(db);
+      await publish(options, await listUnpublishedStopFacts(db, PUBLISHED_AT_ONCE));
+      if (options.isMaster()) await apply(options, await listUnsettledStopFacts(db));
     } catch (error) {
       log.warn({ error: String(error) }, 'stop facts wait');
     }
     await sleep(EVERY_MS, undefined, { signal }).catch(() => undefined);
   }
-}
-
-function factsOf(open: OpenStopFact[]): StopFact[] {
-  return open.map(({ fact }) => fact);
 }
 
 async function publish(

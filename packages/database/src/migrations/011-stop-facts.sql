@@ -16,4 +16,5 @@ create table stop_facts (
 );
 create index stop_facts_by_subject on stop_facts (kind, subject);
 create index stop_facts_by_time on stop_facts (at);
-create index stop_facts_open on stop_facts (at) where not published or not settled;
+create index stop_facts_unpublished on stop_facts (at) where not published;
+create index stop_facts_unsettled on stop_facts (at) where not settled;

@@ -81,7 +81,7 @@ describe('a block without a master', () => {
       changedMs: Math.round(changedMs),
       onTheNodeThatWasDeadMs: Math.round(returnedMs),
     });
-    expect(acceptedMs).toBeLessThanOrEqual(3500);
+    expect(acceptedMs).toBeLessThanOrEqual(2000);
     expect(refused.map(({ body }) => body.reason)).toEqual(refused.map(() => 'blocked'));
     expect(others.body).toMatchObject({ status: 'approved', degraded: true });
     // It cannot know.

@@ -7,7 +7,7 @@ import { invalidRequest, ProblemError } from './problem.ts';
 export const COMMAND_TIMEOUT_MS = 10_000;
 
 /** Whoever wants somebody stopped does not wait for a master that hangs. */
-const STOP_TIMEOUT_MS = 2_500;
+const STOP_TIMEOUT_MS = 1_000;
 
 export type StoppedHere = { asStopFact: true; fact: StopFact };
 

@@ -25,9 +25,9 @@ function startPath() {
   const link = test.link();
   const incarnationNumber = 1;
   const stopFacts = new StopFacts({ link, incarnationNumber, sealer, parse: parseStopFact });
-  const membership = new Membership(link, incarnationNumber);
+  const membership = new Membership(link);
   const db = test.db();
-  return { db, node: 'node-1', stopFacts, link, membership, sealer, attemptKey, incarnationNumber };
+  return { db, node: 'node-1', stopFacts, link, membership, sealer, attemptKey };
 }
 
 function request(
@@ -132,6 +132,10 @@ describe('with a master', () => {
       masterSince: null,
       leaseHolder: 'node-2',
       epoch: 1,
+      incarnation: { number: 1, id: 'a' },
+      filling: null,
+      logServer: null,
+      logServerTag: null,
       revision: 0,
       digest: '',
       isDigestComparable: true,

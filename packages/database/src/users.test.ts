@@ -79,6 +79,7 @@ describe('reading for a verification', () => {
       revision: 6,
       keysRevision: 6,
       settingsRevision: 5,
+      codesNotBeforeMs: null,
       isCircuitOpen: true,
       knownNodes: 3,
     });

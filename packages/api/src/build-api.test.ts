@@ -137,6 +137,32 @@ describe('users', () => {
     expect(problemOf(await call('GET', '/api/v1/users/alice'))).toBe('404 unknown_user');
   });
 
+  it('are blocked by the node itself without a master, which says so', async () => {
+    await call('POST', '/api/v1/users', { body: { username: 'stopped' } });
+    const fact = {
+      id: '0190d6a2-0000-7000-8000-000000000001',
+      kind: 'user' as const,
+      subject: '0190d6a2-0000-7000-8000-000000000002',
+      reason: 'lost',
+      by: 'all',
+      node: 'node-1',
+      at: '2026-05-01T12:00:00.000Z',
+      expiresAt: '2026-07-01T12:00:00.000Z',
+    };
+    server.ports.commandReply = { kind: 'stopped', fact };
+    const path = '/api/v1/users/stopped/block';
+    const stopped = await call('POST', path, { body: { reason: 'lost' } });
+    const { id, at, expiresAt } = fact;
+    expect(stopped).toMatchObject({ status: 202 });
+    expect(stopped.json).toEqual({ asStopFact: true, stopFact: { id, at, expiresAt } });
+    // Nobody waits long for a master that hangs when somebody has to be stopped.
+    expect(server.ports.commands.at(-1)!.timeoutMs).toBeLessThanOrEqual(1000);
+    server.ports.commandReply = null;
+    for (const reason of ['', 'x'.repeat(501), 'a\u0007b']) {
+      expect(problemOf(await call('POST', path, { body: { reason } }))).toBe('400 invalid_request');
+    }
+  });
+
   it('are listed page by page', async () => {
     for (const username of ['page-c', 'page-a', 'page-b']) {
       await call('POST', '/api/v1/users', { body: { username } });
@@ -470,6 +496,8 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'POST', path: '/api/v1/users/{username}/authenticators', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/users/{username}/authenticators', scope: 'users:read' },
   { method: 'DELETE', path: '/api/v1/users/{username}/authenticators/{id}', scope: 'users:write' },
+  { method: 'GET', path: '/api/v1/api-keys', scope: 'api-keys:write' },
+  { method: 'DELETE', path: '/api/v1/api-keys/{id}', scope: 'api-keys:write' },
   { method: 'GET', path: '/api/v1/settings', scope: 'settings:read' },
   { method: 'PATCH', path: '/api/v1/settings', scope: 'settings:write' },
   { method: 'GET', path: '/api/v1/cluster', scope: 'cluster:read' },
@@ -480,6 +508,43 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'GET', path: '/api/v1/events', scope: 'events:read' },
   { method: 'POST', path: '/api/v1/cluster/nodes/{node}/examinations', scope: 'cluster:read' },
 ];
+
+describe('API keys', () => {
+  const document = {
+    id: '0190d6a2-0000-7000-8000-00000000000a',
+    name: 'vpn',
+    secretHash: 'ab'.repeat(32),
+    scopes: ['verify' as const],
+    applications: ['vpn'],
+    networks: null,
+    expiresAt: null,
+    createdAt: '2026-05-01T12:00:00.000Z',
+  };
+  const path = `/api/v1/api-keys/${document.id}`;
+
+  it('are listed without what was made of their secrets, and revoked for good', async () => {
+    server.ports.apiKeys = [{ document, revision: 5, isRevoked: false }];
+    const listed = await call('GET', '/api/v1/api-keys');
+    const { secretHash: _, ...told } = document;
+    expect(listed.json).toEqual({ apiKeys: [{ ...told, revoked: false, revision: 5 }] });
+    const revoked = await call('DELETE', path);
+    expect(revoked).toMatchObject({ status: 200, json: { applied: true } });
+    expect(server.ports.commands.at(-1)).toMatchObject({
+      name: 'api-key.revoke',
+      args: { id: document.id, evenLast: false },
+    });
+    expect((await call('GET', '/api/v1/api-keys')).json).toEqual({ apiKeys: [] });
+    expect(problemOf(await call('DELETE', path))).toBe('404 unknown_api_key');
+    expect(problemOf(await call('DELETE', '/api/v1/api-keys/x'))).toBe('400 invalid_request');
+  });
+
+  it('are revoked even if it is the last full one only where the caller says so', async () => {
+    server.ports.apiKeys = [{ document, revision: 5, isRevoked: false }];
+    await call('DELETE', `${path}?evenLast=true`);
+    expect(server.ports.commands.at(-1)?.args).toEqual({ id: document.id, evenLast: true });
+    expect(problemOf(await call('DELETE', `${path}?evenLast=perhaps`))).toBe('400 invalid_request');
+  });
+});
 
 describe('keys and scopes (rule 13)', () => {
   it.each(OPERATIONS)('$method $path needs $scope and nothing else', async (operation) => {

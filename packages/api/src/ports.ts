@@ -1,4 +1,11 @@
-import type { ApiScope, DenialReason, Settings, UserDocument } from '@countersign/verification';
+import type {
+  ApiKeyDocument,
+  ApiScope,
+  DenialReason,
+  Settings,
+  StopFact,
+  UserDocument,
+} from '@countersign/verification';
 
 /** What the routes need from the process that serves them. The auth worker and the agent's local socket each give their own. */
 export type ApiPorts = {
@@ -10,6 +17,7 @@ export type ApiPorts = {
   readCluster(): Promise<ClusterView>;
   findUser(username: string): Promise<StoredUser | null | 'ambiguous'>;
   listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]>;
+  listApiKeys(): Promise<StoredApiKey[]>;
   readSettings(): Promise<{ settings: Settings; revision: number }>;
   listEvents(filter: EventFilter): Promise<StoredEvent[]>;
   /** What came through the cluster's event stream after the cursor, in that order. */
@@ -130,6 +138,7 @@ export const COMMAND_NAMES = [
   'user.remove',
   'authenticator.enroll',
   'authenticator.remove',
+  'api-key.revoke',
   'settings.set',
   'cluster.promote',
   'cluster.demote',
@@ -151,6 +160,8 @@ export type BulkResult =
 
 export type CommandReply =
   | { kind: 'done'; revision: number; applied: boolean; result: Record<string, unknown> }
+  /** No master did it; this node did, and the cluster follows. Only of commands that take rights away. */
+  | { kind: 'stopped'; fact: StopFact }
   | { kind: 'refused'; status: number; code: string; detail: string }
   | { kind: 'master_offline'; lastMaster: string | null; since: string | null }
   | { kind: 'outcome_unknown' };
@@ -174,6 +185,8 @@ export type ClusterView = {
   logServers: { name: string; online: boolean }[];
   /** True while this node judges without the quorum. */
   degraded: boolean;
+  /** Stop facts in force that are not changes yet, as this node knows them. */
+  pendingStopFacts: number;
   answeredBy: string;
   nodes: ClusterNode[];
 };
@@ -214,7 +227,20 @@ export type NodeExamination = {
   checks: { name: string; ok: boolean; detail: string }[];
 };
 
-export type StoredUser = { document: UserDocument; revision: number; lockedUntil: string | null };
+export type StoredUser = {
+  document: UserDocument;
+  revision: number;
+  lockedUntil: string | null;
+  /** All that this node knows of, lifted ones too. */
+  stopFacts: StopFact[];
+};
+
+export type StoredApiKey = {
+  document: ApiKeyDocument;
+  revision: number;
+  /** By a stop fact that is no change yet. */
+  isRevoked: boolean;
+};
 
 export type EventFilter = {
   user?: string;
@@ -244,4 +270,4 @@ export type StoredEvent = {
 
 export type Readiness = { ready: boolean; degraded: boolean; problems: string[] };
 
-export type { ApiScope, DenialReason, Settings, UserDocument };
+export type { ApiScope, DenialReason, Settings, StopFact, UserDocument };

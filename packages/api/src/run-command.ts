@@ -1,10 +1,15 @@
 import type { FastifyRequest } from 'fastify';
 import { callerOf } from './authenticate-caller.ts';
-import type { ApiPorts, CommandName } from './ports.ts';
+import type { ApiPorts, CommandName, StopFact } from './ports.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
 
 /** How long a caller waits for the master. Longer than the 2 s a hand-over may hold a write. */
 export const COMMAND_TIMEOUT_MS = 10_000;
+
+/** Whoever wants somebody stopped does not wait for a master that hangs. */
+const STOP_TIMEOUT_MS = 1_000;
+
+export type StoppedHere = { asStopFact: true; fact: StopFact };
 
 export type CommandDone = { revision: number; applied: boolean; result: Record<string, unknown> };
 
@@ -15,6 +20,26 @@ export async function runCommand(
   command: { name: CommandName; args: Record<string, unknown> },
   timeoutMs = COMMAND_TIMEOUT_MS,
 ): Promise<CommandDone> {
+  const reply = await ask(ports, request, command, timeoutMs);
+  if ('asStopFact' in reply) throw new Error(`${command.name} was accepted without the master`);
+  return reply;
+}
+
+/** As {@link runCommand}, for what must take effect at once: without a master this node does it. */
+export async function runStop(
+  ports: ApiPorts,
+  request: FastifyRequest,
+  command: { name: CommandName; args: Record<string, unknown> },
+): Promise<CommandDone | StoppedHere> {
+  return ask(ports, request, command, STOP_TIMEOUT_MS);
+}
+
+async function ask(
+  ports: ApiPorts,
+  request: FastifyRequest,
+  command: { name: CommandName; args: Record<string, unknown> },
+  timeoutMs: number,
+): Promise<CommandDone | StoppedHere> {
   const reply = await ports.runCommand({
     ...command,
     caller: callerOf(request),
@@ -22,6 +47,7 @@ export async function runCommand(
     timeoutMs,
   });
   if (reply.kind === 'done') return reply;
+  if (reply.kind === 'stopped') return { asStopFact: true, fact: reply.fact };
   if (reply.kind === 'refused') throw new ProblemError(reply.status, reply.code, reply.detail);
   if (reply.kind === 'master_offline') throw masterOffline(reply);
   throw new ProblemError(

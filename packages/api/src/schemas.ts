@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { checkUsername, isSafeText } from '@countersign/verification';
+import { checkUsername, isSafeText, type StopFact } from '@countersign/verification';
 import { z } from 'zod';
 import { normaliseAddress } from './client-address.ts';
 import { PROBLEM_TYPE, problemSchema } from './problem.ts';
@@ -53,6 +53,21 @@ export const timestamp = z.string();
 
 /** What every reply to a change carries: where it stands in the log and whether this node has applied it. */
 export const writeReply = { revision: z.int(), applied: z.boolean() };
+
+/** The reply of a node that did without a master what only takes rights away. */
+export const stoppedReply = z.object({
+  asStopFact: z.literal(true),
+  stopFact: z.object({
+    id: z.string(),
+    at: timestamp,
+    expiresAt: timestamp.nullable(),
+  }),
+});
+
+export function replyToStop({ fact }: { fact: StopFact }): z.output<typeof stoppedReply> {
+  const { id, at, expiresAt } = fact;
+  return { asStopFact: true, stopFact: { id, at, expiresAt } };
+}
 
 /** The reply of everything that is not a success. */
 export const problemReply = {

@@ -1,3 +1,4 @@
+import { stopFactsInForce, withStopFacts } from '@countersign/verification';
 import { z } from 'zod';
 import type { StoredUser, UserDocument } from './ports.ts';
 import { timestamp } from './schemas.ts';
@@ -22,6 +23,17 @@ export const userView = z.object({
   blocked: z
     .object({ reason: z.string(), at: timestamp, by: z.string(), expiresAt: timestamp })
     .nullable(),
+  /** Blocks accepted without a master that are not changes yet. */
+  pendingStopFacts: z.array(
+    z.object({
+      id: z.string(),
+      reason: z.string(),
+      at: timestamp,
+      by: z.string(),
+      node: z.string(),
+      expiresAt: timestamp.nullable(),
+    }),
+  ),
   lockedUntil: timestamp.nullable(),
   authenticators: z.array(authenticatorView),
   createdAt: timestamp,
@@ -31,7 +43,7 @@ export const userView = z.object({
 export type UserView = z.infer<typeof userView>;
 
 export function viewUser(user: StoredUser, nowMs: number): UserView {
-  const { document } = user;
+  const document = withStopFacts(user.document, user.stopFacts, nowMs);
   const isBlocked = document.blocked !== null && Date.parse(document.blocked.expiresAt) > nowMs;
   return {
     id: document.id,
@@ -39,13 +51,20 @@ export function viewUser(user: StoredUser, nowMs: number): UserView {
     displayName: document.displayName ?? null,
     email: document.email ?? null,
     enabled: document.enabled,
-    blocked: isBlocked ? document.blocked : null,
+    blocked: isBlocked ? viewBlock(document.blocked!) : null,
+    pendingStopFacts: stopFactsInForce(document, user.stopFacts, nowMs)
+      .filter(({ id }) => !user.document.blocked?.stopFacts?.includes(id))
+      .map(({ id, reason, at, by, node, expiresAt }) => ({ id, reason, at, by, node, expiresAt })),
     lockedUntil: user.lockedUntil,
     authenticators: document.authenticators.map(viewAuthenticator),
     createdAt: document.createdAt,
     updatedAt: document.updatedAt,
     revision: user.revision,
   };
+}
+
+function viewBlock({ reason, at, by, expiresAt }: NonNullable<UserDocument['blocked']>) {
+  return { reason, at, by, expiresAt };
 }
 
 // Field by field, so that a new secret field can't slip out.

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import {
+  keepStopFacts,
   initApplied,
   applyChanges,
   migrate,
   openDatabase,
+  readForVerification,
   type Database,
 } from '@countersign/database';
 import { hashApiKey } from '@countersign/operations';
@@ -84,4 +86,31 @@ it('confirms a remembered key by the revision read later, and refuses one revoke
   await apply(3, null);
   expect(await fourth?.isStillValid?.(3)).toBe(false);
   expect(await ask('cs_secret')).toBeNull();
+});
+
+it('refuses a remembered key that a stop fact revoked, though no change was applied', async () => {
+  const callers = new KeyCallers(db);
+  const other: ApiKeyDocument = { ...key, id: randomUUID(), secretHash: hashApiKey('cs_third') };
+  const change = { revision: 4, epoch: 1, kind: 'api-key' as const, id: other.id };
+  const at = new Date().toISOString();
+  await applyChanges(db, [
+    { ...change, at, bytes: Buffer.from('4'), removed: false, document: other, commands: [] },
+  ]);
+  const ask = () =>
+    callers.authenticate({
+      bearer: 'cs_third',
+      remoteAddress: '127.0.0.1',
+      local: false,
+      isConfirmedLater: true,
+    });
+  await ask();
+  const remembered = await ask();
+  const [before] = await readForVerification(db, ['anybody']);
+  expect(await remembered?.isStillValid?.(before!.keysRevision)).toBe(true);
+  const fact = { kind: 'api-key' as const, subject: other.id, reason: 'leaked', by: 'me' };
+  await keepStopFacts(db, [{ ...fact, id: randomUUID(), node: 'node-2', at, expiresAt: null }]);
+  const [after] = await readForVerification(db, ['anybody']);
+  expect(after!.revision).toBe(before!.revision);
+  expect(await remembered?.isStillValid?.(after!.keysRevision)).toBe(false);
+  expect(await ask()).toBeNull();
 });

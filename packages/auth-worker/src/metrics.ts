@@ -40,6 +40,12 @@ export class WorkerMetrics {
     registers: [this.#registry],
   });
 
+  readonly #malformedStopFacts = new Counter({
+    name: 'countersign_stop_facts_malformed_total',
+    help: 'Told stop facts that did not open or were none',
+    registers: [this.#registry],
+  });
+
   constructor(labels: { node: string; worker: string }, read: GaugeSource) {
     this.#registry.setDefaultLabels(labels);
     collectDefaultMetrics({ register: this.#registry });
@@ -86,6 +92,10 @@ export class WorkerMetrics {
 
   countDegradedApproval(node: string): void {
     this.#degraded.inc({ node });
+  }
+
+  countMalformedStopFact(): void {
+    this.#malformedStopFacts.inc();
   }
 
   async render(): Promise<{ contentType: string; text: string }> {

@@ -6,6 +6,7 @@ import {
   Membership,
   NatsLink,
   reachableServers,
+  StopFacts,
   UserStates,
   type LogLayout,
 } from '@countersign/cluster';
@@ -21,6 +22,7 @@ import {
 } from '@countersign/database';
 import { takeKeys } from '@countersign/keys';
 import { askExamination, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
+import { parseStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
 import { Circuit } from './circuit.ts';
@@ -29,6 +31,7 @@ import { WorkerEvents } from './events.ts';
 import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { hearStopFacts, tellStopFacts } from './tell-stop-facts.ts';
 import { CLOCK_LIMIT_MS, Verifier } from './verifier.ts';
 
 export type RunningWorker = { stop(): Promise<void> };
@@ -56,6 +59,7 @@ type Life = {
     | 'readCluster'
     | 'findUser'
     | 'listUsers'
+    | 'listApiKeys'
     | 'readSettings'
     | 'listEvents'
     | 'eventsAfter'
@@ -109,6 +113,14 @@ export async function runWorker(
       answer: (ask) => answerAsk({ db, states: askStates }, ask),
       onSettled: (settled) => noteSettled({ db }, settled),
     });
+    const stopFacts = new StopFacts({
+      link: askLink,
+      incarnationNumber: incarnation.number,
+      sealer: sealerOf(keys.command),
+      parse: parseStopFact,
+    });
+    const telling = { db, stopFacts, node: config.node, log };
+    hearStopFacts({ ...telling, onMalformed: () => metrics.countMalformedStopFact() });
     const verifier = new Verifier({
       node: config.node,
       db,
@@ -121,12 +133,18 @@ export async function runWorker(
     });
     const path = {
       db,
+      node: config.node,
+      stopFacts,
       link,
       membership,
       sealer: sealerOf(keys.command),
       attemptKey: keys['attempt-id'],
     };
     const ending = new AbortController();
+    const tellingStops = tellStopFacts({
+      ...telling,
+      signal: AbortSignal.any([work.signal, ending.signal]),
+    });
     const merging = mergeDegradedClaims({
       db,
       states,
@@ -155,7 +173,7 @@ export async function runWorker(
       stopMerging: () => ending.abort(),
       async end() {
         ending.abort();
-        await Promise.race([merging, sleep(1000)]);
+        await Promise.race([Promise.all([merging, tellingStops]), sleep(1000)]);
         await asks[Symbol.asyncDispose]();
         await Promise.all([link.close(), askLink.close()]);
       },
@@ -219,6 +237,7 @@ export async function runWorker(
     readCluster: () => life.ports.readCluster(),
     findUser: (username) => life.ports.findUser(username),
     listUsers: (page) => life.ports.listUsers(page),
+    listApiKeys: () => life.ports.listApiKeys(),
     readSettings: () => life.ports.readSettings(),
     listEvents: (filter) => life.ports.listEvents(filter),
     eventsAfter: (filter) => life.ports.eventsAfter(filter),

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { VerificationAttempt } from '@countersign/api';
 import { Asks } from '@countersign/cluster';
-import { storeUserStates, takeFinalOutbox } from '@countersign/database';
+import { keepStopFacts, storeUserStates, takeFinalOutbox } from '@countersign/database';
 import { generateSecret, hotp, parseState } from '@countersign/verification';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
@@ -88,6 +88,32 @@ describe('verifying', () => {
     const stored = await storedState(user.id);
     expect(stored.state.accepted[user.authenticators[0]!.id]?.[0]).toBe(1);
     expect(stored.state.methods.oath.failures).toBe(1);
+  });
+
+  it('denies whom a stop fact blocks from the next step on, and counts nothing', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    expect(await verifier.verify(attempt(user.username, 0))).toMatchObject({ approved: true });
+    const nowMs = Date.now();
+    await keepStopFacts(test.db(), [
+      {
+        id: randomUUID(),
+        kind: 'user',
+        subject: user.id,
+        reason: 'lost phone',
+        by: 'help desk',
+        node: 'node-2',
+        at: new Date(nowMs).toISOString(),
+        expiresAt: new Date(nowMs + 60_000).toISOString(),
+      },
+    ]);
+    for (const counter of [1, 500]) {
+      const denied = await verifier.verify(attempt(user.username, counter));
+      expect(denied).toMatchObject({ approved: false, reason: 'blocked', degraded: false });
+    }
+    const { state } = await storedState(user.id);
+    expect(state.accepted[user.authenticators[0]!.id]?.[0]).toBe(0);
+    expect(state.methods.oath.failures).toBe(0);
   });
 
   it('leaves a final event of a key that came with other content', async () => {

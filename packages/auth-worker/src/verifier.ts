@@ -29,6 +29,7 @@ import {
   parseState,
   usernameKey,
   withoutQuorumPolicy,
+  withStopFacts,
   type Claim,
   type DenialReason,
   type Judgement,
@@ -152,7 +153,7 @@ export class Verifier {
   ): Promise<VerificationOutcome> {
     const read = await this.#read.add(usernameKey(attempt.username));
     const { isStillValid } = attempt.caller;
-    if (isStillValid && !(await isStillValid(read.revision))) {
+    if (isStillValid && !(await isStillValid(read.keysRevision))) {
       throw new ProblemError(401, 'unauthorized', 'Send a valid API key as a bearer token.');
     }
     const [user, namesake] = read.users;
@@ -170,7 +171,7 @@ export class Verifier {
       event,
       startedAt,
       quorumUntil: performance.now() + QUORUM_WAIT_MS,
-      user: user.document,
+      user: withStopFacts(user.document, user.stopFacts, Date.now()),
       settings: await this.#settingsAt(read.settingsRevision),
       knownNodes: read.knownNodes,
       codesNotBeforeMs: read.codesNotBeforeMs,

@@ -4,6 +4,7 @@ import { addDemoCommand } from './commands/demo.ts';
 import { addDemoteCommand } from './commands/demote.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addEventsCommand } from './commands/events.ts';
+import { addKeyCommands } from './commands/key.ts';
 import { addNodeCommand } from './commands/node.ts';
 import { addPromoteCommand } from './commands/promote.ts';
 import { addRejoinCommand } from './commands/rejoin.ts';
@@ -28,6 +29,7 @@ export function buildProgram(): Command {
   addRejoinCommand(program);
   addUserCommands(program);
   addAuthenticatorCommands(program);
+  addKeyCommands(program);
   addVerifyCommand(program);
   addSettingsCommands(program);
   addEventsCommand(program);

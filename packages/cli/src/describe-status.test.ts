@@ -55,6 +55,16 @@ describe('status', () => {
     );
   });
 
+  it('tells stop facts that are no changes yet, and to wait only where there is a master', () => {
+    const text = status(cluster({ pendingStopFacts: 1 }));
+    expect(text).toMatch(/^DEGRADED/);
+    expect(text).toContain('a stop fact is in force on node-1 and no change of the cluster yet');
+    expect(adviceOf(text)).toContain('the master makes changes of stop facts by itself');
+    const alone = status(cluster({ pendingStopFacts: 2, master: null, masterSince: null }));
+    expect(alone).toContain('2 stop facts are in force on node-1');
+    expect(adviceOf(alone)).not.toContain('stop facts');
+  });
+
   it('with a dead master and manual failover names the node to promote', () => {
     const text = status(
       cluster(

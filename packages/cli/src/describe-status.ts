@@ -29,6 +29,7 @@ export function describeStatus(
   const findings = [
     ...findMasterProblems(view, digests),
     ...findLogProblems(view),
+    ...findPendingStops(view),
     ...view.nodes.flatMap((node) => findNodeProblems(view, node, digests.get(node.name), nowMs)),
   ];
   const state = summarise(view, findings);
@@ -180,6 +181,21 @@ function describeLostQuorum(view: ClusterView, down: string[]): Finding {
     };
   }
   return { problem, advice: `start ${down.join(' or ')} again, or mend the network to it` };
+}
+
+function findPendingStops(view: ClusterView): Finding[] {
+  const { pendingStopFacts, answeredBy } = view;
+  // An older node does not tell.
+  if (!(pendingStopFacts > 0)) return [];
+  const what = pendingStopFacts === 1 ? 'a stop fact is' : `${pendingStopFacts} stop facts are`;
+  return [
+    {
+      problem: `${what} in force on ${answeredBy} and no change of the cluster yet`,
+      ...(view.master === null
+        ? {}
+        : { advice: 'wait: the master makes changes of stop facts by itself' }),
+    },
+  ];
 }
 
 function findNodeProblems(

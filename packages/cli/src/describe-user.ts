@@ -10,6 +10,8 @@ export type User = {
   email: string | null;
   enabled: boolean;
   blocked: { reason: string; at: string; by: string; expiresAt: string } | null;
+  /** An older node does not tell. */
+  pendingStopFacts?: { id: string; reason: string; at: string; by: string; node: string }[];
   lockedUntil: string | null;
   authenticators: Authenticator[];
   createdAt: string;
@@ -44,6 +46,10 @@ export function describeUser(untrusted: User): string[] {
         ? 'no'
         : `until ${timeOf(blocked.expiresAt)} by ${blocked.by}: ${blocked.reason}`,
     ],
+    ...(user.pendingStopFacts ?? []).map(({ at, by, node, reason }) => [
+      'stop fact',
+      `by ${by} on ${node} at ${timeOf(at)}, waits for the master: ${reason}`,
+    ]),
     ['locked out', user.lockedUntil === null ? 'no' : `until ${timeOf(user.lockedUntil)}`],
     ['changed', `${timeOf(user.updatedAt)} (revision ${user.revision})`],
   ];

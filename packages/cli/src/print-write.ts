@@ -9,3 +9,12 @@ export function printWrite(session: Session, reply: unknown, done: string): void
   const note = applied ? '' : ', not yet applied by the node that answered';
   printLines([`${escapeUntrusted(done, 400)} (revision ${revision}${note})`]);
 }
+
+/** As {@link printWrite}, of what a node also does without a master. */
+export function printStop(session: Session, reply: unknown, done: string): void {
+  const { asStopFact } = reply as { asStopFact?: boolean };
+  if (session.json || !asStopFact) return printWrite(session, reply, done);
+  printLines([
+    `${escapeUntrusted(done, 400)} on this node at once; the cluster follows when its master is back`,
+  ]);
+}

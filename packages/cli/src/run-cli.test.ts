@@ -98,6 +98,64 @@ describe('countersign', () => {
     expect(await json(['user', 'list'])).toEqual({ users: [], next: null });
   });
 
+  it('says that a block stands on this node only while there is no master', async () => {
+    const fact = {
+      id: '0190d6a2-0000-7000-8000-000000000001',
+      kind: 'user' as const,
+      subject: '0190d6a2-0000-7000-8000-000000000002',
+      reason: 'lost',
+      by: 'all',
+      node: 'node-1',
+      at: '2026-05-01T12:00:00.000Z',
+      expiresAt: '2026-07-01T12:00:00.000Z',
+    };
+    server.ports.commandReply = { kind: 'stopped', fact };
+    const blocked = await countersign(['user', 'block', 'alice', '--reason', 'lost']);
+    expect(blocked).toEqual({
+      code: 0,
+      stderr: '',
+      stdout: 'blocked alice on this node at once; the cluster follows when its master is back\n',
+    });
+    expect(await json(['user', 'block', 'alice', '--reason', 'lost'])).toMatchObject({
+      asStopFact: true,
+      stopFact: { id: fact.id },
+    });
+  });
+
+  it('lists keys and revokes them, the last full one only with --yes', async () => {
+    const id = '0190d6a2-0000-7000-8000-00000000000a';
+    const document = {
+      id,
+      name: 'vpn',
+      secretHash: 'ab'.repeat(32),
+      scopes: ['verify' as const],
+      applications: null,
+      networks: null,
+      expiresAt: null,
+      createdAt: '2026-05-01T12:00:00.000Z',
+    };
+    server.ports.apiKeys = [{ document, revision: 5, isRevoked: false }];
+    const listed = await countersign(['key', 'list']);
+    expect(listed.stdout).toMatch(/0000a +vpn +valid +verify +all +all/);
+    expect(listed.stdout).not.toContain('abab');
+    server.ports.commandReply = {
+      kind: 'refused',
+      status: 409,
+      code: 'last_full_api_key',
+      detail: 'The last one.',
+    };
+    const refused = await countersign(['key', 'revoke', id]);
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: 'countersign: The last one. (last_full_api_key)\n',
+    });
+    expect(server.ports.commands.at(-1)?.args).toEqual({ id, evenLast: false });
+    server.ports.commandReply = null;
+    const revoked = await countersign(['key', 'revoke', id, '--yes']);
+    expect(revoked.stdout).toMatch(/^revoked .* \(revision \d+\)\n$/);
+    expect(server.ports.commands.at(-1)?.args).toEqual({ id, evenLast: true });
+  });
+
   it('enrols an authenticator with a secret from stdin and prints its address once', async () => {
     await countersign(['user', 'add', 'erin']);
     const secret = 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ';

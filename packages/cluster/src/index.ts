@@ -29,4 +29,5 @@ export {
   type Sealer,
 } from './nats-link.ts';
 export * from './rebuild-log.ts';
+export * from './stop-facts.ts';
 export * from './user-states.ts';

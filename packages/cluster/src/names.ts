@@ -13,6 +13,10 @@ export function namesOf(incarnationNumber: number) {
     state: (userId: string) => `$KV.STATES-${n}.${userId}`,
     allStates: `$KV.STATES-${n}.>`,
 
+    stops: `KV_STOPS-${n}`,
+    stopFact: (id: string) => `$KV.STOPS-${n}.${id}`,
+    allStops: `$KV.STOPS-${n}.>`,
+
     lease: `KV_LEASE-${n}`,
     leaseKey: `$KV.LEASE-${n}.master`,
     allLease: `$KV.LEASE-${n}.>`,
@@ -32,6 +36,7 @@ export const aliveSubject = (node: string) => `cs.alive.${node}`;
 export const ALL_ALIVE = 'cs.alive.*';
 export const ASK_SUBJECT = 'cs.ask';
 export const SETTLED_SUBJECT = 'cs.settled';
+export const STOP_FACTS_SUBJECT = 'cs.stop-facts';
 
 /** Asked of everybody who is connected to a log server, before anything else is known of it. */
 export const HELLO_SUBJECT = 'cs.hello';

@@ -1,7 +1,7 @@
 export { tryAdvisoryLock } from './advisory-lock.ts';
 export type { AdvisoryLock } from './advisory-lock.ts';
-export { findApiKeys } from './api-keys.ts';
-export type { StoredApiKey } from './api-keys.ts';
+export { findApiKeys, listApiKeys } from './api-keys.ts';
+export type { ListedApiKey, StoredApiKey } from './api-keys.ts';
 export { APPLY_BATCH_MAX, ApplyError, applyChanges, hashDocument } from './apply-changes.ts';
 export type { ChangeKind, ReceivedChange, ReceivedCommand } from './apply-changes.ts';
 export {
@@ -80,6 +80,21 @@ export type {
   ReservationKey,
 } from './reservations.ts';
 export { readSettings } from './settings.ts';
+export {
+  addStopFact,
+  countPendingStopFacts,
+  findStopFact,
+  keepStopFacts,
+  listStopFactsOfUser,
+  listUnpublishedStopFacts,
+  listUnsettledStopFacts,
+  markStopFactsPublished,
+  readStopFacts,
+  reopenStopFacts,
+  settleStopFacts,
+  storeStopFacts,
+} from './stop-facts.ts';
+export type { StopFactOutcome } from './stop-facts.ts';
 export {
   markMerged,
   RESERVATIONS_KEPT_MS,

@@ -6,6 +6,7 @@ import {
   type Applied,
   type Incarnation,
 } from './read-applied.ts';
+import { reopenStopFacts } from './stop-facts.ts';
 
 /** Everything that is a function of the change log. */
 const TABLES = [
@@ -82,6 +83,7 @@ export async function swapInNextTables(db: Database): Promise<Applied> {
     await tx`delete from user_states where not exists (
       select 1 from users where users.id = user_states.user_id)`;
     await tx`delete from positions`;
+    await reopenStopFacts(tx);
     return selectApplied(tx);
   });
 }

@@ -3,7 +3,7 @@ import type { Database, Transaction } from './open-database.ts';
 import { positions } from './schema.ts';
 
 /** Followers of other streams than the change log, whose position stands in `applied`. */
-export type Follower = 'states' | 'events';
+export type Follower = 'states' | 'events' | 'stops';
 
 /** How far a follower is; 0 before its first message. */
 export async function readPosition(db: Database, name: Follower): Promise<number> {

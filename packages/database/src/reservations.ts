@@ -165,7 +165,7 @@ export async function markPhase(
   return marked.count > 0;
 }
 
-function outboxRow({ event, isFinal }: { event: AuditEvent; isFinal: boolean }) {
+export function outboxRow({ event, isFinal }: { event: AuditEvent; isFinal: boolean }) {
   const username_key = event.username === null ? null : usernameKey(event.username);
   return { id: event.id, at: event.at, final: isFinal, username_key, event };
 }

@@ -3,6 +3,7 @@ import type {
   Claim,
   NodeDocument,
   SettingsDocument,
+  StopFact,
   UserDocument,
   UserState,
 } from '@countersign/verification';
@@ -167,6 +168,18 @@ export const reservations = pgTable(
   },
   (table) => [primaryKey({ columns: [table.userId, table.item] })],
 );
+
+export const stopFacts = pgTable('stop_facts', {
+  id: uuid('id').primaryKey(),
+  kind: text('kind').notNull(),
+  subject: text('subject').notNull(),
+  node: text('node').notNull(),
+  at: time('at').notNull(),
+  expiresAt: time('expires_at'),
+  fact: jsonb('fact').$type<StopFact>().notNull(),
+  published: boolean('published').notNull().default(false),
+  settled: boolean('settled').notNull().default(false),
+});
 
 export const circuit = pgTable('circuit', {
   onlyRow: boolean('only_row').primaryKey().default(true),

@@ -73,10 +73,13 @@ describe('reading for a verification', () => {
           state: emptyState(),
           stateRevision: 40,
           reservations: [{ ...reservation, merged: false }],
+          stopFacts: [],
         },
       ],
       revision: 6,
+      keysRevision: 6,
       settingsRevision: 5,
+      codesNotBeforeMs: null,
       isCircuitOpen: true,
       knownNodes: 3,
     });

@@ -4,7 +4,7 @@ import {
   LOCKED_UNTIL_UNLOCKED,
   usernameKey,
 } from '@countersign/verification';
-import type { UserDocument, UserState } from '@countersign/verification';
+import type { StopFact, UserDocument, UserState } from '@countersign/verification';
 import { and, asc, eq, gt, sql } from './drizzle.ts';
 import type { SQL } from 'drizzle-orm';
 import { jsonText } from './json-text.ts';
@@ -21,8 +21,10 @@ export type StoredUser = {
   stateRevision: number;
 };
 
+type SelectedUser = StoredUser & { stopFacts: StopFact[] };
+
 /** ISO time; the far future where only an administrator ends the lockout. */
-export type ListedUser = StoredUser & { lockedUntil: string | null };
+export type ListedUser = SelectedUser & { lockedUntil: string | null };
 
 const LIST_MAX = 1000;
 const NAMESAKES_MAX = 10;
@@ -39,7 +41,7 @@ export async function findUser(
 }
 
 /** Users of this name: more than one means the name is ambiguous. At most 10 are returned. */
-export async function findUsersByKey(db: Database, key: string): Promise<StoredUser[]> {
+export async function findUsersByKey(db: Database, key: string): Promise<SelectedUser[]> {
   if (key.includes('\0')) return [];
   return selectUsers(db)
     .where(eq(users.usernameKey, key))
@@ -100,12 +102,15 @@ function selectUsers(db: Database) {
       revision: users.revision,
       state: userStates.state,
       stateRevision: sql<number>`coalesce(${userStates.revision}, 0)`,
+      stopFacts: sql<StopFact[]>`coalesce((
+        select jsonb_agg(f.fact order by f.at, f.id) from stop_facts f
+        where f.kind = 'user' and f.subject = ${users.id}::text), '[]')`,
     })
     .from(users)
     .leftJoin(userStates, eq(userStates.userId, users.id));
 }
 
-function withLock(user: StoredUser): ListedUser {
+function withLock(user: SelectedUser): ListedUser {
   return { ...user, lockedUntil: user.state && lockedUntil(user.document, user.state) };
 }
 

@@ -11,6 +11,7 @@ import {
   type StreamState,
 } from '@countersign/cluster';
 import {
+  countPendingStopFacts,
   listNodes,
   readApplied,
   readCircuit,
@@ -36,11 +37,12 @@ export async function readClusterView(options: {
   lastLog: { state: StreamState | null };
 }): Promise<ClusterView> {
   const { db, link, membership, incarnation } = options;
-  const [applied, settings, known, circuit, log] = await Promise.all([
+  const [applied, settings, known, circuit, pendingStopFacts, log] = await Promise.all([
     readApplied(db),
     readSettings(db),
     listNodes(db),
     readCircuit(db),
+    countPendingStopFacts(db),
     readStreamState(link, namesOf(incarnation.number).changes, STREAM_TIMEOUT_MS),
   ]);
   const seen = new Map(membership.nodes().map((node) => [node.node, node]));
@@ -88,6 +90,7 @@ export async function readClusterView(options: {
       online: log ? isCurrent : membership.online().some((node) => node.node === name),
     })),
     degraded: circuit.open,
+    pendingStopFacts,
     answeredBy: options.node,
     nodes,
   };

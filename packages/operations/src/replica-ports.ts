@@ -3,6 +3,7 @@ import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
 import {
   eventsAfter,
   findUser,
+  listApiKeys,
   listEvents,
   listUsers,
   readSettings,
@@ -26,6 +27,7 @@ type ReplicaPorts = Pick<
   | 'readCluster'
   | 'findUser'
   | 'listUsers'
+  | 'listApiKeys'
   | 'readSettings'
   | 'listEvents'
   | 'eventsAfter'
@@ -42,6 +44,7 @@ export function replicaPorts(options: ReplicaPortsOptions): ReplicaPorts {
     readCluster: () => readClusterView({ ...options, lastLog }),
     findUser: (username) => findUser(db, username),
     listUsers: (page) => listUsers(db, page),
+    listApiKeys: () => listApiKeys(db),
     readSettings: () => readSettings(db),
     listEvents: (filter) => listEvents(db, filter),
     eventsAfter: (filter) => eventsAfter(db, filter),

@@ -11,9 +11,9 @@ import {
 import { readApplied, type Database } from '@countersign/database';
 import { keyedHash, type PurposeKey } from '@countersign/keys';
 import { v7 as uuidv7 } from 'uuid';
+import { stopWithoutMaster, wantsStopFact, type StopPath } from './stop-without-master.ts';
 
-export type CommandPath = {
-  db: Database;
+export type CommandPath = StopPath & {
   link: NatsLink;
   membership: Membership;
   sealer: Sealer;
@@ -24,13 +24,26 @@ export type CommandPath = {
 const APPLIED_WAIT_MS = 2000;
 const TAKE_OVER_TIMEOUT_MS = 15_000;
 
-/** Carries a command to the master, then waits until this node can read what was written. */
+/**
+ * Carries a command to the master, then waits until this node can read what was written. What only takes rights away
+ * is accepted by this node itself where the master does not answer.
+ */
 export async function runCommand(
   path: CommandPath,
   request: CommandRequest,
   proof: (commandId: string) => Record<string, unknown>,
 ): Promise<CommandReply> {
   const commandId = commandIdOf(path.attemptKey, request);
+  const reply = await askMaster(path, request, commandId, proof);
+  return wantsStopFact(request, reply) ? stopWithoutMaster(path, request, commandId) : reply;
+}
+
+async function askMaster(
+  path: CommandPath,
+  request: CommandRequest,
+  commandId: string,
+  proof: (commandId: string) => Record<string, unknown>,
+): Promise<CommandReply> {
   const command = {
     commandId,
     contentHash: createHash('sha256')

@@ -20,6 +20,7 @@ import {
   serveAgentRequests,
   serveCommands,
   serveHello,
+  StopFacts,
   UserStates,
   type AgentAnswer,
   type AgentVerb,
@@ -40,8 +41,9 @@ import {
 } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
 import { sealerOf } from '@countersign/operations';
+import { parseStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
-import { authoriseCommand } from './authorise.ts';
+import { authoriseCommand, proveSocket } from './authorise.ts';
 import type { AGENT_KEYS, AgentConfig } from './config.ts';
 import { describeResult } from './describe-result.ts';
 import { Disaster } from './disaster.ts';
@@ -49,6 +51,7 @@ import type { AgentEvents } from './events.ts';
 import { examineNode } from './examine-node.ts';
 import { ensureFirstApiKey } from './first-api-key.ts';
 import { followEvents, followStates } from './follow-states.ts';
+import { followStopFacts, tendStopFacts } from './follow-stop-facts.ts';
 import { ForeignLogs } from './foreign-logs.ts';
 import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
 import { leaveLog } from './leave-log.ts';
@@ -245,6 +248,12 @@ export class AgentLife {
     const moveOptions = { ...handOverOptions, db, incarnationNumber: number };
     const states = new UserStates(link, number);
     const stream = new EventStream(link, number, sealerOf(keys.event));
+    const stopFacts = new StopFacts({
+      link,
+      incarnationNumber: number,
+      sealer: commandSealer,
+      parse: parseStopFact,
+    });
     const leaseWork = new AbortController();
     const applying = new AbortController();
     const work = new AbortController();
@@ -534,6 +543,7 @@ export class AgentLife {
       membership,
       incarnation,
       disaster,
+      stopFacts,
       stopApplying,
       examine,
       onMove: (next) => setTimeout(() => this.end(next), ANSWER_FIRST_MS),
@@ -581,6 +591,19 @@ export class AgentLife {
         keepGoing('events', () =>
           followEvents({ db: lazyDb, events: stream, signal: work.signal, log }),
         ),
+        keepGoing('stop facts', () => followStopFacts({ db, stopFacts, signal: work.signal, log })),
+        tendStopFacts({
+          db,
+          stopFacts,
+          isMaster: () => mastership.isActive,
+          run: (wish) =>
+            mastership.handle({
+              ...wish,
+              proof: proveSocket(keys['socket-proof'], config.node, wish),
+            }),
+          signal: work.signal,
+          log,
+        }),
       ]);
     }
 

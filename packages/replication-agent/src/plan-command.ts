@@ -1,11 +1,13 @@
 import { usernameKey, type ApiScope } from '@countersign/verification';
 import type { z } from 'zod';
 import { addUser, addUserArgs } from './commands/add-user.ts';
+import { applyStopFact, applyStopFactArgs } from './commands/apply-stop-fact.ts';
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
 import { enrollAuthenticator, enrollAuthenticatorArgs } from './commands/enroll-authenticator.ts';
 import { refuse, type Plan, type PlanContext } from './commands/plan.ts';
 import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
+import { revokeApiKey, revokeApiKeyArgs } from './commands/revoke-api-key.ts';
 import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
 import { setUser, setUserArgs } from './commands/set-user.ts';
 import { unblockUser, unblockUserArgs } from './commands/unblock-user.ts';
@@ -22,6 +24,8 @@ const COMMANDS: Record<string, Entry> = {
   'user.remove': entry('users:write', removeUserArgs, removeUser),
   'authenticator.enroll': entry('users:write', enrollAuthenticatorArgs, enrollAuthenticator),
   'authenticator.remove': entry('users:write', removeAuthenticatorArgs, removeAuthenticator),
+  'api-key.revoke': entry('api-keys:write', revokeApiKeyArgs, revokeApiKey),
+  'stop-fact.apply': entry('users:write', applyStopFactArgs, applyStopFact),
   'settings.set': entry('settings:write', setSettingsArgs, setSettings),
 };
 

@@ -1,10 +1,10 @@
 import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { buildApi, ProblemError, type ApiPorts, type NodeExamination } from '@countersign/api';
-import type { Incarnation, LogLayout, Membership, NatsLink } from '@countersign/cluster';
+import type { Incarnation, LogLayout, Membership, NatsLink, StopFacts } from '@countersign/cluster';
 import type { Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
 import { askExamination, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
-import { API_SCOPES } from '@countersign/verification';
+import { API_SCOPES, type StopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { proveSocket } from './authorise.ts';
 import type { AgentConfig } from './config.ts';
@@ -23,6 +23,7 @@ export async function serveSocket(options: {
   membership: Membership;
   incarnation: Incarnation;
   disaster: Disaster;
+  stopFacts: StopFacts<StopFact>;
   /** What only an operator at the node may do was asked for: live there from now on. */
   onMove(layout: LogLayout): void;
   stopApplying(): Promise<void>;
@@ -33,6 +34,8 @@ export async function serveSocket(options: {
   const { config, keys, db, link, membership, incarnation, disaster } = options;
   const path = {
     db,
+    node: config.node,
+    stopFacts: options.stopFacts,
     link,
     membership,
     sealer: sealerOf(keys.command),

@@ -52,6 +52,9 @@ export type Authenticator = z.infer<typeof authenticator>;
 
 export const AUTHENTICATORS_MAX = 20;
 
+/** Ids of stop facts: 64 nodes that cannot see each other accept 16 of a user each. */
+const stopFactIds = z.array(id).max(64 * 16 * 2);
+
 export const userDocument = z.strictObject({
   id,
   username,
@@ -64,8 +67,12 @@ export const userDocument = z.strictObject({
       at: instant,
       by: name,
       expiresAt: instant,
+      /** The stop facts that this block was made of. */
+      stopFacts: stopFactIds.optional(),
     })
     .nullable(),
+  /** Stop facts that do not count any more. */
+  liftedStopFacts: stopFactIds.optional(),
   /** When an administrator last unlocked the user: lockouts and failures before it are void. */
   unlockedAt: instant.nullable(),
   authenticators: z

@@ -23,6 +23,7 @@ export type {
 } from './documents.ts';
 export { judgeCode } from './judge-code.ts';
 export type { JudgeCodeInput, Judgement } from './judge-code.ts';
+export { isLastFullKey } from './last-full-key.ts';
 export { failuresInForce, isLocked } from './lockout.ts';
 export { mergeClaims, mergeStates } from './merge-claims.ts';
 export {
@@ -58,6 +59,19 @@ export type {
   SettingsDocument,
   WithoutQuorumPolicy,
 } from './settings.ts';
+export {
+  STOP_FACT_KINDS,
+  STOP_FACTS_PER_MINUTE_MAX,
+  STOP_FACTS_PER_USER_MAX,
+  STOP_REASON_MAX_BYTES,
+  StopFactError,
+  absorbStopFact,
+  liftStopFacts,
+  parseStopFact,
+  stopFactsInForce,
+  withStopFacts,
+} from './stop-facts.ts';
+export type { StopFact, StopFactKind } from './stop-facts.ts';
 export {
   ATTEMPTS_KEPT_MS,
   LOCKED_UNTIL_UNLOCKED,

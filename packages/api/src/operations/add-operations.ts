@@ -14,6 +14,7 @@ import { getOpenapi } from './get-openapi.ts';
 import { getReadiness } from './get-readiness.ts';
 import { getSettings } from './get-settings.ts';
 import { getUser } from './get-user.ts';
+import { listApiKeys } from './list-api-keys.ts';
 import { listAuthenticators } from './list-authenticators.ts';
 import { listEvents } from './list-events.ts';
 import { listUsers } from './list-users.ts';
@@ -23,6 +24,7 @@ import { removeAuthenticator } from './remove-authenticator.ts';
 import { removeNode } from './remove-node.ts';
 import { removeUser } from './remove-user.ts';
 import { replaceNode } from './replace-node.ts';
+import { revokeApiKey } from './revoke-api-key.ts';
 import { setSettings } from './set-settings.ts';
 import { setUser } from './set-user.ts';
 import { unblockUser } from './unblock-user.ts';
@@ -44,6 +46,9 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   enrollAuthenticator(api, ports);
   listAuthenticators(api, ports);
   removeAuthenticator(api, ports);
+
+  listApiKeys(api, ports);
+  revokeApiKey(api, ports);
 
   getSettings(api, ports);
   setSettings(api, ports);

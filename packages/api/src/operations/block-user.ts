@@ -1,8 +1,15 @@
 import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
-import { runCommand } from '../run-command.ts';
-import { noQuery, plainText, problemReply, usernameParams } from '../schemas.ts';
+import { runStop } from '../run-command.ts';
+import {
+  noQuery,
+  plainText,
+  problemReply,
+  replyToStop,
+  stoppedReply,
+  usernameParams,
+} from '../schemas.ts';
 import { replyToUserWrite, userWriteReply } from '../user-write-reply.ts';
 
 const DEFAULT_BLOCK_DAYS = 90;
@@ -21,15 +28,16 @@ export function blockUser(api: ApiServer, ports: ApiPorts): void {
           reason: plainText({ minBytes: 1, maxBytes: 500 }),
           days: z.int().min(1).max(3650).default(DEFAULT_BLOCK_DAYS),
         }),
-        response: { 200: userWriteReply, ...problemReply },
+        response: { 200: userWriteReply, 202: stoppedReply, ...problemReply },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { username } = request.params;
-      const done = await runCommand(ports, request, {
+      const done = await runStop(ports, request, {
         name: 'user.block',
         args: { username, ...request.body },
       });
+      if ('asStopFact' in done) return reply.code(202).send(replyToStop(done));
       return replyToUserWrite(ports, done, username);
     },
   );

@@ -20,6 +20,7 @@ const clusterView = z.object({
   logReplicas: z.int(),
   logServers: z.array(z.object({ name: z.string(), online: z.boolean() })),
   degraded: z.boolean(),
+  pendingStopFacts: z.int(),
   answeredBy: z.string(),
   nodes: z.array(
     z.object({

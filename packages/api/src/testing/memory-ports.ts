@@ -20,6 +20,7 @@ import type {
   EventFilter,
   NodeExamination,
   Readiness,
+  StoredApiKey,
   StoredEvent,
   StoredUser,
   VerificationAttempt,
@@ -38,6 +39,7 @@ export class MemoryPorts implements ApiPorts {
   readonly version = '0.1.0-test';
   readonly keys = new Map<string, Omit<Caller, 'proof'>>();
   readonly events: StoredEvent[] = [];
+  apiKeys: StoredApiKey[] = [];
   readonly commands: CommandRequest[] = [];
   readonly attempts: VerificationAttempt[] = [];
   readonly credentials: Credentials[] = [];
@@ -106,7 +108,7 @@ export class MemoryPorts implements ApiPorts {
 
   async findUser(username: string): Promise<StoredUser | null> {
     const found = this.#users.get(usernameKey(username));
-    return found === undefined ? null : { ...found, lockedUntil: null };
+    return found === undefined ? null : { ...found, lockedUntil: null, stopFacts: [] };
   }
 
   async listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]> {
@@ -116,7 +118,11 @@ export class MemoryPorts implements ApiPorts {
       .filter(([key]) => search === undefined || key.includes(search.toLowerCase()))
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .slice(0, limit)
-      .map(([, user]) => ({ ...user, lockedUntil: null }));
+      .map(([, user]) => ({ ...user, lockedUntil: null, stopFacts: [] }));
+  }
+
+  async listApiKeys(): Promise<StoredApiKey[]> {
+    return this.apiKeys;
   }
 
   async readSettings() {
@@ -171,6 +177,8 @@ export class MemoryPorts implements ApiPorts {
         return this.#addUsers(args as { users: { username: string }[] });
       case 'settings.set':
         return this.#setSettings(args as { changes: Record<string, SettingChange['value']> });
+      case 'api-key.revoke':
+        return this.#revokeKey(String(args.id));
       case 'cluster.promote':
       case 'cluster.demote':
         return this.#moveMaster(args);
@@ -267,6 +275,15 @@ export class MemoryPorts implements ApiPorts {
     return this.#store({ ...user, authenticators }, {});
   }
 
+  #revokeKey(id: string): CommandReply {
+    const others = this.apiKeys.filter(({ document }) => document.id !== id);
+    if (others.length === this.apiKeys.length) {
+      return refused(404, 'unknown_api_key', 'There is no such API key.');
+    }
+    this.apiKeys = others;
+    return this.#done({ id });
+  }
+
   #setSettings(args: { changes: Record<string, SettingChange['value']> }): CommandReply {
     for (const [name, value] of Object.entries(args.changes)) {
       const settings = settingsFrom([...this.#settings.values()]);
@@ -337,6 +354,7 @@ export function healthyCluster(nowMs: number = Date.now()): ClusterView {
     logReplicas: 3,
     logServers: names.map((name) => ({ name, online: true })),
     degraded: false,
+    pendingStopFacts: 0,
     answeredBy: 'node-1',
     nodes: names.map((name) => ({
       ...node,

@@ -4,7 +4,7 @@ import type { User } from '../describe-user.ts';
 import { CliError } from '../cli-error.ts';
 import { parseCount } from '../parse-count.ts';
 import { printJson, printLines, printTable } from '../print.ts';
-import { printWrite } from '../print-write.ts';
+import { printStop, printWrite } from '../print-write.ts';
 import { openSession } from '../session.ts';
 import { importUsers } from './import-users.ts';
 
@@ -107,6 +107,7 @@ function setUser(user: Command): void {
 function blockUser(user: Command): void {
   user
     .command('block')
+    .description('deny every verification; works without a master too')
     .argument('<username>')
     .requiredOption('--reason <text>', 'kept with the block')
     .option('--days <n>', 'how long; 90 if not said', parseCount)
@@ -115,7 +116,7 @@ function blockUser(user: Command): void {
         const session = openSession(command);
         const path = userPath(username, '/block');
         const reply = await session.call({ method: 'POST', path, body: options });
-        printWrite(session, reply, `blocked ${username}`);
+        printStop(session, reply, `blocked ${username}`);
       },
     );
 }

@@ -64,7 +64,7 @@ export function useTestPostgres() {
     async cleanDatabase(): Promise<Database> {
       shared ??= open(await migratedDatabase());
       await shared.sql`truncate documents, users, settings_groups, api_keys, nodes, epochs,
-        command_results, applied, examination, user_states, positions, events, outbox, reservations`;
+        command_results, applied, examination, user_states, positions, events, outbox, reservations, stop_facts`;
       await shared.sql`update circuit set open = false`;
       return shared;
     },

@@ -1,3 +1,4 @@
+import { liftStopFacts } from '@countersign/verification';
 import { z } from 'zod';
 import { changeUser } from './change-user.ts';
 import type { Plan, PlanContext } from './plan.ts';
@@ -13,7 +14,8 @@ export async function blockUser(
   args: z.output<typeof blockUserArgs>,
 ): Promise<Plan> {
   const plan = await changeUser(context, args.username, (user) => ({
-    ...user,
+    // A block by command takes the place of one made of stop facts: it says how long, not they.
+    ...liftStopFacts(user, []),
     blocked: {
       reason: args.reason,
       at: context.now.toISOString(),

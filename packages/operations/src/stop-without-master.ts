@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto';
+import type { CommandReply, CommandRequest } from '@countersign/api';
+import type { StopFacts } from '@countersign/cluster';
+import {
+  addStopFact,
+  findUser,
+  listApiKeys,
+  type AuditEvent,
+  type Database,
+} from '@countersign/database';
+import {
+  isLastFullKey,
+  STOP_FACTS_PER_MINUTE_MAX,
+  STOP_FACTS_PER_USER_MAX,
+  type StopFact,
+} from '@countersign/verification';
+import { v7 as uuidv7 } from 'uuid';
+
+export type StopPath = { db: Database; node: string; stopFacts: StopFacts<StopFact> };
+
+type Stopped = Extract<CommandReply, { kind: 'stopped' | 'refused' }>;
+type Subject = Pick<StopFact, 'kind' | 'subject' | 'reason' | 'expiresAt'> & {
+  event: Pick<AuditEvent, 'userId' | 'username' | 'details'>;
+};
+
+/** Commands that any node carries out by itself while no master does: they only ever take rights away. */
+const STOPS: Record<
+  string,
+  (db: Database, args: Record<string, unknown>, nowMs: number) => Promise<Subject | Refusal>
+> = {
+  'user.block': stopUser,
+  'api-key.revoke': stopApiKey,
+};
+
+type Refusal = Extract<CommandReply, { kind: 'refused' }>;
+
+/** Whether this reply to such a command leaves it undone, or perhaps undone: a stop must not be a maybe. */
+export function wantsStopFact(request: CommandRequest, reply: CommandReply): boolean {
+  if (!(request.name in STOPS)) return false;
+  if (reply.kind === 'master_offline' || reply.kind === 'outcome_unknown') return true;
+  return reply.kind === 'refused' && reply.status === 503;
+}
+
+/**
+ * Accepts the command as a stop fact: in force on this node when it returns, told to whoever can be reached.
+ * `commandId` is the fact's id: the same request again is the same fact.
+ */
+export async function stopWithoutMaster(
+  path: StopPath,
+  request: CommandRequest,
+  commandId: string,
+): Promise<Stopped> {
+  const { db, node, stopFacts } = path;
+  const now = new Date();
+  const found = await STOPS[request.name]!(db, request.args, now.getTime());
+  if ('status' in found) return found;
+  const { event, ...subject } = found;
+  const fact: StopFact = {
+    id: request.idempotencyKey === null ? randomUUID() : commandId,
+    ...subject,
+    by: request.caller.name,
+    node,
+    at: now.toISOString(),
+  };
+  const outcome = await addStopFact(db, fact, eventOf(request, fact, event));
+  if (outcome !== 'stopped') return tooMany(outcome);
+  stopFacts.tell(node, [fact]);
+  return { kind: 'stopped', fact };
+}
+
+async function stopUser(
+  db: Database,
+  args: Record<string, unknown>,
+  nowMs: number,
+): Promise<Subject | Refusal> {
+  const user = await findUser(db, String(args.username));
+  if (user === null) return refused(404, 'unknown_user', 'There is no such user.');
+  if (user === 'ambiguous') {
+    return refused(409, 'ambiguous_user', 'The name fits more than one user.');
+  }
+  const reason = String(args.reason);
+  const days = Number(args.days);
+  return {
+    kind: 'user',
+    subject: user.id,
+    reason,
+    expiresAt: new Date(nowMs + days * 86_400_000).toISOString(),
+    event: { userId: user.id, username: user.document.username, details: { reason, days } },
+  };
+}
+
+async function stopApiKey(
+  db: Database,
+  args: Record<string, unknown>,
+  nowMs: number,
+): Promise<Subject | Refusal> {
+  const keys = (await listApiKeys(db)).filter(({ isRevoked }) => !isRevoked);
+  const documents = keys.map(({ document }) => document);
+  const key = documents.find(({ id }) => id === args.id);
+  if (!key) return refused(404, 'unknown_api_key', 'There is no such API key.');
+  if (!args.evenLast && isLastFullKey(documents, key.id, nowMs)) return LAST_FULL_KEY;
+  return {
+    kind: 'api-key',
+    subject: key.id,
+    reason: 'revoked',
+    expiresAt: null,
+    event: { userId: null, username: null, details: { id: key.id, name: key.name } },
+  };
+}
+
+/** Also the master's words for it. */
+export const LAST_FULL_KEY: Refusal = refused(
+  409,
+  'last_full_api_key',
+  'This is the last API key with every right: without it only the local socket of a node can change keys. ' +
+    'Confirm that it is meant.',
+);
+
+function eventOf(
+  request: CommandRequest,
+  fact: StopFact,
+  { userId, username, details }: Subject['event'],
+): AuditEvent {
+  return {
+    id: uuidv7(),
+    at: fact.at,
+    type: request.name,
+    node: fact.node,
+    userId,
+    username,
+    actor: request.caller.name,
+    application: null,
+    clientAddress: null,
+    result: 'done',
+    reason: null,
+    degraded: true,
+    durationMs: null,
+    details: { ...details, stopFact: fact.id },
+  };
+}
+
+function tooMany(outcome: 'too_many_of_subject' | 'too_many_of_node'): Refusal {
+  const what =
+    outcome === 'too_many_of_subject'
+      ? `${STOP_FACTS_PER_USER_MAX} stop facts about it are in force already`
+      : `this node has accepted ${STOP_FACTS_PER_MINUTE_MAX} stop facts within a minute`;
+  return refused(429, 'too_many_stop_facts', `There is no master, and ${what}.`);
+}
+
+function refused(status: number, code: string, detail: string): Refusal {
+  return { kind: 'refused', status, code, detail };
+}

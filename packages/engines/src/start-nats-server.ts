@@ -5,6 +5,7 @@ import { assertPortFree } from './assert-port-free.ts';
 import { logSizeBytes } from './log-tail.ts';
 import { makeFolder } from './make-folder.ts';
 import { formatAddress, renderNatsConfig, type NatsSettings } from './nats-config.ts';
+import { logRotation, type LogRotation } from './rotating-log.ts';
 import { spawnSupervised, type ProcessExit } from './spawn-supervised.ts';
 import { untilReady } from './until-ready.ts';
 
@@ -12,6 +13,8 @@ export interface NatsOptions extends NatsSettings {
   /** From `findNatsServer`. */
   binary: string;
   logFile: string;
+  /** `logRotation` when left out. */
+  logRotation?: LogRotation;
   /** Called when the server ends without `stop`. */
   onExit?: (exit: ProcessExit) => void;
 }
@@ -43,6 +46,7 @@ export async function startNatsServer(options: NatsOptions): Promise<NatsEngine>
     args: ['--config', configFile],
     env: {},
     logFile: options.logFile,
+    logRotation: options.logRotation ?? logRotation,
     stopSignal: 'SIGTERM',
     // What ends before it was ready is told by the error below.
     onExit: (exit) => isReady && options.onExit?.(exit),

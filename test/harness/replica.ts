@@ -38,7 +38,8 @@ async function countVerificationEvents(db: Database): Promise<Map<string, number
   return new Map(rows.map((row) => [row.verification, row.count]));
 }
 
-function openReplica(node: TestNode): Database {
+/** That node's own PostgreSQL. */
+export function openReplica(node: TestNode): Database {
   return openDatabase({
     host: join(node.folder, 'socket'),
     port: 5432,

@@ -10,6 +10,7 @@ import { hashApiKey } from '@countersign/operations';
 import { createTestDatabase, type TestDatabase } from '@countersign/testing';
 import type { ApiKeyDocument } from '@countersign/verification';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { DatabaseGate } from './database-gate.ts';
 import { KeyCallers } from './key-callers.ts';
 
 let database: TestDatabase;
@@ -56,7 +57,7 @@ async function apply(revision: number, document: ApiKeyDocument | null): Promise
 }
 
 it('confirms a remembered key by the revision read later, and refuses one revoked meanwhile', async () => {
-  const callers = new KeyCallers(db);
+  const callers = new KeyCallers(db, new DatabaseGate());
   const ask = (bearer: string) =>
     callers.authenticate({
       bearer,

@@ -201,11 +201,12 @@ export async function readStreamState(
       servers: answer.cluster
         ? [
             ...(answer.cluster.leader
-              ? [{ name: nodeOfServer(answer.cluster.leader), isCurrent: true }]
+              ? [{ name: nodeOfServer(answer.cluster.leader), isCurrent: true, behind: 0 }]
               : []),
             ...replicas.map((peer) => ({
               name: nodeOfServer(peer.name),
               isCurrent: peer.current && !peer.offline,
+              behind: peer.lag ?? 0,
             })),
           ]
         : [],
@@ -222,7 +223,7 @@ export type StreamState = {
   maxBytes: number;
   replicas: number;
   /** Empty on a single server. */
-  servers: { name: string; isCurrent: boolean }[];
+  servers: { name: string; isCurrent: boolean; /** Entries it still lacks. */ behind: number }[];
   hasLeader: boolean;
 };
 
@@ -281,7 +282,7 @@ export type JetStreamAnswer = {
   config?: { num_replicas: number; max_bytes: number };
   cluster?: {
     leader?: string;
-    replicas?: { name: string; current: boolean; offline?: boolean }[];
+    replicas?: { name: string; current: boolean; offline?: boolean; lag?: number }[];
   };
 };
 

@@ -1,4 +1,5 @@
 import type { LogServerAddress } from './log-layout.ts';
+import type { NodeDisks } from './disk-states.ts';
 import type { NatsLink } from './nats-link.ts';
 import { ALL_HEARTBEATS, heartbeatSubject, NODE_NAME } from './names.ts';
 
@@ -32,6 +33,8 @@ export type Heartbeat = {
   /** Writes to the change log and the user states were answered lately. */
   isLogWritable: boolean;
   problems: string[];
+  /** Missing from versions that do not tell. */
+  disks?: NodeDisks;
   wallMs: number;
 };
 

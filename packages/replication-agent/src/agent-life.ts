@@ -42,7 +42,7 @@ import type { PurposeKey } from '@countersign/keys';
 import { sealerOf } from '@countersign/operations';
 import type { Logger } from 'pino';
 import { authoriseCommand } from './authorise.ts';
-import type { AGENT_KEYS, AgentConfig } from './config.ts';
+import type { AGENT_KEYS, AgentConfig, DiskReport, LogServerHealth } from './config.ts';
 import { describeResult } from './describe-result.ts';
 import { Disaster } from './disaster.ts';
 import type { AgentEvents } from './events.ts';
@@ -50,6 +50,7 @@ import { ensureFirstApiKey } from './first-api-key.ts';
 import { followEvents, followStates } from './follow-states.ts';
 import { ForeignLogs } from './foreign-logs.ts';
 import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
+import { LimitKeeper } from './limit-keeper.ts';
 import { Mastership } from './mastership.ts';
 import { HOLD_MS, moveLog } from './move-log.ts';
 import { nextLayout, planMove } from './plan-move.ts';
@@ -60,6 +61,7 @@ import { mayDropFor, forgetRejoin } from './rejoin-wish.ts';
 import { Replica } from './replica.ts';
 import { describeSavedChanges, saveChanges } from './save-changes.ts';
 import { serveSocket } from './serve-socket.ts';
+import { Storage } from './storage.ts';
 import type { DatabaseWatch } from './watch-database.ts';
 
 /** What outlasts a life. */
@@ -74,6 +76,9 @@ export type AgentShared = {
   log: Logger;
   signal: AbortSignal;
   showApiKey(key: string): void;
+  tellSupervisor(message: { type: 'log-server-health'; health: LogServerHealth }): void;
+  /** As the supervisor has measured them last. */
+  disks(): DiskReport[];
   known: {
     /** Of any incarnation heard of. */
     highestNumber: number;
@@ -163,6 +168,19 @@ export class AgentLife {
     known.highestNumber = Math.max(known.highestNumber, incarnation.number);
     const { number } = incarnation;
 
+    const { limits } = config;
+    const storage = new Storage({
+      node: config.node,
+      link,
+      membership,
+      incarnationNumber: number,
+      limits,
+      disks: shared.disks,
+      isLogWritable: () => isStatesWritable,
+      tellSupervisor: shared.tellSupervisor,
+    });
+    const limitKeeper = new LimitKeeper({ link, limits, log });
+
     let policy = { mode: 'automatic' as 'automatic' | 'manual', afterMs: 6000 };
     const documentSealer = sealerOf(keys.document);
     const replica = await untilWorks(
@@ -219,6 +237,7 @@ export class AgentLife {
       seedKey: keys.seed,
       events,
       newestRevision: () => rebuildWatch.newestRevision(),
+      refuseChange: (command, plan) => storage.refusalOf(command.name, plan),
       onRoleChange: () => beat(),
       authorise: (command) => authoriseCommand({ db, socketKey: keys['socket-proof'] }, command),
       describeResult: (command, result) =>
@@ -251,6 +270,8 @@ export class AgentLife {
       if (!isStatesWritable) found.push('its writes to the log servers are not answered');
       return [
         ...found,
+        ...storage.problems(),
+        ...limitKeeper.problems,
         ...foreign.problems,
         ...describeSavedChanges(config.dataDirectory),
         ...(rebuildWatch.problem ? [rebuildWatch.problem] : []),
@@ -264,6 +285,7 @@ export class AgentLife {
       else if (replica.mode !== 'live') {
         found.push(`it fills its tables for incarnation ${number}`);
       }
+      if (storage.defect) found.push(storage.defect);
       if (databaseWatch.isSilent) {
         found.push(
           `its PostgreSQL is silent for ${Math.round(databaseWatch.silentForMs / 1000)} s`,
@@ -295,6 +317,7 @@ export class AgentLife {
         url: config.url,
         isLogWritable: isStatesWritable,
         problems: describeProblems(),
+        disks: storage.disks,
         wallMs: Date.now(),
       });
     }
@@ -515,6 +538,7 @@ export class AgentLife {
       incarnation.parent === null && layout.tag === FIRST_LAYOUT_TAG && ensureFirstStreams(),
       followOthers(),
       publishEvents({ db: lazyDb, stream, node: config.node, signal: work.signal, log }),
+      storage.run(work.signal),
       probeForEver(),
       beatForEver(),
       tendCluster(),
@@ -605,6 +629,8 @@ export class AgentLife {
               show: shared.showApiKey,
             });
             await rememberNodes();
+            await limitKeeper.tend(number);
+            if (storage.defect && storage.isBetterElsewhere) await lease.resign(storage.defect);
             if (performance.now() - mastership.lastWriteAt > IDLE_WRITE_MS) {
               const document = { at: new Date().toISOString() };
               await mastership.write({ kind: 'probe', id: config.node, document });

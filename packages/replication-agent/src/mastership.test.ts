@@ -56,6 +56,7 @@ async function startMaster() {
     replica,
     seedKey: keys.seed,
     events: new AgentEvents(db, node, () => undefined),
+    refuseChange: () => null,
     onRoleChange: () => undefined,
     authorise: (command) => authoriseCommand({ db, socketKey: keys['socket-proof'] }, command),
     describeResult: (command, result) =>

@@ -33,6 +33,8 @@ type MastershipOptions = {
   /** Called when this node starts or stops taking commands. */
   onRoleChange(): void;
   authorise(command: Command): Promise<Refused | null>;
+  /** Why there is no room for a change, or null. */
+  refuseChange(command: Command, plan: Extract<Plan, { kind: 'change' }>): Refused | null;
   /** Adds to a reply what may be told but not stored, e.g. an otpauth URI. */
   describeResult(
     command: Command,
@@ -264,6 +266,8 @@ export class Mastership {
       const { revision } = this.#options.replica.applied;
       return { kind: 'done', revision, result: plan.result };
     }
+    const noRoom = this.#options.refuseChange(command, plan);
+    if (noRoom) return noRoom;
     const { kind, id, content, removed } = plan.document;
     const flaw = flawOf({ kind, id, document: content, removed });
     if (flaw) return { kind: 'refused', status: 400, code: 'invalid_request', detail: flaw };

@@ -4,7 +4,7 @@ import { noteLogLayout, openDatabase } from '@countersign/database';
 import { takeKeys } from '@countersign/keys';
 import type { Logger } from 'pino';
 import { AgentLife, type AgentShared } from './agent-life.ts';
-import type { AgentConfig } from './config.ts';
+import type { AgentConfig, DiskReport, LogServerHealth } from './config.ts';
 import { AgentEvents } from './events.ts';
 import { DatabaseWatch } from './watch-database.ts';
 
@@ -24,6 +24,8 @@ export async function runAgent(
     showApiKey(key: string): void;
     /** The supervisor starts, moves or stops this node's log server to fit. */
     tellLayout(layout: LogLayout): void;
+    tellSupervisor(message: { type: 'log-server-health'; health: LogServerHealth }): void;
+    onDisks(listener: (disks: DiskReport[]) => void): void;
   },
 ): Promise<RunningAgent> {
   const { log, signal } = options;
@@ -38,6 +40,8 @@ export async function runAgent(
   const events = new AgentEvents(lazyDb, config.node, (error) => {
     log.warn({ error: String(error) }, 'an event could not be written');
   });
+  let disks: DiskReport[] = [];
+  options.onDisks((measured) => (disks = measured));
   const shared: AgentShared = {
     config,
     keys: takeKeys(config.keys),
@@ -48,6 +52,8 @@ export async function runAgent(
     log,
     signal,
     showApiKey: options.showApiKey,
+    tellSupervisor: options.tellSupervisor,
+    disks: () => disks,
     known: { highestNumber: 0, runsLogServer: config.runsLogServer },
   };
   const watching = databaseWatch.run(db, signal, () => life?.resign('PostgreSQL is silent'));

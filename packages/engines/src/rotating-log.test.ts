@@ -85,12 +85,13 @@ describe('a log that rotates', () => {
 it('the output of a process rotates while it runs, its last words included', async () => {
   await using folder = await makeTrialFolder();
   const logFile = join(folder.path, 'log', 'node.log');
-  const print = "for (let i = 0; i < 500; i++) console.log('line ' + i); console.error('the end')";
+  const print =
+    "for (let i = 0; i < 50_000; i++) console.log('line ' + i); console.error('the end')";
   const child = await spawnSupervised({
     command: process.execPath,
     args: ['-e', print],
     logFile,
-    logRotation: { maxBytes: 1000, files: 20 },
+    logRotation: { maxBytes: 50_000, files: 100 },
     stopSignal: 'SIGTERM',
   });
   await child.exited;
@@ -104,7 +105,7 @@ it('the output of a process rotates while it runs, its last words included', asy
   );
   const lines = texts.join('').split('\n');
   expect(lines.filter((line) => line.startsWith('line '))).toEqual(
-    Array.from({ length: 500 }, (_, i) => `line ${i}`),
+    Array.from({ length: 50_000 }, (_, i) => `line ${i}`),
   );
   expect(lines).toContain('the end');
 });

@@ -20,6 +20,7 @@ export type ClusterReply = {
     behind: number;
     version: string;
     clockOffsetMs: number;
+    problems: string[];
   }[];
 };
 

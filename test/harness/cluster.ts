@@ -32,6 +32,8 @@ export type ClusterOptions = {
   workers?: number;
   /** Put a relay into every link between two nodes. */
   relays?: boolean;
+  /** Called for each node's empty folder, before anything lies in it. */
+  prepare?: (folder: string, name: string) => void;
   configure?: (config: NodeConfigInput, name: string) => NodeConfigInput;
 };
 
@@ -50,10 +52,12 @@ export class TestNode {
     this.#configFile = configFile;
   }
 
-  start(): void {
+  /** `env` is for what lies outside the product, e.g. a clock of its own. */
+  start(env: NodeJS.ProcessEnv = {}): void {
     const console = openSync(join(this.folder, 'console.log'), 'a', 0o600);
     this.#child = spawn(process.execPath, [CLI, 'node', '--config', this.#configFile], {
       stdio: ['ignore', console, 'inherit'],
+      env: { ...process.env, ...env },
     });
     closeSync(console);
   }
@@ -186,6 +190,7 @@ export class TestCluster implements AsyncDisposable {
       }
       const dataDirectory = join(folder, name);
       mkdirSync(dataDirectory, { mode: 0o711 });
+      options.prepare?.(dataDirectory, name);
       const clusterKeyFile = join(dataDirectory, 'cluster.key');
       writeFileSync(clusterKeyFile, readFileSync(keyFile), { mode: 0o600 });
       const url = `http://127.0.0.1:${ports[i]}`;

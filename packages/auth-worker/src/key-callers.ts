@@ -2,6 +2,7 @@ import { ProblemError, type Caller, type Credentials } from '@countersign/api';
 import { findApiKeys, type Database, type StoredApiKey } from '@countersign/database';
 import { authenticateKey, hashApiKey } from '@countersign/operations';
 import { Batcher } from './batcher.ts';
+import type { DatabaseGate } from './database-gate.ts';
 
 const MAX_REMEMBERED = 1000;
 
@@ -13,8 +14,8 @@ export class KeyCallers {
   readonly #read: Batcher<string, StoredApiKey | null>;
   readonly #remembered = new Map<string, StoredApiKey>();
 
-  constructor(db: Database) {
-    this.#read = new Batcher((hashes: string[]) => findApiKeys(db, hashes), 200);
+  constructor(db: Database, gate: DatabaseGate) {
+    this.#read = new Batcher((hashes: string[]) => gate.pass(() => findApiKeys(db, hashes)), 200);
   }
 
   async authenticate(credentials: Credentials): Promise<Caller | null> {

@@ -27,6 +27,7 @@ import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
 import { Circuit } from './circuit.ts';
 import type { WorkerConfig } from './config.ts';
+import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
 import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
@@ -86,6 +87,8 @@ export async function runWorker(
     applicationName: `countersign ${name}`,
     asyncCommit: true,
   });
+  await db.fill();
+  const gate = new DatabaseGate();
   const events = new WorkerEvents(db, config.node);
   const circuit = new Circuit(db, events, log);
   const metrics = new WorkerMetrics(
@@ -124,6 +127,7 @@ export async function runWorker(
     const verifier = new Verifier({
       node: config.node,
       db,
+      gate,
       states,
       asks,
       circuit,
@@ -216,7 +220,8 @@ export async function runWorker(
 
   async function checkReady(): Promise<Readiness> {
     const problems: string[] = [];
-    if (!(await pingDatabase(db, READY_PING_MS))) problems.push('PostgreSQL does not answer');
+    if (await pingDatabase(db, READY_PING_MS)) gate.noteAnswer();
+    else problems.push('PostgreSQL does not answer');
     const offsetMs = life.asks.medianClockOffsetMs();
     if (Math.abs(offsetMs) > CLOCK_LIMIT_MS) {
       problems.push(`the clock is ${Math.round(offsetMs / 1000)} s off the cluster's median`);
@@ -230,7 +235,7 @@ export async function runWorker(
     return { ready: problems.length === 0, degraded: open?.open ?? true, problems };
   }
 
-  const keyCallers = new KeyCallers(db);
+  const keyCallers = new KeyCallers(db, gate);
   const ports: ApiPorts = {
     node: config.node,
     version: config.version,

@@ -6,6 +6,7 @@ import { generateSecret, hotp, parseState } from '@countersign/verification';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { Circuit } from './circuit.ts';
+import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { useTestStates } from './testing/use-test-states.ts';
@@ -34,6 +35,7 @@ function startVerifier(): Verifier {
   return new Verifier({
     node: 'node-1',
     db,
+    gate: new DatabaseGate(),
     states: test.states(),
     asks,
     circuit: new Circuit(db, new WorkerEvents(db, 'node-1'), log),

@@ -43,6 +43,7 @@ import { attemptIdsOf, type AttemptIds } from './attempt-ids.ts';
 import { Batcher, OverloadError } from './batcher.ts';
 import type { Circuit } from './circuit.ts';
 import { countBusyTogether } from './count-busy-together.ts';
+import type { DatabaseGate } from './database-gate.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readMostKnown } from './most-known.ts';
 import { UserQueue } from './user-queue.ts';
@@ -50,6 +51,7 @@ import { UserQueue } from './user-queue.ts';
 export type VerifierOptions = {
   node: string;
   db: Database;
+  gate: DatabaseGate;
   states: UserStates;
   asks: Asks;
   circuit: Circuit;
@@ -101,9 +103,10 @@ export class Verifier {
 
   constructor(options: VerifierOptions) {
     this.#options = options;
-    this.#read = new Batcher((keys) => readForVerification(options.db, keys), 100);
-    this.#begin = new Batcher((items) => beginAttempts(options.db, items), 200);
-    this.#finish = new Batcher((items) => finishAttempts(options.db, items), 200);
+    const { db, gate } = options;
+    this.#read = new Batcher((keys) => gate.pass(() => readForVerification(db, keys)), 100);
+    this.#begin = new Batcher((items) => gate.pass(() => beginAttempts(db, items)), 200);
+    this.#finish = new Batcher((items) => gate.pass(() => finishAttempts(db, items)), 200);
     this.#deny = new Batcher((items) => this.#recordDenials(items), 200, DENIALS_PAUSE_MS);
   }
 
@@ -284,11 +287,11 @@ export class Verifier {
     localFailures: number,
     hasPendingWrite: boolean,
   ): Promise<VerificationOutcome> {
-    const { asks, db, node } = this.#options;
+    const { asks, db, gate, node } = this.#options;
     const item = judgement.item!;
     const key = { userId: step.user.id, item, attemptId: step.ids.attemptId };
     if (step.reserved === item) {
-      await markPhase(db, { ...key, from: ['cas'], to: 'asking', degraded: true });
+      await gate.pass(() => markPhase(db, { ...key, from: ['cas'], to: 'asking', degraded: true }));
     } else {
       const refusal = await this.#reserve(step, judgement, 'asking', true);
       if (refusal) return this.#denyBegun(step, refusal, true);
@@ -351,7 +354,9 @@ export class Verifier {
     step: Step,
     known: UserState,
   ): Promise<{ state: UserState; localFailures: number }> {
-    const most = await readMostKnown(this.#options, step.user.id, DIRECT_GET_MS);
+    const most = await this.#options.gate.pass(() =>
+      readMostKnown(this.#options, step.user.id, DIRECT_GET_MS),
+    );
     const unlocked = step.user.unlockedAt === null ? 0 : Date.parse(step.user.unlockedAt);
     const windowBeganAt = Date.now() - step.settings.lockout.resetMinutes * 60_000;
     const counted = most.failures.filter(
@@ -554,7 +559,8 @@ export class Verifier {
   }
 
   async #recordDenials(finishes: Finish[]): Promise<void[]> {
-    await finishAttempts(this.#options.db, countBusyTogether(finishes));
+    const { db, gate } = this.#options;
+    await gate.pass(() => finishAttempts(db, countBusyTogether(finishes)));
     return finishes.map(() => undefined);
   }
 
@@ -598,7 +604,7 @@ export class Verifier {
 
   async #settingsAt(revision: number): Promise<Settings> {
     if (this.#settings?.revision !== revision)
-      this.#settings = await readSettings(this.#options.db);
+      this.#settings = await this.#options.gate.pass(() => readSettings(this.#options.db));
     return this.#settings.settings;
   }
 

@@ -213,7 +213,7 @@ function findNodeProblems(
   }
   const findings: Finding[] = node.problems.map((problem) => ({
     problem: `${name}: ${problem}`,
-    advice: `look at the logs of ${name}`,
+    advice: adviceFor(name, problem),
   }));
   if (node.damage !== null) {
     const demote = node.role === 'master' ? 'countersign demote; then ' : '';
@@ -242,6 +242,16 @@ function findNodeProblems(
     });
   }
   return findings;
+}
+
+function adviceFor(name: string, problem: string): string {
+  if (problem.startsWith('the disk under')) {
+    return `make room on that disk of ${name}; it comes back by itself within 30 s`;
+  }
+  if (problem.includes('limits')) {
+    return 'set the limits in the configuration of every node, then restart the nodes one by one';
+  }
+  return `look at the logs of ${name}`;
 }
 
 function listAdvice(findings: Finding[]): string[] {

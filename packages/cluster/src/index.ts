@@ -1,8 +1,10 @@
 export * from './agent-requests.ts';
+export { applyStreamLimits } from './apply-stream-limits.ts';
 export * from './asks.ts';
 export * from './change.ts';
 export * from './change-log.ts';
 export * from './commands.ts';
+export { explainFullDisks, whoFillsTheLog, type DiskState, type NodeDisks } from './disk-states.ts';
 export * from './event-stream.ts';
 export { followStream, type FollowedMessage } from './follow-stream.ts';
 export * from './hello.ts';

@@ -203,13 +203,21 @@ export async function readStreamState(
       servers: answer.cluster
         ? [
             ...(answer.cluster.leader
-              ? [{ name: nodeOfServer(answer.cluster.leader), isCurrent: true, isOffline: false }]
+              ? [
+                  {
+                    name: nodeOfServer(answer.cluster.leader),
+                    isCurrent: true,
+                    isOffline: false,
+                    behind: 0,
+                  },
+                ]
               : []),
             ...replicas.map((peer) => ({
               name: nodeOfServer(peer.name),
               isCurrent: peer.current && !peer.offline,
               isOffline:
                 peer.offline === true || (!peer.current && (peer.active ?? 0) > GONE_AFTER_NS),
+              behind: peer.lag ?? 0,
             })),
           ]
         : [],
@@ -226,7 +234,13 @@ export type StreamState = {
   maxBytes: number;
   replicas: number;
   /** Empty on a single server. */
-  servers: { name: string; isCurrent: boolean; isOffline: boolean }[];
+  servers: {
+    name: string;
+    isCurrent: boolean;
+    isOffline: boolean;
+    /** Entries it still lacks. */
+    behind: number;
+  }[];
   hasLeader: boolean;
 };
 
@@ -286,7 +300,13 @@ export type JetStreamAnswer = {
   cluster?: {
     leader?: string;
     /** `active`: nanoseconds since the leader heard of it, 0 = never. */
-    replicas?: { name: string; current: boolean; offline?: boolean; active?: number }[];
+    replicas?: {
+      name: string;
+      current: boolean;
+      offline?: boolean;
+      active?: number;
+      lag?: number;
+    }[];
   };
 };
 

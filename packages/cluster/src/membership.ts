@@ -1,4 +1,5 @@
 import type { LogServerAddress } from './log-layout.ts';
+import type { NodeDisks } from './disk-states.ts';
 import type { NatsLink } from './nats-link.ts';
 import { ALL_HEARTBEATS, heartbeatSubject, NODE_NAME } from './names.ts';
 
@@ -36,6 +37,8 @@ export type Heartbeat = {
   /** How its tables differ from what was applied to them. */
   damage?: string | null;
   problems: string[];
+  /** Missing from versions that do not tell. */
+  disks?: NodeDisks;
   wallMs: number;
 };
 

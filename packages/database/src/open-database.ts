@@ -36,6 +36,8 @@ export function openDatabase(options: DatabaseOptions): Database {
  */
 export class Database implements AsyncDisposable {
   readonly #options: DatabaseOptions;
+  #isChecking = false;
+  #hasLostOne = false;
   #pool: { sql: Sql; orm: PostgresJsDatabase<typeof schema> };
   #isClosed = false;
 
@@ -50,6 +52,12 @@ export class Database implements AsyncDisposable {
 
   get orm(): PostgresJsDatabase<typeof schema> {
     return this.#pool.orm;
+  }
+
+  /** Opens all connections of the pool now: later there may be none left to have. Never rejects. */
+  async fill(): Promise<void> {
+    const { sql } = this;
+    await Promise.allSettled(Array.from({ length: this.#options.max }, () => sql`select 1`));
   }
 
   /**
@@ -94,13 +102,37 @@ export class Database implements AsyncDisposable {
    */
   #openPool() {
     const sql = connect(this.#options, {
-      onclose: () => {
-        if (this.#isClosed || this.#pool.sql !== sql) return;
-        this.#pool = this.#openPool();
-        void discard(sql);
-      },
+      onclose: () => void this.#onConnectionClosed(sql),
     });
     return { sql, orm: drizzle(sql, { schema }) };
+  }
+
+  /** A server that has no connection to spare is not lost: those that are open go on. */
+  async #onConnectionClosed(sql: Sql): Promise<void> {
+    this.#hasLostOne = true;
+    if (this.#isChecking) return;
+    this.#isChecking = true;
+    while (this.#hasLostOne && !this.#isClosed && this.#pool.sql === sql) {
+      this.#hasLostOne = false;
+      if (await this.#isOutOfConnections()) await delay(CROWDED_PAUSE_MS);
+      else if (!this.#isClosed) {
+        this.#pool = this.#openPool();
+        void discard(sql);
+      }
+    }
+    this.#isChecking = false;
+  }
+
+  async #isOutOfConnections(): Promise<boolean> {
+    const one = connect(this.#options, { max: 1, onclose: () => {} });
+    try {
+      await one`select 1`;
+      return false;
+    } catch (error) {
+      return error instanceof postgres.PostgresError && error.code === TOO_MANY_CONNECTIONS;
+    } finally {
+      void discard(one);
+    }
   }
 }
 
@@ -111,6 +143,8 @@ async function discard(sql: Sql & { close?: () => Promise<void> }): Promise<void
 }
 
 const CONNECT_TIMEOUT_SECONDS = 2;
+const CROWDED_PAUSE_MS = 1000;
+const TOO_MANY_CONNECTIONS = '53300';
 
 function connect(options: DatabaseOptions, more: { max?: number; onclose: () => void }): Sql {
   return postgres({

@@ -4,6 +4,7 @@ export { EngineError } from './engine-error.ts';
 export { findNatsServer, type NatsServerBinary } from './find-nats-server.ts';
 export { makePrivateFolder } from './make-folder.ts';
 export { choosePostgresUser, defaultPostgresUser, isReachableBy } from './os-user.ts';
+export { logRotation, RotatingLog, type LogRotation } from './rotating-log.ts';
 export { isRunning } from './running-process.ts';
 export type { OsUser } from './setpriv.ts';
 export {

@@ -7,6 +7,8 @@ export interface NatsSettings {
   storeDirectory: string;
   /** How much JetStream may keep on disk. */
   maxStoreBytes: number;
+  /** False leaves JetStream out: the server only passes messages on. */
+  hasJetStream?: boolean;
   /** Clients and the other servers of the cluster sign in with these. */
   credentials: { user: string; password: string };
   /** Left out: a single server. Servers of different cluster names refuse each other. */
@@ -37,14 +39,20 @@ export function renderNatsConfig(settings: NatsSettings): string {
     'ping_interval: "5s"',
     'write_deadline: "5s"',
     `authorization { user: ${quote(credentials.user)}, password: ${quote(credentials.password)} }`,
+  ];
+  return [...lines, ...renderJetStream(settings), ...renderCluster(settings), ''].join('\n');
+}
+
+function renderJetStream({ hasJetStream, storeDirectory, maxStoreBytes }: NatsSettings): string[] {
+  if (hasJetStream === false) return [];
+  return [
     'jetstream {',
-    `  store_dir: ${quote(settings.storeDirectory)}`,
-    `  max_file_store: ${settings.maxStoreBytes}`,
+    `  store_dir: ${quote(storeDirectory)}`,
+    `  max_file_store: ${maxStoreBytes}`,
     '  max_memory_store: 16MB',
     '  sync_interval: "1s"',
     '}',
   ];
-  return [...lines, ...renderCluster(settings), ''].join('\n');
 }
 
 function renderCluster({ cluster, clusterName, credentials }: NatsSettings): string[] {

@@ -2,9 +2,11 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, open } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 
 import { EngineError } from './engine-error.ts';
 import { makePrivateFolder } from './make-folder.ts';
+import { RotatingLog, type LogRotation } from './rotating-log.ts';
 import { explainSpawnError, wrapInSetpriv, type OsUser } from './setpriv.ts';
 
 export interface ProcessExit {
@@ -20,6 +22,11 @@ export interface SupervisedOptions {
   cwd?: string;
   /** stdout and stderr are appended here (0640; a missing folder is made 0700). */
   logFile: string;
+  /**
+   * Bounds the log: then the output comes through us, and is lost from the moment we die. Left out,
+   * the process writes the file itself.
+   */
+  logRotation?: LogRotation;
   /** What asks the process to end in an orderly way. */
   stopSignal: NodeJS.Signals;
   /** After this many milliseconds `stop` uses SIGKILL. */
@@ -58,14 +65,18 @@ export async function spawnSupervised(options: SupervisedOptions): Promise<Super
     parentDeathSignal: options.parentDeathSignal ?? 'SIGKILL',
     runAs: options.osUser,
   });
-  const child = await spawnLoggingTo(options.logFile, (logFd) =>
+  const start = (output: number | 'pipe') =>
     spawn(wrapped.command, wrapped.args, {
       cwd: options.cwd ?? '/',
       env: options.env ?? process.env,
       detached: true,
-      stdio: ['ignore', logFd, logFd, ...(options.ipc ? (['ipc'] as const) : [])],
-    }),
-  );
+      stdio: ['ignore', output, output, ...(options.ipc ? (['ipc'] as const) : [])],
+    });
+  await makePrivateFolder(dirname(options.logFile));
+  const child = options.logRotation
+    ? await spawnThroughLog(options.logFile, options.logRotation, () => start('pipe'))
+    : await spawnLoggingTo(options.logFile, start);
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
 
   let stopping: Promise<void> | undefined;
   const exited = new Promise<ProcessExit>((resolve) => {
@@ -81,12 +92,19 @@ export async function spawnSupervised(options: SupervisedOptions): Promise<Super
     child,
     exited,
     isRunning,
-    stop: () =>
-      (stopping ??= isRunning()
-        ? stopProcess(child, exited, options.stopSignal, options.stopTimeoutMs ?? 10_000)
-        : Promise.resolve()),
+    stop: () => (stopping ??= stop()),
   };
+
+  async function stop(): Promise<void> {
+    if (isRunning()) {
+      await stopProcess(child, exited, options.stopSignal, options.stopTimeoutMs ?? 10_000);
+    }
+    // Its last words may still be on their way; children it left behind keep the line open.
+    await Promise.race([closed, wait(lastWordsMs)]);
+  }
 }
+
+const lastWordsMs = 500;
 
 async function stopProcess(
   child: ChildProcess,
@@ -115,20 +133,50 @@ async function spawnLoggingTo(
   logFile: string,
   start: (logFd: number) => ChildProcess,
 ): Promise<ChildProcess> {
-  await makePrivateFolder(dirname(logFile));
-  const log = await open(logFile, 'a', 0o640).catch((cause: NodeJS.ErrnoException) => {
-    throw new EngineError(`cannot write the log ${logFile} (${cause.code})`, { cause });
+  const log = await open(logFile, 'a', 0o640).catch((cause: unknown) => {
+    throw cannotWrite(logFile, cause);
   });
   try {
-    const child = start(log.fd);
-    await new Promise<void>((resolve, reject) => {
-      child.once('spawn', resolve);
-      child.once('error', (error) => reject(explainSpawnError(error)));
-    });
-    // Later errors (a failed kill or send) show up as the process's exit or at the caller.
-    child.on('error', () => {});
-    return child;
+    return await untilSpawned(start(log.fd));
   } finally {
     await log.close();
   }
+}
+
+async function spawnThroughLog(
+  logFile: string,
+  rotation: LogRotation,
+  start: () => ChildProcess,
+): Promise<ChildProcess> {
+  const log = openRotatingLog(logFile, rotation);
+  const child = start();
+  child.once('close', () => log.close());
+  for (const output of [child.stdout, child.stderr]) {
+    output?.on('data', (chunk: Buffer) => log.write(chunk));
+    output?.on('error', () => {});
+  }
+  return untilSpawned(child);
+}
+
+function openRotatingLog(logFile: string, rotation: LogRotation): RotatingLog {
+  try {
+    return new RotatingLog(logFile, rotation);
+  } catch (cause) {
+    throw cannotWrite(logFile, cause);
+  }
+}
+
+function cannotWrite(logFile: string, cause: unknown): EngineError {
+  const { code } = cause as NodeJS.ErrnoException;
+  return new EngineError(`cannot write the log ${logFile} (${code})`, { cause });
+}
+
+async function untilSpawned(child: ChildProcess): Promise<ChildProcess> {
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (error) => reject(explainSpawnError(error)));
+  });
+  // Later errors (a failed kill or send) show up as the process's exit or at the caller.
+  child.on('error', () => {});
+  return child;
 }

@@ -2,9 +2,11 @@ import { chmod, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 
 import { assertPortFree } from './assert-port-free.ts';
+import { dropBrokenSnapshots } from './drop-broken-snapshots.ts';
 import { logSizeBytes } from './log-tail.ts';
 import { makeFolder } from './make-folder.ts';
 import { formatAddress, renderNatsConfig, type NatsSettings } from './nats-config.ts';
+import { logRotation, type LogRotation } from './rotating-log.ts';
 import { spawnSupervised, type ProcessExit } from './spawn-supervised.ts';
 import { untilReady } from './until-ready.ts';
 
@@ -14,6 +16,8 @@ export interface NatsOptions extends NatsSettings {
   logFile: string;
   /** The whole environment of the server; empty when left out. */
   env?: NodeJS.ProcessEnv;
+  /** `logRotation` when left out. */
+  logRotation?: LogRotation;
   /** Called when the server ends without `stop`. */
   onExit?: (exit: ProcessExit) => void;
 }
@@ -23,6 +27,8 @@ export interface NatsEngine {
   /** For clients, without the credentials. */
   url: string;
   stop(): Promise<void>;
+  /** kill -9: for a disk so full that an orderly end would spoil what lies on it. */
+  kill(): Promise<void>;
 }
 
 const startDeadlineMs = 30_000;
@@ -37,6 +43,7 @@ const portPatienceMs = 2_000;
 export async function startNatsServer(options: NatsOptions): Promise<NatsEngine> {
   await assertPortsFree(options);
   await makeFolder(options.storeDirectory, 0o700);
+  await dropBrokenSnapshots(options.storeDirectory);
   const configFile = await writeConfig(options);
   const logFromByte = await logSizeBytes(options.logFile);
   let isReady = false;
@@ -45,6 +52,7 @@ export async function startNatsServer(options: NatsOptions): Promise<NatsEngine>
     args: ['--config', configFile],
     env: options.env ?? {},
     logFile: options.logFile,
+    logRotation: options.logRotation ?? logRotation,
     stopSignal: 'SIGTERM',
     // What ends before it was ready is told by the error below.
     onExit: (exit) => isReady && options.onExit?.(exit),
@@ -60,7 +68,11 @@ export async function startNatsServer(options: NatsOptions): Promise<NatsEngine>
   });
   isReady = true;
   const url = `nats://${formatAddress(options.host, options.clientPort)}`;
-  return { pid: server.pid, url, stop: () => server.stop() };
+  const kill = async () => {
+    server.child.kill('SIGKILL');
+    await server.stop();
+  };
+  return { pid: server.pid, url, stop: () => server.stop(), kill };
 }
 
 async function assertPortsFree({ serverName, host, clientPort, cluster }: NatsOptions) {
@@ -85,7 +97,7 @@ async function writeConfig(options: NatsOptions): Promise<string> {
   return configFile;
 }
 
-/** A server says hello with one INFO line; it must be ours, with JetStream switched on. */
+/** A server says hello with one INFO line; it must be ours, with JetStream as asked for. */
 function greetsWithJetStream(options: NatsOptions): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: options.host, port: options.clientPort });
@@ -100,15 +112,16 @@ function greetsWithJetStream(options: NatsOptions): Promise<boolean> {
     socket.setEncoding('utf8');
     socket.on('data', (chunk: string) => {
       received += chunk;
-      if (received.includes('\r\n')) finish(isGreetingOf(received, options.serverName));
+      if (received.includes('\r\n')) finish(isGreetingOf(received, options));
       else if (received.length > 65_536) finish(false);
     });
   });
 }
 
-function isGreetingOf(received: string, serverName: string): boolean {
+function isGreetingOf(received: string, options: NatsOptions): boolean {
+  const { serverName, hasJetStream = true } = options;
   const [, json] = /^INFO (\{.*\})/.exec(received) ?? [];
   if (!json) return false;
   const info = JSON.parse(json) as { server_name?: string; jetstream?: boolean };
-  return info.server_name === serverName && info.jetstream === true;
+  return info.server_name === serverName && (info.jetstream === true) === hasJetStream;
 }

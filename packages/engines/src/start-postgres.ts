@@ -10,6 +10,7 @@ import { databaseName, initPostgres } from './init-postgres.ts';
 import { logSizeBytes } from './log-tail.ts';
 import { makeFolder } from './make-folder.ts';
 import { choosePostgresUser, currentOsUser, findBlockingFolder } from './os-user.ts';
+import { logRotation, type LogRotation } from './rotating-log.ts';
 import { runOnce } from './run-once.ts';
 import type { OsUser } from './setpriv.ts';
 import { spawnSupervised, type ProcessExit } from './spawn-supervised.ts';
@@ -21,6 +22,8 @@ export interface PostgresOptions {
   /** Where the socket goes; `socket` beside the data when left out. */
   socketDirectory?: string;
   logFile: string;
+  /** `logRotation` when left out. */
+  logRotation?: LogRotation;
   /** Who runs postgres when we are root; `countersign` when left out. */
   osUser?: string;
   logger?: { info(fields: object, message: string): void };
@@ -91,6 +94,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresE
     args: ['-D', dataDirectory, ...renderSettings(socket.folder, options.settings)],
     env: { LC_ALL: 'C', TZ: 'UTC' },
     logFile,
+    logRotation: options.logRotation ?? logRotation,
     stopSignal: 'SIGINT',
     parentDeathSignal: 'SIGINT',
     osUser: user,

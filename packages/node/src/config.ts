@@ -58,6 +58,10 @@ export const nodeConfigSchema = z
         statesBytes: streamBytes.default(1024 * mebibyte),
         eventsBytes: streamBytes.default(256 * mebibyte),
       })
+      .refine((limits) => limits.eventsBytes <= limits.changesBytes, {
+        path: ['eventsBytes'],
+        message: 'must not be above changesBytes: events are what may be lost first',
+      })
       .prefault({}),
   })
   .transform((config) => ({

@@ -79,4 +79,24 @@ describe('a part that is kept running', () => {
     await part.stop();
     expect(starts).toBe(1);
   });
+
+  it('is stopped in order and started again when it should be', async () => {
+    const again = Promise.withResolvers<void>();
+    const steps: string[] = [];
+    const part = new KeptRunning({
+      start: async () => {
+        steps.push('start');
+        if (steps.length > 1) again.resolve();
+        return { stop: async () => void steps.push('stop') };
+      },
+      onEnd: (how) => steps.push(how),
+    });
+    await part.firstStart;
+    // It runs from the next turn on.
+    await new Promise(setImmediate);
+    part.restart('it lies');
+    await again.promise;
+    expect(steps).toEqual(['start', 'stop', 'was stopped: it lies', 'start']);
+    await part.stop();
+  });
 });

@@ -28,6 +28,7 @@ export class KeptRunning {
   readonly #stopping = new AbortController();
   readonly #firstStart = Promise.withResolvers<void>();
   readonly #ended: Promise<void>;
+  #end: ((how: { restart: string }) => void) | null = null;
 
   constructor(options: KeepRunningOptions) {
     this.#options = options;
@@ -44,6 +45,11 @@ export class KeptRunning {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#ended;
+  }
+
+  /** Stops the part in order and starts it again; nothing if it does not run just now. */
+  restart(why: string): void {
+    this.#end?.({ restart: why });
   }
 
   async #run(): Promise<void> {
@@ -69,7 +75,7 @@ export class KeptRunning {
 
   /** Resolves with how the part ended, or when it was stopped. */
   async #liveOnce(onStarted: () => void): Promise<string> {
-    const ended = Promise.withResolvers<ProcessExit | 'stop'>();
+    const ended = Promise.withResolvers<ProcessExit | 'stop' | { restart: string }>();
     const stopping = this.#stopping.signal;
     const part = await this.#options.start(ended.resolve, stopping);
     onStarted();
@@ -77,11 +83,13 @@ export class KeptRunning {
     const onStop = () => ended.resolve('stop');
     stopping.addEventListener('abort', onStop);
     if (stopping.aborted) onStop();
+    this.#end = ended.resolve;
     const end = await ended.promise;
+    this.#end = null;
     stopping.removeEventListener('abort', onStop);
-    if (end !== 'stop') return `ended (${describeExit(end)})`;
+    if (end !== 'stop' && !('restart' in end)) return `ended (${describeExit(end)})`;
     await part.stop();
-    return 'stopped';
+    return end === 'stop' ? 'stopped' : `was stopped: ${end.restart}`;
   }
 }
 

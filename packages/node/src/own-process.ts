@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url';
 
-import { spawnSupervised, type ProcessExit } from '@countersign/engines';
+import { logRotation, spawnSupervised, type ProcessExit } from '@countersign/engines';
 
 import { describeExit, type RunningPart } from './keep-running.ts';
 import { NodeError } from './node-error.ts';
+import { PulseWatch } from './pulse-watch.ts';
 
 export interface OwnProcessOptions<Config> {
   /** The workspace package whose `main.ts` is run. */
@@ -17,6 +18,8 @@ export interface OwnProcessOptions<Config> {
   onPid: (pid: number | null) => void;
   /** Every message but `ready`. */
   onMessage?: (message: { type: string }) => void;
+  /** It has not been heard for this long and is killed. */
+  onHung: (silentMs: number) => void;
   onExit: (exit: ProcessExit) => void;
   stopping: AbortSignal;
 }
@@ -27,18 +30,23 @@ const readyDeadlineMs = 60_000;
 // A master's agent takes up to 5 s to hand over, and both give up by themselves after 9 s.
 const stopTimeoutMs = 10_000;
 
+export interface OwnProcess extends RunningPart {
+  tell(message: { type: string }): void;
+}
+
 /**
  * Starts an agent or a worker, hands it its configuration in the first message and waits until it
  * says `{ type: 'ready' }`. Throws NodeError when it ends before, or is not ready in time.
  */
 export async function startOwnProcess<Config>(
   options: OwnProcessOptions<Config>,
-): Promise<RunningPart> {
+): Promise<OwnProcess> {
   const supervised = await spawnSupervised({
     command: process.execPath,
     args: [`--max-semi-space-size=${youngGenerationMebibytes}`, mainFile(options.packageName)],
     ipc: true,
     logFile: options.logFile,
+    logRotation,
     env: { NODE_COMPILE_CACHE: options.compileCache, ...process.env },
     stopSignal: 'SIGTERM',
     stopTimeoutMs,
@@ -47,14 +55,17 @@ export async function startOwnProcess<Config>(
   const ready = Promise.withResolvers<void>();
   ready.promise.catch(() => {});
   let isReady = false;
+  let pulse: PulseWatch | undefined;
   options.onPid(supervised.pid);
   child.on('message', (message: unknown) => {
     if (!isTyped(message)) return;
     if (message.type === 'ready') ready.resolve();
+    else if (message.type === 'pulse') pulse?.beat();
     else options.onMessage?.(message);
   });
   const watchExit = async () => {
     const exit = await supervised.exited;
+    pulse?.close();
     options.onPid(null);
     ready.reject(new NodeError(`${describeExit(exit)}, see ${options.logFile}`));
     if (isReady) options.onExit(exit);
@@ -62,6 +73,7 @@ export async function startOwnProcess<Config>(
   void watchExit();
 
   const stop = async () => {
+    pulse?.close();
     tell(supervised.child, { type: 'stop' });
     await supervised.stop();
   };
@@ -75,7 +87,12 @@ export async function startOwnProcess<Config>(
     deadline = setTimeout(() => ready.reject(new NodeError(late)), readyDeadlineMs);
     await ready.promise;
     isReady = true;
-    return { stop };
+    pulse = new PulseWatch((silentMs) => {
+      options.onHung(silentMs);
+      // What hangs hears no other signal.
+      child.kill('SIGKILL');
+    });
+    return { stop, tell: (message) => tell(child, message) };
   } catch (error) {
     await stop();
     throw error;

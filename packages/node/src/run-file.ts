@@ -11,9 +11,12 @@ export interface NodePids {
   postgresPid: number | null;
 }
 
+const retryMs = 1_000;
+
 /** `run.json` in the data directory: there as long as the supervisor runs, or if it was killed. */
 export class RunFile {
   readonly #path: string;
+  #retry: NodeJS.Timeout | undefined;
   #pids: NodePids = {
     supervisorPid: process.pid,
     agentPid: null,
@@ -27,12 +30,19 @@ export class RunFile {
     this.update({});
   }
 
+  /** A full disk is no reason to end: what could not be written is tried again every second. */
   update(changed: Partial<NodePids>): void {
     this.#pids = { ...this.#pids, ...changed };
-    writePrivateFile(this.#path, `${JSON.stringify(this.#pids)}\n`);
+    clearTimeout(this.#retry);
+    try {
+      writePrivateFile(this.#path, `${JSON.stringify(this.#pids)}\n`);
+    } catch {
+      this.#retry = setTimeout(() => this.update({}), retryMs).unref();
+    }
   }
 
   remove(): void {
+    clearTimeout(this.#retry);
     rmSync(this.#path, { force: true });
   }
 }

@@ -6,7 +6,7 @@ import { WORKER_KEYS, type WorkerConfig } from '@countersign/auth-worker';
 import type { LogLayout } from '@countersign/cluster';
 import { assertPortFree, findNatsServer, makePrivateFolder } from '@countersign/engines';
 import { deriveKeys, handKeys, open, passwordFor, seal, type ClusterKey } from '@countersign/keys';
-import { AGENT_KEYS, type AgentConfig } from '@countersign/replication-agent';
+import { AGENT_KEYS, type AgentConfig, type LogServerHealth } from '@countersign/replication-agent';
 
 import { chooseLayout } from './choose-layout.ts';
 import { prepareClusterKey } from './cluster-key-file.ts';
@@ -15,7 +15,7 @@ import { KeptRunning } from './keep-running.ts';
 import { readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
 import { lockFolder } from './lock-folder.ts';
 import { makeDataFolder } from './make-data-folder.ts';
-import { startOwnProcess } from './own-process.ts';
+import { startOwnProcess, type OwnProcess } from './own-process.ts';
 import { RunFile } from './run-file.ts';
 import {
   NATS_USER,
@@ -25,6 +25,7 @@ import {
 } from './start-engines.ts';
 import { listenForStop } from './stop-signals.ts';
 import { openSupervisorEvents, type SupervisorEvents } from './supervisor-events.ts';
+import { watchStorage } from './watch-storage.ts';
 
 const stopDeadlineMs = 19_000;
 // Workers of a supervisor killed a moment ago may still be going.
@@ -137,9 +138,17 @@ function startProcesses(options: {
   const socketPath = chooseSocketPath(config.dataDirectory);
   const database = prepareDatabase(engines);
 
+  let tellAgent: OwnProcess['tell'] = () => undefined;
+  const storage = watchStorage({
+    config,
+    tellAgent: (message) => tellAgent(message),
+    logServer: engines.logServer,
+    events,
+  });
+
   const agent = new KeptRunning({
-    start: (onExit, stopping) =>
-      startOwnProcess({
+    start: async (onExit, stopping) => {
+      const part = await startOwnProcess({
         packageName: '@countersign/replication-agent',
         logFile: join(logs, 'agent.log'),
         compileCache,
@@ -159,12 +168,20 @@ function startProcesses(options: {
         },
         onMessage: (message) => {
           if (isFirstApiKey(message)) events.firstApiKey(message.key);
-          if (message.type === 'log-server-mute') engines.restartLogServer();
+          if (message.type === 'log-server-mute') {
+            events.logServerMute();
+            engines.logServer.restart('the other log servers do not hear it');
+          }
           if (isLayout(message)) moveTo(message.layout).catch(events.moveFailed);
+          if (isLogServerHealth(message)) storage.noteHealth(message.health);
         },
+        onHung: (silentMs) => events.partHung('agent', silentMs),
         onExit,
         stopping,
-      }),
+      });
+      tellAgent = part.tell;
+      return part;
+    },
     onEnd: (how, backOffMs) => events.partEnded('agent', how, backOffMs),
   });
 
@@ -191,6 +208,7 @@ function startProcesses(options: {
             runFile.update({ workerPids: workerPids.filter((known) => known !== null) });
             if (pid) events.partRuns(`worker ${index}`, pid);
           },
+          onHung: (silentMs) => events.partHung(`worker ${index}`, silentMs),
           onExit,
           stopping,
         }),
@@ -202,6 +220,7 @@ function startProcesses(options: {
     firstStart: Promise.all([database, ...parts.map((part) => part.firstStart)]),
     socketPath,
     stop: async () => {
+      storage.close();
       await Promise.all(parts.map((part) => part.stop()));
       rmSync(socketPath, { force: true });
       if (dirname(socketPath) !== config.dataDirectory) {
@@ -359,4 +378,10 @@ function isFirstApiKey(message: { type: string }): message is { type: string; ke
 
 function isLayout(message: { type: string }): message is { type: string; layout: LogLayout } {
   return message.type === 'log-layout' && 'layout' in message;
+}
+
+function isLogServerHealth(message: {
+  type: string;
+}): message is { type: string; health: LogServerHealth } {
+  return message.type === 'log-server-health';
 }

@@ -11,6 +11,7 @@ import {
 } from '@countersign/cluster';
 
 import { ownLogServer, type NodeConfig } from './config.ts';
+import { readDisks } from './disk-space.ts';
 import { KeptRunning, type RunningPart } from './keep-running.ts';
 import type { RunFile } from './run-file.ts';
 import type { SupervisorEvents } from './supervisor-events.ts';
@@ -29,6 +30,9 @@ export interface NatsCredentials {
   password: string;
 }
 
+/** `little`: no store any more, but room for an orderly end; `none`: not even that. */
+export type Room = 'enough' | 'little' | 'none';
+
 /** A store and a log the node can use, whoever runs them. */
 export interface Engines {
   /** Rejects when there is no database to begin with; later it may come and go. */
@@ -36,8 +40,12 @@ export interface Engines {
   nats: NatsCredentials;
   /** Runs this node's log server as one of these, or not at all if it is none of them. */
   moveTo(layout: LogLayout): Promise<void>;
-  /** Ends this node's own log server in order; it is started again like after any end. */
-  restartLogServer(): void;
+  /** This node's own nats-server; nothing happens where there is none. */
+  logServer: {
+    restart(why: string): void;
+    /** How much is left on its disk: what it may use, and how it is stopped. */
+    setRoom(room: Room): void;
+  };
   stop(): Promise<void>;
 }
 
@@ -59,7 +67,9 @@ export function startEmbeddedEngines(options: EmbeddedEnginesOptions): Engines {
   const { config, natsPassword } = options;
   const credentials = { user: NATS_USER, password: natsPassword };
   const postgres = keepPostgres(options);
-  let nats = keepNats({ ...options, credentials });
+  let left: Room = 'enough';
+  const room = () => left;
+  let nats = keepNats({ ...options, credentials, room });
   // One move after the other: each stops what the one before it started.
   let moving: Promise<void> = Promise.resolve();
   return {
@@ -68,12 +78,15 @@ export function startEmbeddedEngines(options: EmbeddedEnginesOptions): Engines {
     moveTo: (layout) => {
       moving = moving.then(async () => {
         await nats?.stop();
-        nats = keepNats({ ...options, layout, credentials });
+        nats = keepNats({ ...options, layout, credentials, room });
         removeOtherStores(join(config.dataDirectory, 'nats'), layout.tag);
       });
       return moving;
     },
-    restartLogServer: () => nats?.restart(),
+    logServer: {
+      restart: (why) => nats?.restart(why),
+      setRoom: (now) => (left = now),
+    },
     stop: async () => {
       await moving;
       await nats?.stop();
@@ -97,6 +110,7 @@ function keepPostgres({ config, runFile, events }: EmbeddedEnginesOptions): {
         dataDirectory,
         ...(address && { socketDirectory: address.host }),
         logFile: join(config.dataDirectory, 'logs', 'postgres.log'),
+        settings: { max_connections: String(connectionsFor(config.workers)) },
         onExit: (exit) => {
           runFile.update({ postgresPid: null });
           onExit(exit);
@@ -120,20 +134,25 @@ function keepPostgres({ config, runFile, events }: EmbeddedEnginesOptions): {
   };
 }
 
+/** A worker uses up to 8; the agent and its duties take theirs from the rest, which is also for people's own clients. */
+function connectionsFor(workers: number): number {
+  return 44 + 8 * workers;
+}
+
 /** Null where this node's log server is none of the layout's. */
 function keepNats(
-  options: EmbeddedEnginesOptions & { credentials: NatsCredentials },
-): { stop(): Promise<void>; restart(): void } | null {
-  const { config, layout, natsBinary, runFile, events } = options;
+  options: EmbeddedEnginesOptions & { credentials: NatsCredentials; room: () => Room },
+): KeptRunning | null {
+  const { config, layout, natsBinary, runFile, events, room } = options;
   const own = ownLogServer(config);
   if (!own || !natsBinary || !layout?.servers.some(({ name }) => name === own.name)) return null;
   const { tag } = layout;
   const others = reachableServers(layout, config.logServers).filter(
     ({ name }) => name !== own.name,
   );
-  let pid: number | null = null;
-  const kept = new KeptRunning({
+  return new KeptRunning({
     start: async (onExit): Promise<RunningPart> => {
+      const [disk] = await readDisks({ log: join(config.dataDirectory, 'nats') });
       const engine = await startNatsServer({
         binary: natsBinary,
         storeDirectory: join(config.dataDirectory, 'nats', tag),
@@ -153,27 +172,18 @@ function keepNats(
         }),
         credentials: options.credentials,
         maxStoreBytes: storeBytes(config.limits),
+        hasJetStream: room() === 'enough' && disk?.state !== 'full',
         onExit: (exit) => {
-          pid = null;
           runFile.update({ natsPid: null });
           onExit(exit);
         },
       });
-      pid = engine.pid;
       runFile.update({ natsPid: engine.pid });
       events.partRuns('nats-server', engine.pid);
-      return engine;
+      return { stop: () => (room() === 'none' ? engine.kill() : engine.stop()) };
     },
     onEnd: (how, backOffMs) => events.partEnded('nats-server', how, backOffMs),
   });
-  return {
-    stop: () => kept.stop(),
-    restart: () => {
-      if (pid === null) return;
-      events.logServerMute(pid);
-      process.kill(pid, 'SIGTERM');
-    },
-  };
 }
 
 /** What other sets of log servers left here: everything of it is in PostgreSQL by now, or given up. */

@@ -2,6 +2,8 @@ import { fstatSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { LogLayout } from '@countersign/cluster';
+import { RotatingLog } from '@countersign/engines';
+import type { DiskReport } from '@countersign/replication-agent';
 import pino from 'pino';
 
 import type { NodeConfig } from './config.ts';
@@ -22,12 +24,7 @@ export function openSupervisorEvents(config: NodeConfig) {
   const { name, dataDirectory } = config;
   const log = pino(
     { level: config.log.level, base: { node: name }, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({
-      dest: join(dataDirectory, 'logs', 'supervisor.log'),
-      mkdir: true,
-      sync: true,
-      mode: 0o640,
-    }),
+    new RotatingLog(join(dataDirectory, 'logs', 'supervisor.log')),
   );
   const say = (line: string) => console.log(`${name} ${line}`);
 
@@ -46,8 +43,18 @@ export function openSupervisorEvents(config: NodeConfig) {
       const isLasting = backOffMs >= longestBackOffMs;
       void tellParent({ type: 'problem', message: `${part} ${how}`, isLasting });
     },
-    logServerMute(pid: number) {
-      log.warn({ pid }, 'the other log servers do not hear this one: it is started again');
+    logServerMute() {
+      log.warn('the other log servers do not hear this one: it is started again');
+    },
+    partHung(part: string, silentMs: number) {
+      log.error({ part, silentMs: Math.round(silentMs) }, 'part hangs, it is killed');
+      say(`${part} has not been heard for ${Math.round(silentMs / 1000)} s; it is killed`);
+    },
+    diskSpace(disks: readonly DiskReport[]) {
+      for (const disk of disks) {
+        const level = disk.state === 'ok' ? 'info' : 'warn';
+        log[level]({ ...disk }, `disk is ${disk.state}`);
+      }
     },
     nodeRuns(durationMs: number, socketPath: string) {
       const url = `http://${config.http.host}:${config.http.port}`;

@@ -5,4 +5,4 @@ export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';
 export { replicaPorts } from './replica-ports.ts';
 export { LAST_FULL_KEY } from './stop-without-master.ts';
-export { runAsChild } from './run-as-child.ts';
+export { CHILD_LOG, runAsChild } from './run-as-child.ts';

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandReply, CommandRequest } from '@countersign/api';
 import {
   askAgent,
+  explainFullDisks,
   sendCommand,
   type Membership,
   type NatsLink,
@@ -61,6 +62,11 @@ async function askMaster(
   }
   if (outcome.kind === 'master_offline') {
     if (request.name === 'cluster.promote') return takeOver(path, command);
+    const full = explainFullDisks(path.membership.online());
+    if (full !== null) {
+      const detail = `${full} There is no master; nothing was changed, verification goes on.`;
+      return { kind: 'refused', status: 507, code: 'disk_full', detail };
+    }
     const last = path.membership.lastMaster();
     return {
       kind: 'master_offline',

@@ -44,7 +44,7 @@ import { sealerOf } from '@countersign/operations';
 import { parseStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { authoriseCommand, proveSocket } from './authorise.ts';
-import type { AGENT_KEYS, AgentConfig } from './config.ts';
+import type { AGENT_KEYS, AgentConfig, DiskReport, LogServerHealth } from './config.ts';
 import { describeResult } from './describe-result.ts';
 import { Disaster } from './disaster.ts';
 import type { AgentEvents } from './events.ts';
@@ -55,6 +55,7 @@ import { followStopFacts, tendStopFacts } from './follow-stop-facts.ts';
 import { ForeignLogs } from './foreign-logs.ts';
 import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
 import { leaveLog } from './leave-log.ts';
+import { LimitKeeper } from './limit-keeper.ts';
 import { Mastership } from './mastership.ts';
 import { HOLD_MS, moveLog } from './move-log.ts';
 import { nextLayout, planMove } from './plan-move.ts';
@@ -66,6 +67,7 @@ import { Replica } from './replica.ts';
 import { describeSavedChanges, saveChanges } from './save-changes.ts';
 import { serveSocket } from './serve-socket.ts';
 import { TablesWatch } from './tables-watch.ts';
+import { Storage } from './storage.ts';
 import type { DatabaseWatch } from './watch-database.ts';
 import { watchLogServer } from './watch-log-server.ts';
 
@@ -82,6 +84,9 @@ export type AgentShared = {
   signal: AbortSignal;
   showApiKey(key: string): void;
   restartLogServer(): void;
+  tellSupervisor(message: { type: 'log-server-health'; health: LogServerHealth }): void;
+  /** As the supervisor has measured them last. */
+  disks(): DiskReport[];
   known: {
     /** Of any incarnation heard of. */
     highestNumber: number;
@@ -172,6 +177,19 @@ export class AgentLife {
     known.highestNumber = Math.max(known.highestNumber, incarnation.number);
     const { number } = incarnation;
 
+    const { limits } = config;
+    const storage = new Storage({
+      node: config.node,
+      link,
+      membership,
+      incarnationNumber: number,
+      limits,
+      disks: shared.disks,
+      isLogWritable: () => isStatesWritable,
+      tellSupervisor: shared.tellSupervisor,
+    });
+    const limitKeeper = new LimitKeeper({ link, limits, log });
+
     let policy = { mode: 'automatic' as 'automatic' | 'manual', afterMs: 6000 };
     const documentSealer = sealerOf(keys.document);
     const replica = await untilWorks(
@@ -228,6 +246,7 @@ export class AgentLife {
       seedKey: keys.seed,
       events,
       newestRevision: () => rebuildWatch.newestRevision(),
+      refuseChange: (command, plan) => storage.refusalOf(command.name, plan),
       onRoleChange: () => beat(),
       authorise: (command) => authoriseCommand({ db, socketKey: keys['socket-proof'] }, command),
       describeResult: (command, result) =>
@@ -280,6 +299,8 @@ export class AgentLife {
       if (!isStatesWritable) found.push('its writes to the log servers are not answered');
       return [
         ...found,
+        ...storage.problems(),
+        ...limitKeeper.problems,
         ...foreign.problems,
         ...describeSavedChanges(config.dataDirectory),
         ...(rebuildWatch.problem ? [rebuildWatch.problem] : []),
@@ -299,6 +320,7 @@ export class AgentLife {
       else if (replica.mode !== 'live') {
         found.push(`it fills its tables for incarnation ${number}`);
       }
+      if (storage.defect) found.push(storage.defect);
       if (databaseWatch.isSilent) {
         found.push(
           `its PostgreSQL is silent for ${Math.round(databaseWatch.silentForMs / 1000)} s`,
@@ -332,6 +354,7 @@ export class AgentLife {
         verifies: !databaseWatch.isSilent,
         damage: tables.damage,
         problems: describeProblems(),
+        disks: storage.disks,
         wallMs: Date.now(),
       });
     }
@@ -556,6 +579,7 @@ export class AgentLife {
       followOthers(),
       publishEvents({ db: lazyDb, stream, node: config.node, signal: work.signal, log }),
       tables.run(),
+      storage.run(work.signal),
       probeForEver(),
       beatForEver(),
       tendCluster(),
@@ -664,6 +688,8 @@ export class AgentLife {
               show: shared.showApiKey,
             });
             await rememberNodes();
+            await limitKeeper.tend(number);
+            if (storage.defect && storage.isBetterElsewhere) await lease.resign(storage.defect);
             if (performance.now() - mastership.lastWriteAt > IDLE_WRITE_MS) {
               const document = { at: new Date().toISOString() };
               await mastership.write({ kind: 'probe', id: config.node, document });

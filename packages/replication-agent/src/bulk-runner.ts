@@ -183,7 +183,9 @@ export class BulkRunner {
       else if (refused) item.outcome = refusal(refused);
       else {
         const plan = planItem(item, taken, { seedKey, commandId: item.commandId, now: new Date() });
-        if (plan.kind === 'change') planned.push({ item, plan });
+        const noRoom = plan.kind === 'change' ? this.#options.refuseChange(command, plan) : null;
+        if (noRoom) item.outcome = refusal(noRoom);
+        else if (plan.kind === 'change') planned.push({ item, plan });
         else if (plan.kind === 'refused') item.outcome = refusal(plan);
       }
     }

@@ -91,6 +91,8 @@ export class CommandRunner {
     if (plan.kind === 'unchanged') {
       return { kind: 'done', revision: replica.applied.revision, result: plan.result };
     }
+    const noRoom = this.#options.refuseChange(command, plan);
+    if (noRoom) return noRoom;
     const { kind, content, removed } = plan.document;
     const flaw = flawOf({ kind, document: content, removed });
     if (flaw) return { kind: 'refused', status: 400, code: 'invalid_request', detail: flaw };

@@ -1,4 +1,4 @@
-import type { LogLayout, LogServerAddress } from '@countersign/cluster';
+import type { DiskState, LogLayout, LogServerAddress } from '@countersign/cluster';
 import type { HandedKeys } from '@countersign/keys';
 
 export const AGENT_KEYS = [
@@ -34,3 +34,22 @@ export type AgentConfig = {
   socketPath: string;
   logLevel: string;
 };
+
+/** What the supervisor tells about the node's disks, once a second: `{ type: 'disks', disks }`. */
+export type DiskReport = {
+  /** What lies on this disk. */
+  parts: ('log' | 'database')[];
+  state: DiskState;
+  freeBytes: number;
+  totalBytes: number;
+};
+
+/** Whether writes reach this node's log server, for the supervisor: `{ type: 'log-server-health', health }`. */
+export type LogServerHealth =
+  | 'working'
+  /** Not up to date, but nearer than before. */
+  | 'catching-up'
+  /** The others take writes without it. */
+  | 'behind'
+  /** No writes are taken at all, or nobody says. */
+  | 'silent';

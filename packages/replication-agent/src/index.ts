@@ -1,2 +1,2 @@
 export { AGENT_KEYS } from './config.ts';
-export type { AgentConfig } from './config.ts';
+export type { AgentConfig, DiskReport, LogServerHealth } from './config.ts';

@@ -14,6 +14,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { BulkRunner } from './bulk-runner.ts';
 import { ChangePipeline } from './change-pipeline.ts';
 import { CommandRunner } from './command-runner.ts';
+import type { Plan } from './commands/plan.ts';
 import type { AgentEvents } from './events.ts';
 import { flawOf } from './flaw-of.ts';
 import type { Replica } from './replica.ts';
@@ -35,6 +36,8 @@ export type MastershipOptions = {
   /** Called when this node starts or stops taking commands. */
   onRoleChange(): void;
   authorise(command: Command): Promise<Refused | null>;
+  /** Why there is no room for a change, or null. */
+  refuseChange(command: Command, plan: Extract<Plan, { kind: 'change' }>): Refused | null;
   /** Adds to a reply what may be told but not stored, e.g. an otpauth URI. */
   describeResult(
     command: Command,

@@ -4,7 +4,7 @@ import { noteLogLayout, openDatabase } from '@countersign/database';
 import { takeKeys } from '@countersign/keys';
 import type { Logger } from 'pino';
 import { AgentLife, type AgentShared } from './agent-life.ts';
-import type { AgentConfig } from './config.ts';
+import type { AgentConfig, DiskReport, LogServerHealth } from './config.ts';
 import { AgentEvents } from './events.ts';
 import { retireEventsForEver } from './retire-events.ts';
 import { DatabaseWatch } from './watch-database.ts';
@@ -26,6 +26,8 @@ export async function runAgent(
     restartLogServer(): void;
     /** The supervisor starts, moves or stops this node's log server to fit. */
     tellLayout(layout: LogLayout): void;
+    tellSupervisor(message: { type: 'log-server-health'; health: LogServerHealth }): void;
+    onDisks(listener: (disks: DiskReport[]) => void): void;
   },
 ): Promise<RunningAgent> {
   const { log, signal } = options;
@@ -40,6 +42,8 @@ export async function runAgent(
   const events = new AgentEvents(lazyDb, config.node, (error) => {
     log.warn({ error: String(error) }, 'an event could not be written');
   });
+  let disks: DiskReport[] = [];
+  options.onDisks((measured) => (disks = measured));
   const shared: AgentShared = {
     config,
     keys: takeKeys(config.keys),
@@ -51,6 +55,8 @@ export async function runAgent(
     signal,
     showApiKey: options.showApiKey,
     restartLogServer: options.restartLogServer,
+    tellSupervisor: options.tellSupervisor,
+    disks: () => disks,
     known: { highestNumber: 0, runsLogServer: config.runsLogServer },
   };
   const watching = databaseWatch.run(db, signal, () => life?.resign('PostgreSQL is silent'));

@@ -46,6 +46,7 @@ export async function startTestMaster(test: ReturnType<typeof useTestLog>) {
     node,
     instance,
     baseRevision: 0,
+    refuseChange: () => null,
     newestRevision: () => 0,
     db,
     log: silent,

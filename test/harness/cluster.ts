@@ -19,6 +19,8 @@ import {
   type NodePids,
 } from '@countersign/node';
 import { takeFreePorts, waitFor } from '@countersign/testing';
+import type { Dispatcher } from 'undici';
+import { History } from '../history/history.ts';
 import { ApiClient, type ClusterReply } from './api-client.ts';
 import { isAlive, processesIn, signal } from './processes.ts';
 import { Relay } from './relay.ts';
@@ -33,7 +35,13 @@ export type ClusterOptions = {
   /** Put a relay into every link between two nodes. */
   relays?: boolean;
   configure?: (config: NodeConfigInput, name: string) => NodeConfigInput;
+  /** The command line of another copy of the product. */
+  programOf?: (name: string) => string;
+  /** Added to the environment of a node's processes. */
+  environmentOf?: (name: string) => NodeJS.ProcessEnv;
 };
+
+export type NodePart = 'agent' | 'workers' | 'nats' | 'postgres' | 'supervisor' | 'everything';
 
 /** One node of a test cluster: real processes started by `countersign node`. */
 export class TestNode {
@@ -41,19 +49,29 @@ export class TestNode {
   readonly url: string;
   readonly folder: string;
   readonly #configFile: string;
+  readonly #history: History;
+  readonly #options: ClusterOptions;
   #child: ChildProcess | null = null;
 
-  constructor(name: string, url: string, folder: string, configFile: string) {
-    this.name = name;
-    this.url = url;
-    this.folder = folder;
-    this.#configFile = configFile;
+  constructor(
+    about: { name: string; url: string; folder: string; configFile: string },
+    history: History,
+    options: ClusterOptions,
+  ) {
+    this.name = about.name;
+    this.url = about.url;
+    this.folder = about.folder;
+    this.#configFile = about.configFile;
+    this.#history = history;
+    this.#options = options;
   }
 
   start(): void {
     const console = openSync(join(this.folder, 'console.log'), 'a', 0o600);
-    this.#child = spawn(process.execPath, [CLI, 'node', '--config', this.#configFile], {
+    const program = this.#options.programOf?.(this.name) ?? CLI;
+    this.#child = spawn(process.execPath, [program, 'node', '--config', this.#configFile], {
       stdio: ['ignore', console, 'inherit'],
+      env: { ...process.env, ...this.#options.environmentOf?.(this.name) },
     });
     closeSync(console);
   }
@@ -71,9 +89,33 @@ export class TestNode {
     );
   }
 
+  /** Kills or stops one part of it and notes that in the history, until all is whole again. */
+  strike(part: NodePart, name: 'SIGKILL' | 'SIGSTOP'): { end(): void } {
+    const { pids } = this;
+    const struck = {
+      agent: [pids.agentPid],
+      workers: pids.workerPids,
+      nats: [pids.natsPid],
+      postgres: [pids.postgresPid],
+      supervisor: [pids.supervisorPid],
+      everything: this.allPids,
+    }[part];
+    const canVerify = part === 'agent' || part === 'nats';
+    // Whoever hangs answers no asks in time; what died is known to be gone.
+    const isApart = name === 'SIGSTOP' && part !== 'agent';
+    const fault = this.#history.beginFault(`${this.name}: ${part} ${name}`, {
+      nodes: [this.name],
+      cannotVerify: canVerify ? [] : [this.name],
+      sides: isApart ? [[this.name]] : null,
+    });
+    signal(struck, name);
+    return fault;
+  }
+
   /** kill -9 of everything at once: the machine is gone. */
   async killAll(): Promise<void> {
     const pids = this.allPids;
+    this.#noteDown('killed -9');
     signal(pids, 'SIGKILL');
     await waitFor(`${this.name} to be gone`, () => pids.every((pid) => !isAlive(pid)), {
       timeoutMs: 10_000,
@@ -83,6 +125,7 @@ export class TestNode {
   /** SIGTERM; resolves when everything of it has ended. */
   async stop(): Promise<void> {
     if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#noteDown('stopped');
     const child = this.#child;
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
@@ -110,6 +153,11 @@ export class TestNode {
     );
   }
 
+  #noteDown(how: string): void {
+    const what = `${this.name} ${how}`;
+    this.#history.beginFault(what, { nodes: [this.name], cannotVerify: [this.name] });
+  }
+
   async untilReady(timeoutMs = 60_000): Promise<void> {
     await waitFor(
       `${this.name} to be ready`,
@@ -128,12 +176,15 @@ export class TestCluster implements AsyncDisposable {
   readonly folder: string;
   readonly nodes: TestNode[];
   readonly relays: { from: string; to: string; relay: Relay }[];
+  /** What clients and faults did. */
+  readonly history: History;
   apiKey = '';
 
-  private constructor(folder: string, nodes: TestNode[], relays: TestCluster['relays']) {
-    this.folder = folder;
-    this.nodes = nodes;
-    this.relays = relays;
+  private constructor(about: Pick<TestCluster, 'folder' | 'nodes' | 'relays' | 'history'>) {
+    this.folder = about.folder;
+    this.nodes = about.nodes;
+    this.relays = about.relays;
+    this.history = about.history;
   }
 
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
@@ -178,6 +229,7 @@ export class TestCluster implements AsyncDisposable {
     createClusterKeyFile(keyFile);
     const relays: TestCluster['relays'] = [];
     const nodes: TestNode[] = [];
+    const history = new History(join(folder, 'history.jsonl'));
     for (const [i, name] of names.entries()) {
       const logServers: typeof servers = [];
       for (const server of servers) {
@@ -201,9 +253,10 @@ export class TestCluster implements AsyncDisposable {
       };
       const configFile = join(dataDirectory, 'node.json');
       writeNodeConfig(configFile, options.configure?.(config, name) ?? config);
-      nodes.push(new TestNode(name, url, dataDirectory, configFile));
+      const about = { name, url, folder: dataDirectory, configFile };
+      nodes.push(new TestNode(about, history, options));
     }
-    return new TestCluster(folder, nodes, relays);
+    return new TestCluster({ folder, nodes, relays, history });
   }
 
   node(name: string): TestNode {
@@ -217,8 +270,9 @@ export class TestCluster implements AsyncDisposable {
     return this.nodes.filter((node) => !names.includes(node.name));
   }
 
-  api(node: TestNode): ApiClient {
-    return new ApiClient(node.url, this.apiKey);
+  api(node: TestNode, dispatcher?: Dispatcher): ApiClient {
+    const { apiKey, history } = this;
+    return new ApiClient(node, { apiKey, history, ...(dispatcher && { dispatcher }) });
   }
 
   async master(asked = this.nodes): Promise<TestNode> {
@@ -240,6 +294,9 @@ export class TestCluster implements AsyncDisposable {
 
   /** Cuts every relay between this node and the others, both ways. */
   cutOff(name: string): void {
+    const rest = this.others(name).map((node) => node.name);
+    const sides = [[name], rest];
+    this.history.beginFault(`${name} cut off`, { nodes: [name], sides });
     for (const link of this.#linksOf(name)) link.relay.cut();
   }
 
@@ -281,6 +338,7 @@ export class TestCluster implements AsyncDisposable {
       },
       { timeoutMs, everyMs: 100 },
     );
+    this.history.endFaults();
     return this.node(name);
   }
 

@@ -198,16 +198,6 @@ export class WriteLoad {
   }
 }
 
-/** Every acknowledged user stands on that node. Returns those that do not. */
-export async function missingWrites(api: ApiClient, figures: WriteFigures): Promise<string[]> {
-  const missing: string[] = [];
-  for (const { username } of figures.acknowledged) {
-    const { status } = await api.call('GET', `/api/v1/users/${username}`);
-    if (status !== 200) missing.push(username);
-  }
-  return missing;
-}
-
 /** Which of these users exist on that node. */
 export async function existingUsers(api: ApiClient, usernames: string[]): Promise<string[]> {
   const existing: string[] = [];

@@ -1,0 +1,70 @@
+import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readStreamState } from '@countersign/cluster';
+import { readPosition } from '@countersign/database';
+import { waitFor } from '@countersign/testing';
+import type { TestCluster } from '../harness/cluster.ts';
+import { openReplica } from '../harness/replica.ts';
+import { connectToLog } from '../harness/stream-leader.ts';
+import { describeContradictions, findContradictions } from './check.ts';
+import { dumpReplica } from './dump-replica.ts';
+import type { ReplicaDump } from './records.ts';
+
+/**
+ * Ends a fault test: all nodes run, no writer is at work. Waits until the replicas have followed everything, then
+ * throws the shortest contradiction between them and what clients were told since the cluster began.
+ */
+export async function expectHistoryHolds(cluster: TestCluster, note = ''): Promise<void> {
+  await cluster.untilWhole();
+  const replicas = await dumpWhenQuiet(cluster);
+  const found = findContradictions(cluster.history.records, replicas);
+  if (found.length === 0) return;
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-history-'));
+  copyFileSync(cluster.history.file, join(folder, 'history.jsonl'));
+  writeFileSync(join(folder, 'replicas.json'), JSON.stringify(replicas));
+  writeFileSync(join(folder, 'contradictions.json'), JSON.stringify(found, null, 2));
+  const text = describeContradictions(found);
+  throw new Error([text, `everything is kept in ${folder}`, note].join('\n').trim());
+}
+
+/** At one revision; if they never get there, as they are: the checker says what is wrong. */
+async function dumpWhenQuiet(cluster: TestCluster): Promise<ReplicaDump[]> {
+  await waitFor('replicas that have followed everything', () => hasFollowed(cluster), {
+    timeoutMs: 30_000,
+    everyMs: 100,
+  });
+  let dumps: ReplicaDump[] = [];
+  const read = async () => {
+    dumps = await Promise.all(
+      cluster.nodes.map(async (node) => {
+        await using db = openReplica(node);
+        return await dumpReplica(db, node.name);
+      }),
+    );
+    return new Set(dumps.map(({ revision }) => revision)).size === 1;
+  };
+  try {
+    await waitFor('replicas at one revision', read, { timeoutMs: 10_000, everyMs: 50 });
+  } catch (error) {
+    if (dumps.length === 0) throw error;
+  }
+  return dumps;
+}
+
+/** The log and the user states, each to its end. */
+async function hasFollowed(cluster: TestCluster): Promise<boolean> {
+  await using link = connectToLog(cluster);
+  const { incarnation } = await cluster.api(cluster.nodes[0]!).cluster();
+  const states = await readStreamState(link, `KV_STATES-${incarnation.number}`, 1000);
+  const changes = await readStreamState(link, `CHANGES-${incarnation.number}`, 1000);
+  if (!states || !changes) return false;
+  for (const node of cluster.nodes) {
+    await using db = openReplica(node);
+    if ((await readPosition(db, 'states')) < states.lastSequence) return false;
+    const [row] = await db.sql<{ position: number }[]>`
+      select revision - base_revision as position from applied where revision >= horizon`;
+    if (!row || row.position < changes.lastSequence) return false;
+  }
+  return true;
+}

@@ -36,7 +36,7 @@ export type ClusterOptions = {
   relays?: boolean;
   configure?: (config: NodeConfigInput, name: string) => NodeConfigInput;
   /** The command line of another copy of the product. */
-  programOf?: (name: string) => string;
+  programOf?: (name: string) => string | undefined;
   /** Added to the environment of a node's processes. */
   environmentOf?: (name: string) => NodeJS.ProcessEnv;
 };

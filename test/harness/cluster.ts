@@ -9,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createClusterKeyFile } from '@countersign/keys';
 import {
@@ -38,7 +38,7 @@ export type ClusterOptions = {
   /** The command line of another copy of the product. */
   programOf?: (name: string) => string | undefined;
   /** Added to the environment of a node's processes. */
-  environmentOf?: (name: string) => NodeJS.ProcessEnv;
+  environmentOf?: (folder: string, name: string) => NodeJS.ProcessEnv;
 };
 
 export type NodePart = 'agent' | 'workers' | 'nats' | 'postgres' | 'supervisor' | 'everything';
@@ -71,7 +71,7 @@ export class TestNode {
     const program = this.#options.programOf?.(this.name) ?? CLI;
     this.#child = spawn(process.execPath, [program, 'node', '--config', this.#configFile], {
       stdio: ['ignore', console, 'inherit'],
-      env: { ...process.env, ...this.#options.environmentOf?.(this.name) },
+      env: { ...process.env, ...this.#options.environmentOf?.(dirname(this.folder), this.name) },
     });
     closeSync(console);
   }

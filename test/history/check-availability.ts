@@ -14,7 +14,7 @@ export function checkAvailability(
     const { node, verdict, reason } = attempt;
     if (verdict === 'abandoned' || isExcused(attempt, faults)) continue;
     const tookMs = Math.round(attempt.to - attempt.from);
-    const hasFailed = verdict === 'unknown' || (verdict === 'refused' && !/^4/.test(reason ?? ''));
+    const hasFailed = verdict === 'unknown' || (verdict === 'refused' && !reason?.startsWith('4'));
     if (hasFailed) {
       const says = `${node} gave no verdict, and nothing was done to its verification: ${reason}`;
       found.push({ rule: 5, says, records: [attempt] });

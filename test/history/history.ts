@@ -10,7 +10,7 @@ export type RecordedRequest = {
   idempotencyKey?: string | undefined;
 };
 
-type Answer = { status: number; body: Record<string, unknown> };
+type Answer = { status: number; body: object };
 /** What became of a request: the answer, or why there was none. */
 type Ending = Answer | { broke: unknown } | 'abandoned';
 
@@ -149,15 +149,16 @@ function endAttempt(attempt: Attempt, ending: Ending): Attempt {
   const to = now();
   if (ending === 'abandoned') return { ...attempt, to, verdict: 'abandoned' };
   if ('broke' in ending) return { ...attempt, to, reason: String(ending.broke) };
-  const { status, body } = ending;
+  const { status } = ending;
+  const body = ending.body as { status: string; id: string; reason?: string; degraded: boolean };
   if (status !== 200) return { ...attempt, to, verdict: 'refused', reason: codeOf(ending) };
   return {
     ...attempt,
     to,
     verdict: body.status === 'approved' ? 'approved' : 'denied',
-    id: String(body.id),
-    reason: body.reason === undefined ? null : String(body.reason),
-    degraded: body.degraded === true,
+    id: body.id,
+    reason: body.reason ?? null,
+    degraded: body.degraded,
   };
 }
 
@@ -168,13 +169,14 @@ function endWrite(write: Write, ending: Ending): Write {
   if ('broke' in ending) return { ...write, to, code: String(ending.broke) };
   const { status, body } = ending;
   if (status < 300) {
-    const revision = typeof body.revision === 'number' ? body.revision : null;
-    return { ...write, to, outcome: 'acknowledged', revision };
+    const { revision } = body as { revision?: number };
+    return { ...write, to, outcome: 'acknowledged', revision: revision ?? null };
   }
   const isRefused = status < 500 || status === 503;
   return { ...write, to, outcome: isRefused ? 'refused' : 'unknown', code: codeOf(ending) };
 }
 
 function codeOf({ status, body }: Answer): string {
-  return `${status} ${String(body.code ?? '')}`.trim();
+  const { code = '' } = body as { code?: string };
+  return `${status} ${code}`.trim();
 }

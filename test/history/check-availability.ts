@@ -11,19 +11,21 @@ export function checkAvailability(
 ): Contradiction[] {
   const found: Contradiction[] = [];
   for (const attempt of attempts) {
-    const { node, verdict, reason } = attempt;
-    if (verdict === 'abandoned' || isExcused(attempt, faults)) continue;
-    const tookMs = Math.round(attempt.to - attempt.from);
-    const hasFailed = verdict === 'unknown' || (verdict === 'refused' && !reason?.startsWith('4'));
-    if (hasFailed) {
-      const says = `${node} gave no verdict, and nothing was done to its verification: ${reason}`;
-      found.push({ rule: 5, says, records: [attempt] });
-    } else if (tookMs > SLOWEST_MS) {
-      const says = `${node} took ${tookMs} ms for a verdict, and nothing was done to its verification`;
-      found.push({ rule: 5, says, records: [attempt] });
-    }
+    const wrong = whatIsWrong(attempt);
+    if (wrong === null || isExcused(attempt, faults)) continue;
+    const says = `${attempt.node} ${wrong}, and nothing was done to its verification`;
+    found.push({ rule: 5, says, records: [attempt] });
   }
   return found;
+}
+
+function whatIsWrong({ verdict, reason, from, to }: Attempt): string | null {
+  if (verdict === 'abandoned') return null;
+  const isAskedWrongly = verdict === 'refused' && reason?.startsWith('4');
+  if (verdict === 'unknown' || (verdict === 'refused' && !isAskedWrongly)) {
+    return `gave no verdict (${reason})`;
+  }
+  return to - from > SLOWEST_MS ? `took ${Math.round(to - from)} ms for a verdict` : null;
 }
 
 function isExcused(attempt: Attempt, faults: readonly Fault[]): boolean {

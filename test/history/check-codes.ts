@@ -130,12 +130,12 @@ function checkStates(approvals: Approval[], replica: ReplicaDump): Contradiction
 /** What a client was told is what its node wrote down. */
 function checkEvents(attempts: readonly Attempt[], replica: ReplicaDump): Contradiction[] {
   const found: Contradiction[] = [];
-  const events = Map.groupBy(replica.events, ({ verification, node }) => `${verification} ${node}`);
+  const events = Map.groupBy(replica.events, ({ verification }) => verification);
   for (const attempt of attempts) {
     if (attempt.verdict !== 'approved' && attempt.verdict !== 'denied') continue;
     // A worker that died before it could say how it ended leaves its event `unknown`.
-    const told = (events.get(`${attempt.id} ${attempt.node}`) ?? []).filter(
-      ({ result }) => result !== 'unknown',
+    const told = (events.get(attempt.id ?? '') ?? []).filter(
+      ({ node, result }) => node === attempt.node && result !== 'unknown',
     );
     const isTheSame = (event: DumpedEvent) =>
       event.result === attempt.verdict && event.degraded === attempt.degraded;

@@ -68,6 +68,18 @@ describe('a history', () => {
     expect(recorded(addition, ending)).toMatchObject({ kind: 'write', outcome });
   });
 
+  it('keeps each user of a bulk request with its own outcome', () => {
+    const body = [{ username: 'alice' }, { username: 'bob' }, { username: 'carol' }];
+    const results = [{ status: 201, revision: 7 }, { status: 409, code: 'x' }, { status: 504 }];
+    const request = { ...addition, path: '/api/v1/users/bulk', body, idempotencyKey: 'k' };
+    recorded(request, { status: 200, body: { results, revision: 8 } });
+    expect(history.records).toMatchObject([
+      { username: 'alice', outcome: 'acknowledged', revision: 7, idempotencyKey: 'k 0' },
+      { username: 'bob', outcome: 'refused', idempotencyKey: 'k 1' },
+      { username: 'carol', outcome: 'unknown', idempotencyKey: 'k 2' },
+    ]);
+  });
+
   it('does not keep requests that change nothing', () => {
     history.begin(1, { node: 'node-1', method: 'GET', path: '/api/v1/users/alice' })({
       status: 200,

@@ -44,9 +44,10 @@ export class History {
     const from = now();
     const attempt = this.#asAttempt(client, request, from);
     if (attempt) return (ending) => this.#add(endAttempt(attempt, ending));
-    const write = asWrite(client, request, from);
-    if (write) return (ending) => this.#add(endWrite(write, ending));
-    return () => undefined;
+    const writes = asWrites(client, request, from);
+    return (ending) => {
+      for (const [i, write] of writes.entries()) this.#add(endWrite(write, endingOfOne(ending, i)));
+    };
   }
 
   /** Kept as open until `end` is called or everything is whole again. */
@@ -115,12 +116,32 @@ function now(): number {
   return performance.timeOrigin + performance.now();
 }
 
+/** Many users in one request are as many writes, each with an outcome of its own. */
+function asWrites(client: number, request: RecordedRequest, from: number): Write[] {
+  const { body, idempotencyKey } = request;
+  const path = '/api/v1/users';
+  if (request.path !== `${path}/bulk` || !Array.isArray(body)) {
+    return [asWrite(client, request, from)].filter((write) => write !== null);
+  }
+  return (body as object[]).flatMap((one, i) => {
+    const key = idempotencyKey === undefined ? undefined : `${idempotencyKey} ${i}`;
+    return asWrite(client, { ...request, path, body: one, idempotencyKey: key }, from) ?? [];
+  });
+}
+
+function endingOfOne(ending: Ending, index: number): Ending {
+  if (ending === 'abandoned' || 'broke' in ending || ending.status !== 200) return ending;
+  const { results } = ending.body as { results?: { status: number }[] };
+  const own = results?.[index];
+  return own ? { status: own.status, body: own } : ending;
+}
+
 function asWrite(client: number, request: RecordedRequest, from: number): Write | null {
   const { node, method, path, body, idempotencyKey } = request;
   const [isUser, inPath, rest] = USER_PATH.exec(path) ?? [];
   if (isUser === undefined || method === 'GET') return null;
   if (method === 'POST' && inPath !== undefined && rest === undefined) return null;
-  const content = { ...body } as Record<string, unknown>;
+  const { authenticators: _, ...content } = { ...body } as Record<string, unknown>;
   const username = inPath === undefined ? content.username : decodeURIComponent(inPath);
   if (typeof username !== 'string') return null;
   return {

@@ -89,8 +89,11 @@ export class TestNode {
     );
   }
 
-  /** Kills or stops one part of it and notes that in the history, until all is whole again. */
-  strike(part: NodePart, name: 'SIGKILL' | 'SIGSTOP'): { end(): void } {
+  /**
+   * Kills or stops one part of it and notes that in the history, until all is whole again. `sides` are those that
+   * cannot reach each other then.
+   */
+  strike(part: NodePart, name: 'SIGKILL' | 'SIGSTOP', sides = [[this.name]]): { end(): void } {
     const { pids } = this;
     const struck = {
       agent: [pids.agentPid],
@@ -106,7 +109,7 @@ export class TestNode {
     const fault = this.#history.beginFault(`${this.name}: ${part} ${name}`, {
       nodes: [this.name],
       cannotVerify: canVerify ? [] : [this.name],
-      sides: isApart ? [[this.name]] : null,
+      sides: isApart ? sides : null,
     });
     signal(struck, name);
     return fault;
@@ -294,10 +297,23 @@ export class TestCluster implements AsyncDisposable {
 
   /** Cuts every relay between this node and the others, both ways. */
   cutOff(name: string): void {
-    const rest = this.others(name).map((node) => node.name);
-    const sides = [[name], rest];
+    const sides = this.sidesWithout(name);
     this.history.beginFault(`${name} cut off`, { nodes: [name], sides });
     for (const link of this.#linksOf(name)) link.relay.cut();
+  }
+
+  /**
+   * Who is alone while that node's links or log server do not work: the node, and each whose workers use its log
+   * server (their own was away once). Those that are not named reach each other. Without relays only the node is known.
+   */
+  sidesWithout(name: string): string[][] {
+    const leaning = this.relays
+      .filter(({ from, to, relay }) => {
+        const isWorker = (client: string) => client.startsWith(`${from} worker`);
+        return to === name && relay.clientNames().some(isWorker);
+      })
+      .map(({ from }) => from);
+    return [name, ...new Set(leaning)].map((alone) => [alone]);
   }
 
   heal(name: string): void {

@@ -52,7 +52,7 @@ export type Fault = {
   to: number | null;
   /** Nodes that may fail or be late to verify. */
   cannotVerify: string[];
-  /** Groups of nodes that reach each other, or null if all do. */
+  /** Groups of nodes that reach each other, all that are not named in one more; null if all do. */
   sides: string[][] | null;
   /** Whether a majority of the log's servers worked together. */
   hasQuorum: boolean;

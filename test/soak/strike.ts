@@ -15,6 +15,7 @@ export async function strike(
 ): Promise<() => Promise<void>> {
   const node = cluster.node(fault.node);
   const nodes = [node.name];
+  const sides = cluster.sidesWithout(node.name);
   switch (fault.kind) {
     case 'kill': {
       if (fault.part !== 'everything') {
@@ -29,7 +30,7 @@ export async function strike(
     }
     case 'pause': {
       const { pids, allPids } = node;
-      node.strike(fault.part, 'SIGSTOP');
+      node.strike(fault.part, 'SIGSTOP', sides);
       const paused = {
         agent: [pids.agentPid],
         workers: pids.workerPids,
@@ -45,7 +46,7 @@ export async function strike(
       const links = cluster.relays.filter(({ from, to }) => [from, to].includes(node.name));
       const what = `${node.name} slowed by ${fault.delayMs} ms`;
       // An ask there and back has 150 ms.
-      cluster.history.beginFault(what, { nodes, sides: fault.delayMs > 50 ? [nodes] : null });
+      cluster.history.beginFault(what, { nodes, sides: fault.delayMs > 50 ? sides : null });
       for (const { relay } of links) relay.slow(fault.delayMs, () => true);
       return async () => {
         for (const { relay } of links) relay.slow(0, () => false);

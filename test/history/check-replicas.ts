@@ -33,10 +33,7 @@ function checkEpochs(replica: ReplicaDump): Contradiction[] {
       tell(says, before, epoch);
     }
   }
-  const first = epochs[0]?.firstRevision ?? Infinity;
   for (const change of changesOf(replica)) {
-    // What a rebuild carried over stands before the first barrier of the new incarnation.
-    if (replica.baseRevision > 0 && change.revision < first) continue;
     const { revision, epoch } = change;
     const own = epochs.find((one) => one.epoch === epoch);
     const newer = epochs.find((one) => one.epoch > epoch && one.firstRevision <= revision);
@@ -122,8 +119,19 @@ function compare(one: ReplicaDump, other: ReplicaDump): Contradiction[] {
   return [{ rule: 3, says, records: [one, other].map(positionOf) }];
 }
 
+/** What was written in this incarnation, barriers left out. */
 function changesOf(replica: ReplicaDump): DumpedDocument[] {
-  return replica.documents.filter(({ kind }) => kind !== 'epoch');
+  return replica.documents.filter(
+    ({ kind, revision }) => kind !== 'epoch' && !wasCarriedOver(replica, revision),
+  );
+}
+
+/** By a rebuild: that stands before the first barrier of the new incarnation. */
+export function wasCarriedOver(replica: ReplicaDump, revision: number): boolean {
+  if (replica.baseRevision === 0) return false;
+  return replica.epochs.every(
+    ({ firstRevision }) => firstRevision <= replica.baseRevision || revision < firstRevision,
+  );
 }
 
 function epochsOf({ epochs }: ReplicaDump): string[] {

@@ -1,3 +1,4 @@
+import { wasCarriedOver } from './check-replicas.ts';
 import type { Contradiction } from './contradiction.ts';
 import type { DumpedUser, ReplicaDump, Write } from './records.ts';
 
@@ -110,11 +111,17 @@ function checkReplica(commands: Command[], replica: ReplicaDump): Contradiction[
       const says = `${node} stands at revision ${revision}, before an acknowledged write`;
       return [{ rule: 2, says, records: [late, { node, revision }] }];
     }
-    return checkUser(writes, users.get(username) ?? null, node);
+    const user = users.get(username) ?? null;
+    const isMoved = user !== null && wasCarriedOver(replica, user.revision);
+    return checkUser(writes, user, { node, isMoved });
   });
 }
 
-function checkUser(writes: Command[], user: DumpedUser | null, node: string): Contradiction[] {
+function checkUser(
+  writes: Command[],
+  user: DumpedUser | null,
+  { node, isMoved }: { node: string; isMoved: boolean },
+): Contradiction[] {
   const acknowledged = writes.filter(isAcknowledged).toSorted((a, b) => a.revision - b.revision);
   const last = acknowledged.at(-1) ?? null;
   const isOpen = (...actions: Write['action'][]) =>
@@ -138,7 +145,7 @@ function checkUser(writes: Command[], user: DumpedUser | null, node: string): Co
     const says = `${node} has the user as it was before an acknowledged write`;
     return [{ rule: 2, says, records: [last, stands] }];
   }
-  const hasOther = writes.some(({ action }) => action === 'other');
+  const hasOther = isMoved || writes.some(({ action }) => action === 'other');
   if (last && user.revision > last.revision && !hasOther && !isOpen('add', 'set', 'remove')) {
     const says = `the user changed at revision ${user.revision} on ${node}, and nobody asked for it`;
     return [{ rule: 6, says, records: [last, stands] }];

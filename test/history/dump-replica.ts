@@ -10,7 +10,8 @@ type AppliedRow = Pick<ReplicaDump, 'incarnation' | 'baseRevision' | 'revision' 
 export async function dumpReplica(db: Database, node: string): Promise<ReplicaDump> {
   const dump = await db.transaction(async (tx) => {
     const [applied] = await tx<AppliedRow[]>`
-      select incarnation_id as incarnation, base_revision as "baseRevision", revision, horizon,
+      select incarnation ->> 'id' as incarnation,
+        (incarnation ->> 'baseRevision')::bigint as "baseRevision", revision, horizon,
         encode(digest, 'hex') as digest from applied`;
     if (!applied) throw new Error(`${node} belongs to no incarnation`);
     const documents = await tx<DumpedDocument[]>`

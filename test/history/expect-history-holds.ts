@@ -68,7 +68,7 @@ async function hasFollowed(cluster: TestCluster): Promise<boolean> {
     await using db = openReplica(node);
     if ((await readPosition(db, 'states')) < states.lastSequence) return false;
     const [row] = await db.sql<{ position: number }[]>`
-      select revision - base_revision as position from applied where revision >= horizon`;
+      select revision - (incarnation ->> 'baseRevision')::bigint as position from applied where revision >= horizon`;
     if (!row || row.position < changes.lastSequence) return false;
   }
   return true;

@@ -18,7 +18,16 @@ import { dumpReplica } from './dump-replica.ts';
 const WINDOW = 8;
 const silent = { info() {}, warn() {} };
 const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
-const incarnation: Incarnation = { number: 1, id: randomUUID(), parent: null, baseRevision: 0 };
+const incarnation: Incarnation = {
+  number: 1,
+  id: randomUUID(),
+  parent: null,
+  baseRevision: 0,
+  baseEpoch: 0,
+  ancestors: [],
+  by: null,
+  disasterAt: null,
+};
 
 const nats = await startTestNats({ servers: 1 });
 const postgres = await startThrowAwayPostgres();
@@ -44,8 +53,15 @@ try {
   end = Math.max(end, ...(await Promise.all(stragglers)).map((sequence) => sequence ?? 0));
 
   await migrate(db);
-  const options = { db, link, incarnation, sealer: plain, log: silent, onApplied() {} };
-  const replica = await Replica.open(options);
+  const replica = await Replica.open({
+    db,
+    link,
+    incarnation,
+    sealer: plain,
+    log: silent,
+    onApplied: () => undefined,
+    onDiverged: async () => undefined,
+  });
   following = replica.follow(stop.signal);
   if (!(await replica.waitFor(end, 10_000))) throw new Error('the replica does not follow');
   console.log(JSON.stringify(await dumpReplica(db, 'node-1')));
@@ -60,7 +76,8 @@ try {
 
 /** Returns the log's end. */
 async function raiseBarrier(log: ChangeLog, epoch: number): Promise<number> {
-  const outcome = await log.raiseBarrier({ epoch, instance: `master ${epoch}`, node: 'node-1' });
+  const mark = { epoch, instance: `master ${epoch}`, node: 'node-1', leastEnd: 0 };
+  const outcome = await log.raiseBarrier(mark);
   if (outcome.kind !== 'stands') throw new Error(`barrier of epoch ${epoch}: ${outcome.kind}`);
   return outcome.end;
 }

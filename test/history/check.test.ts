@@ -433,7 +433,20 @@ describe('promise 5, a node that can verify does', () => {
 });
 
 describe('promise 6, what was refused is not done', () => {
-  saysNothing([['a refused write that is nowhere', [write(1, refused())], everywhere()]]);
+  saysNothing([
+    ['a refused write that is nowhere', [write(1, refused())], everywhere()],
+    [
+      'a user whom a rebuild moved to another revision',
+      [write(1)],
+      everywhere({
+        baseRevision: 1000,
+        revision: 1200,
+        epochs: [{ epoch: 7, firstRevision: 1010 }],
+        documents: [],
+        users: [userThere('alice', 1003)],
+      }),
+    ],
+  ]);
   finds(6, [
     [
       'a refused write that was done',

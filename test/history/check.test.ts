@@ -402,7 +402,15 @@ describe('promise 4, a code lets in once', () => {
 describe('promise 5, a node that can verify does', () => {
   const failed: Partial<Attempt> = { verdict: 'refused', reason: '503 not_ready', id: null };
   const down: Fault = { ...cutOff('node-1', 0, 500), sides: null, cannotVerify: ['node-1'] };
+  const slow = [1, 2, 3, 4, 5].map((n) =>
+    attempt(n * 1000, { item: `hotp ${n}`, to: n * 1000 + 200 }),
+  );
   saysNothing([
+    [
+      'a late verdict on a slow machine',
+      [...slow, attempt(99_000, { item: 'hotp 99', to: 102_400 })],
+      everywhere(),
+    ],
     ['a failure on a node that was killed', [down, attempt(10, failed)], everywhere()],
     ['what a client hung up on', [attempt(1, { verdict: 'abandoned' })], everywhere()],
     [
@@ -429,6 +437,13 @@ describe('promise 5, a node that can verify does', () => {
       1,
     ],
     ['a late verdict', [attempt(1, { to: 2600 })], everywhere(), /took 2599 ms/, 1],
+    [
+      'a verdict later than others on a slow machine',
+      [...slow, attempt(99_000, { item: 'hotp 99', to: 102_600 })],
+      everywhere(),
+      /took 3600 ms for a verdict \(3500 allowed\)/,
+      1,
+    ],
   ]);
 });
 

@@ -78,7 +78,6 @@ describe('the checker', () => {
     await expect(expectHistoryHolds(cluster)).rejects.toThrow(
       /^promise 4 is broken: twice-\d's hotp 0 was approved twice/,
     );
-    await killEveryNode(cluster);
     report('checker, verifier that answers before its write', {
       caughtMs: Math.round(performance.now() - startedAt),
     });
@@ -98,17 +97,11 @@ describe('the checker', () => {
     await expect(expectHistoryHolds(cluster)).rejects.toThrow(
       /^promise 2 is broken: an acknowledged write is missing on node-2/,
     );
-    await killEveryNode(cluster);
     report('checker, replica that skips changes', {
       caughtMs: Math.round(performance.now() - startedAt),
     });
   });
 });
-
-/** An orderly stop takes longer, and nobody wants this cluster any more. */
-async function killEveryNode(cluster: TestCluster): Promise<void> {
-  await Promise.all(cluster.nodes.map((node) => node.killAll()));
-}
 
 async function runScenario(program: string): Promise<ReplicaDump> {
   const { stdout } = await promisify(execFile)(process.execPath, [program], {

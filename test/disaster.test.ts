@@ -1,11 +1,11 @@
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { expectOneHistory } from './harness/one-history.ts';
 import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from './harness/people.ts';
 import { report } from './harness/report.ts';
 import { runCli } from './harness/run-cli.ts';
 import { VerificationLoad, WriteLoad } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 let cluster: TestCluster;
 let people: Person[];
@@ -94,7 +94,7 @@ describe('two of three nodes whose data are gone', () => {
     expect(verified.failed).toEqual([]);
     expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
     expect(written.longestPauseMs).toBeLessThanOrEqual(30_000);
-    await expectOneHistory(cluster, written);
+    await expectHistoryHolds(cluster);
     for (const node of cluster.nodes) {
       const { status } = await cluster.api(node).call('GET', `/api/v1/users/${totp.username}`);
       expect(status).toBe(200);

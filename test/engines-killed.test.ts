@@ -3,12 +3,12 @@ import { waitFor } from '@countersign/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { faultMs } from './harness/fault-time.ts';
-import { expectOneHistory } from './harness/one-history.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { signal } from './harness/processes.ts';
 import { untilEventsEverywhere } from './harness/replica.ts';
 import { report } from './harness/report.ts';
 import { VerificationLoad, WriteLoad } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 let cluster: TestCluster;
 let people: Person[];
@@ -39,6 +39,7 @@ describe('all nats-servers gone', () => {
 
     const downMs = faultMs(12_000);
     const startedAt = performance.now();
+    noteThatAllAreGone(how);
     const bringBack = takeAway();
     const lasts = lasting(downMs);
     const spentCode = { username: spent.username, code: spent.nextCode() };
@@ -87,7 +88,7 @@ describe('all nats-servers gone', () => {
     expect(firstUse.body).toMatchObject({ status: 'approved', degraded: true });
     expect(secondUse.body).toMatchObject({ status: 'denied', reason: 'replayed' });
     expect(duplicates).toBe(0);
-    await expectOneHistory(cluster, written);
+    await expectHistoryHolds(cluster);
   });
 });
 
@@ -107,7 +108,7 @@ describe("a node's PostgreSQL killed -9", () => {
       const spentCode = { username: spent.username, code: spent.nextCode() };
       const firstUse = await cluster.api(node).verify(spentCode);
 
-      signal([node.pids.postgresPid], 'SIGKILL');
+      node.strike('postgres', 'SIGKILL');
       const killedAt = performance.now();
       await waitFor('/readyz to say so', async () => (await readiness(node)) === 503, {
         timeoutMs: 5000,
@@ -149,10 +150,17 @@ describe("a node's PostgreSQL killed -9", () => {
       expect(verified.failed).toEqual([]);
       for (const { code } of written.refused)
         expect(['not_ready', 'master_offline']).toContain(code);
-      await expectOneHistory(cluster, written);
+      await expectHistoryHolds(cluster);
     },
   );
 });
+
+function noteThatAllAreGone(how: string): void {
+  const nodes = cluster.nodes.map(({ name }) => name);
+  const what = `all nats-servers ${how}`;
+  const sides = nodes.map((name) => [name]);
+  cluster.history.beginFault(what, { nodes, sides, hasQuorum: false });
+}
 
 /** Every server that the supervisors start again is killed again; resolves when the last one was. */
 function keepDead(): () => Promise<void> {

@@ -3,6 +3,7 @@ import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { report } from './harness/report.ts';
+import { seeded } from './harness/seeded.ts';
 
 let cluster: TestCluster;
 let node: TestNode;
@@ -32,17 +33,6 @@ async function sendRaw(bytes: string | Buffer, timeoutMs = 15_000): Promise<stri
       resolve(answer);
     });
   });
-}
-
-/** A small seeded generator (mulberry32), so that a failure can be repeated. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 function randomBody(random: () => number): string {

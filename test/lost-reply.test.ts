@@ -4,10 +4,10 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
-import { signal } from './harness/processes.ts';
 import { report } from './harness/report.ts';
 import { requestBytes, sendAndHangUp } from './harness/send-raw.ts';
 import { VerificationLoad } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 /** For so long a repeated attempt gets its own verdict again. */
 const KEPT_MS = 10_000;
@@ -39,6 +39,7 @@ beforeEach(() => {
   return async () => {
     const { failed } = await load.stop();
     expect(failed).toEqual([]);
+    await expectHistoryHolds(cluster);
   };
 });
 
@@ -50,7 +51,7 @@ describe('a client that lost its answer and repeats the attempt on another node'
       for (const person of people.splice(0, 20)) {
         const attempt = newAttempt(person.username, person.nextCode());
         const [first, second, third] = inTurn(ids.length);
-        await sendAndHangUp(first.url, bytesOf(attempt), when);
+        await loseReply(first, attempt, when);
         const answers = [await repeat(second, attempt), await repeat(third, attempt)];
         expect(answers.map(({ status, reason }) => ({ status, reason }))).toEqual([
           { status: 'approved' },
@@ -86,9 +87,9 @@ describe('a client that lost its answer and repeats the attempt on another node'
     for (const person of people.splice(0, 3)) {
       const attempt = newAttempt(person.username, person.nextCode());
       const [first, second, third] = inTurn(0);
-      await sendAndHangUp(first.url, bytesOf(attempt), 'sent');
+      await loseReply(first, attempt, 'sent');
       const killed = first.pids.workerPids;
-      signal(killed, 'SIGKILL');
+      first.strike('workers', 'SIGKILL');
       const answers = [await repeat(second, attempt), await repeat(third, attempt)];
       expect(answers.map(({ status }) => status)).toEqual(['approved', 'approved']);
       await waitFor(
@@ -172,7 +173,7 @@ describe('a wrong code repeated with the same key', () => {
 async function sendEverywhere(person: Person): Promise<void> {
   const attempt = newAttempt(person.username, person.wrongCode());
   const [first, second, third] = inTurn(0);
-  await sendAndHangUp(first.url, bytesOf(attempt), 'sent');
+  await loseReply(first, attempt, 'sent');
   const answers = await Promise.all([second, third, first].map((node) => repeat(node, attempt)));
   expect(answers.map(({ reason }) => reason)).toEqual(['wrong_code', 'wrong_code', 'wrong_code']);
   expect(new Set(answers.map(({ id }) => id)).size).toBe(1);
@@ -193,6 +194,23 @@ async function repeat(node: TestNode, attempt: Attempt) {
   const { status, body } = await cluster.api(node).verify({ username, code }, { idempotencyKey });
   expect(status, JSON.stringify(body)).toBe(200);
   return body;
+}
+
+async function loseReply(
+  node: TestNode,
+  attempt: Attempt,
+  when: 'sent' | 'answered',
+): Promise<void> {
+  const { username, code, idempotencyKey } = attempt;
+  const end = cluster.history.begin(0, {
+    node: node.name,
+    method: 'POST',
+    path: '/api/v1/verifications',
+    body: { username, code },
+    idempotencyKey,
+  });
+  await sendAndHangUp(node.url, bytesOf(attempt), when);
+  end('abandoned');
 }
 
 function bytesOf({ username, code, idempotencyKey }: Attempt): string {

@@ -2,11 +2,11 @@ import { setTimeout as lasting } from 'node:timers/promises';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { expectOneHistory } from './harness/one-history.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { untilEventsEverywhere } from './harness/replica.ts';
 import { report } from './harness/report.ts';
 import { VerificationLoad, WriteLoad } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 /** The lease's 4 s, and one for the answer. */
 const REFUSED_WITHIN_MS = 5000;
@@ -104,11 +104,7 @@ describe('the master cut off from the other two while clients still reach it', (
     for (const { body } of replays) expect(body.status).toBe('denied');
     expect(view.master).toBe(elected.name);
     expect(duplicates).toBe(0);
-    await expectOneHistory(cluster, {
-      ...written,
-      uncertain: [...written.uncertain, ...refusals.filter(isOpen).map(nameOf)],
-      refused: [...written.refused, ...refusals.filter((one) => !isOpen(one))],
-    });
+    await expectHistoryHolds(cluster);
   });
 });
 
@@ -145,9 +141,6 @@ class WriteAttempts {
     return { username, sentAt, at: performance.now(), status, code: body.code ?? '' };
   }
 }
-
-const isOpen = ({ status }: Attempt) => status === 504;
-const nameOf = ({ username }: Attempt) => username;
 
 function verifyOn(nodes: TestNode[], some: Person[]): VerificationLoad {
   const clients = nodes.map((node) => ({ name: node.name, api: cluster.api(node) }));

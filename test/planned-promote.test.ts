@@ -4,10 +4,10 @@ import { writeNodeConfig, type NodeConfigInput } from '@countersign/node';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { expectOneHistory } from './harness/one-history.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { report } from './harness/report.ts';
 import { quantile, VerificationLoad, WriteLoad, type WriteFigures } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 const ROUNDS = 6;
 
@@ -71,7 +71,7 @@ describe('promote with the master alive', () => {
     expect(quantile(pauses, 0.99)).toBeLessThanOrEqual(1000);
     expect(verified.failed).toEqual([]);
     expect(view.epoch).toBe(epoch + ROUNDS);
-    await expectOneHistory(cluster, written);
+    await expectHistoryHolds(cluster);
     for (const node of cluster.nodes) {
       const promotions = await waitForPromotions(node, epoch + 1, ROUNDS);
       expect(promotions).toEqual(Array.from({ length: ROUNDS }, (_, i) => epoch + 1 + i));
@@ -131,6 +131,7 @@ describe('a master that died and comes back as promotable: false', () => {
         .done<{ master: string }>('POST', '/api/v1/cluster/demote');
       expect(next).not.toBe(node.name);
     }
+    await expectHistoryHolds(cluster);
   });
 });
 

@@ -1,11 +1,11 @@
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { expectOneHistory } from './harness/one-history.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
-import { isAlive, processesIn, signal } from './harness/processes.ts';
+import { isAlive, processesIn } from './harness/processes.ts';
 import { report } from './harness/report.ts';
 import { VerificationLoad, WriteLoad } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 let cluster: TestCluster;
 let people: Person[];
@@ -51,7 +51,7 @@ describe('a rolling restart of all nodes', () => {
         open: written.unknown,
         writePauseMs: written.longestPauseMs,
       });
-      await expectOneHistory(cluster, written);
+      await expectHistoryHolds(cluster);
       if (wasMaster) {
         handOvers += 1;
         expect(master).not.toBe(node);
@@ -81,7 +81,7 @@ describe('a supervisor killed -9', () => {
     const pids = [...new Set([...node.allPids, ...processesIn(node.folder)])];
     expect(pids.length).toBeGreaterThan(5);
 
-    signal([node.pids.supervisorPid], 'SIGKILL');
+    node.strike('supervisor', 'SIGKILL');
     const killedAt = performance.now();
     await waitFor(
       'everything of it to be gone',
@@ -102,6 +102,7 @@ describe('a supervisor killed -9', () => {
       failed: verified.failed.length,
     });
     expect(verified.failed).toEqual([]);
+    await expectHistoryHolds(cluster);
   });
 });
 

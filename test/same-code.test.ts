@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
-import { ApiClient, freshConnections } from './harness/api-client.ts';
+import { freshConnections, type ApiClient } from './harness/api-client.ts';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from './harness/people.ts';
 import { isAlive, signal } from './harness/processes.ts';
 import { report } from './harness/report.ts';
 import { findStreamLeader, untilStreamCurrent } from './harness/stream-leader.ts';
 import { VerificationLoad } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 const ROUNDS = 60;
 const STATES = 'KV_STATES-1';
@@ -39,9 +40,7 @@ beforeAll(async () => {
   totpPeople = await enrolTotpPeople(api, 'totp', 2 * ROUNDS);
   bystanders = await enrolPeople(api, 'bystander', 18);
   await cluster.untilDigestsEqual();
-  clients = [...cluster.nodes, ...cluster.nodes].map(
-    (node) => new ApiClient(node.url, cluster.apiKey, freshConnections),
-  );
+  clients = [...cluster.nodes, ...cluster.nodes].map((node) => cluster.api(node, freshConnections));
 });
 afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
@@ -62,6 +61,7 @@ describe('the same code on all nodes at the same instant', () => {
     expect(rounds.flatMap((round) => round.errors)).toEqual([]);
     expect(beside.failed).toEqual([]);
     expect(await workersThatVerified()).toHaveLength(2 * cluster.nodes.length);
+    await expectHistoryHolds(cluster);
   });
 
   it('is never approved twice while the JetStream leader is killed, nor burnt', async () => {
@@ -70,7 +70,7 @@ describe('the same code on all nodes at the same instant', () => {
     const playing = new Rounds();
     await waitFor('rounds', () => playing.count > 20, { timeoutMs: 20_000 });
     const { natsPid } = leader.pids;
-    signal([natsPid], 'SIGKILL');
+    leader.strike('nats', 'SIGKILL');
     const killedAt = performance.now();
     await waitFor('the leader to be gone', () => !isAlive(natsPid!), { timeoutMs: 5000 });
     await untilStreamCurrent(cluster, STATES);
@@ -97,6 +97,7 @@ describe('the same code on all nodes at the same instant', () => {
     const slowNode = cluster.node('node-3');
     await reconnectThroughRelays(slowNode);
     const links = cluster.relays.filter(({ from }) => from === slowNode.name);
+    cluster.history.beginFault(`${slowNode.name} 2 s from JetStream`, { nodes: [slowNode.name] });
     const load = steadyLoad();
     for (const { relay } of links) {
       relay.slow(2000, (name) => name.startsWith(`${slowNode.name} `) && !name.endsWith('asks'));
@@ -212,6 +213,7 @@ async function expectNoneTwiceNorBurnt(rounds: Round[]): Promise<void> {
     }),
   );
   expect(again.filter(({ status }) => status !== 'denied')).toEqual([]);
+  await expectHistoryHolds(cluster);
 }
 
 function reportRounds(what: string, rounds: Round[], more: Record<string, number>): void {

@@ -1,30 +1,34 @@
-import { spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { repeatTests } from './soak/repeat-tests.ts';
+import { runSoak } from './soak/run-soak.ts';
 
 /**
- * Runs the fault tests again and again at their full lengths: a test that fails one time in ten is a bug.
- * `--minutes N` (default 60) bounds the time, `--only TEXT` chooses test files.
+ * `--minutes N` (default 60): random faults on random nodes under load, ending in the checker; `--seed S` repeats a
+ * schedule. With `--only TEXT` the fault tests of those files are repeated instead.
  */
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '60' },
-    only: { type: 'string', default: 'test/' },
+    seed: { type: 'string' },
+    only: { type: 'string' },
   },
 });
-const endAt = Date.now() + Number(values.minutes) * 60_000;
-let rounds = 0;
-let failed = 0;
-do {
-  rounds += 1;
-  const startedAt = Date.now();
-  const { status } = spawnSync(
-    process.execPath,
-    ['node_modules/vitest/vitest.mjs', 'run', '--project', 'cluster', values.only],
-    { stdio: 'inherit', env: { ...process.env, COUNTERSIGN_LONG: '1' } },
-  );
-  if (status !== 0) failed += 1;
-  const seconds = Math.round((Date.now() - startedAt) / 1000);
-  console.log(`soak: round ${rounds} ${status === 0 ? 'passed' : 'FAILED'} in ${seconds} s`);
-} while (Date.now() < endAt);
-console.log(`soak: ${rounds - failed} rounds passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+const minutes = Number(values.minutes);
+const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
+if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
+  console.error('usage: npm run soak -- [--minutes N] [--seed S] [--only TEXT]');
+  process.exitCode = 2;
+} else if (values.only !== undefined) {
+  process.exitCode = repeatTests(values.only, minutes) ? 0 : 1;
+} else {
+  console.log(`soak: seed ${seed}`);
+  try {
+    const log = (line: string) => console.log(`soak: ${line}`);
+    const result = await runSoak({ seed, minutes, log });
+    console.log(`soak: the checker found nothing\n${JSON.stringify({ seed, ...result }, null, 2)}`);
+  } catch (error) {
+    console.error(`soak: FAILED, ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}

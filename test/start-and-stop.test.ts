@@ -4,6 +4,7 @@ import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster } from './harness/cluster.ts';
 import { isAlive } from './harness/processes.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 let cluster: TestCluster;
 
@@ -50,13 +51,13 @@ describe('a single node', () => {
 
   it('leaves nothing running when its supervisor is killed -9', async () => {
     const [node] = cluster.nodes;
-    const { supervisorPid } = node!.pids;
     const pids = node!.allPids;
-    process.kill(supervisorPid, 'SIGKILL');
+    node!.strike('supervisor', 'SIGKILL');
     await waitFor('orphans to end', () => pids.every((pid) => !isAlive(pid)), {
       timeoutMs: 10_000,
     });
     node!.start();
     await node!.untilReady();
+    await expectHistoryHolds(cluster);
   });
 });

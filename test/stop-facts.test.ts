@@ -283,7 +283,12 @@ async function untilChange(
 
 function bySocket(node: TestNode): ApiClient {
   const socketPath = join(node.folder, 'countersign.sock');
-  return new ApiClient('http://local', 'none', new Agent({ connect: { socketPath } }));
+  const { history } = cluster;
+  const dispatcher = new Agent({ connect: { socketPath } });
+  return new ApiClient(
+    { name: node.name, url: 'http://local' },
+    { apiKey: 'none', history, dispatcher },
+  );
 }
 
 function userPath({ username }: Person): string {

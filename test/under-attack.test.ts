@@ -5,6 +5,7 @@ import { flood, type FloodFigures } from './harness/flood.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { report } from './harness/report.ts';
 import { quantile, VerificationLoad, type VerificationFigures } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 const LOCKOUT_FAILURES = 5;
 const RATE_PER_SECOND = 1000;
@@ -82,6 +83,7 @@ describe('wrong codes on one user', () => {
     const allowedMs = Math.max(2 * Math.max(p99.calmMs, p99.emptyMs), 100);
     expect(p99.attackedMs).toBeLessThanOrEqual(allowedMs);
     await expectLockedUntilUnblocked(victim);
+    await expectHistoryHolds(cluster);
   });
 
   it('300 at once are judged no more often than the lockout allows', async () => {
@@ -110,6 +112,7 @@ describe('wrong codes on one user', () => {
     const more = await judgedOneByOne(victim, LOCKOUT_FAILURES - judged);
     expect(more).toEqual(Array(LOCKOUT_FAILURES - judged).fill('wrong_code'));
     await expectLockedUntilUnblocked(victim);
+    await expectHistoryHolds(cluster);
   });
 });
 

@@ -1,4 +1,5 @@
 import { Agent, request, type Dispatcher } from 'undici';
+import type { History } from '../history/history.ts';
 
 export type ClusterReply = {
   incarnation: { number: number; id: string };
@@ -38,23 +39,52 @@ const agent = new Agent({ connections: 256, pipelining: 1, keepAliveTimeout: 10_
 /** Every request on a connection of its own: they spread over all workers of a node. */
 export const freshConnections = new Agent({ pipelining: 0 });
 
-/** The HTTP API as a client sees it; throws on connection errors and after `timeoutMs`. */
+type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+type CallOptions = { body?: object; idempotencyKey?: string; timeoutMs?: number };
+
+/**
+ * The HTTP API as a client sees it; throws on connection errors and after `timeoutMs`. What it verifies and changes
+ * stands in the cluster's history.
+ */
 export class ApiClient {
   readonly url: string;
+  readonly node: string;
+  readonly history: History;
   readonly #apiKey: string;
   readonly #dispatcher: Dispatcher;
+  readonly #number: number;
 
-  constructor(url: string, apiKey: string, dispatcher: Dispatcher = agent) {
-    this.url = url;
-    this.#apiKey = apiKey;
-    this.#dispatcher = dispatcher;
+  constructor(
+    node: { name: string; url: string },
+    about: { apiKey: string; history: History; dispatcher?: Dispatcher },
+  ) {
+    this.url = node.url;
+    this.node = node.name;
+    this.history = about.history;
+    this.#apiKey = about.apiKey;
+    this.#dispatcher = about.dispatcher ?? agent;
+    this.#number = about.history.newClient();
   }
 
   async call<T = Record<string, unknown>>(
-    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
+    method: Method,
     path: string,
-    options: { body?: object; idempotencyKey?: string; timeoutMs?: number } = {},
+    options: CallOptions = {},
   ): Promise<Reply<T>> {
+    const { node } = this;
+    const { body, idempotencyKey } = options;
+    const end = this.history.begin(this.#number, { node, method, path, body, idempotencyKey });
+    try {
+      const reply = await this.#send<T>(method, path, options);
+      end(reply);
+      return reply;
+    } catch (error) {
+      end({ broke: error });
+      throw error;
+    }
+  }
+
+  async #send<T>(method: Method, path: string, options: CallOptions): Promise<Reply<T>> {
     const timeoutMs = options.timeoutMs ?? 15_000;
     const response = await request(`${this.url}${path}`, {
       method,
@@ -89,11 +119,7 @@ export class ApiClient {
   }
 
   /** As {@link call}, but anything except success throws. */
-  async done<T = Record<string, unknown>>(
-    method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
-    path: string,
-    body?: object,
-  ): Promise<T> {
+  async done<T = Record<string, unknown>>(method: Method, path: string, body?: object): Promise<T> {
     const reply = await this.call<T>(method, path, body ? { body } : {});
     if (reply.status >= 300) {
       throw new Error(`${method} ${path}: ${reply.status} ${reply.body.code} ${reply.body.detail}`);

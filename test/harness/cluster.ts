@@ -9,7 +9,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createClusterKeyFile } from '@countersign/keys';
 import {
@@ -19,6 +19,8 @@ import {
   type NodePids,
 } from '@countersign/node';
 import { takeFreePorts, waitFor } from '@countersign/testing';
+import type { Dispatcher } from 'undici';
+import { History } from '../history/history.ts';
 import { ApiClient, type ClusterReply } from './api-client.ts';
 import { isAlive, processesIn, signal } from './processes.ts';
 import { Relay } from './relay.ts';
@@ -35,7 +37,13 @@ export type ClusterOptions = {
   /** Called for each node's empty folder, before anything lies in it. */
   prepare?: (folder: string, name: string) => void;
   configure?: (config: NodeConfigInput, name: string) => NodeConfigInput;
+  /** The command line of another copy of the product. */
+  programOf?: (name: string) => string | undefined;
+  /** Added to the environment of a node's processes. */
+  environmentOf?: (folder: string, name: string) => NodeJS.ProcessEnv;
 };
+
+export type NodePart = 'agent' | 'workers' | 'nats' | 'postgres' | 'supervisor' | 'everything';
 
 /** One node of a test cluster: real processes started by `countersign node`. */
 export class TestNode {
@@ -43,21 +51,36 @@ export class TestNode {
   readonly url: string;
   readonly folder: string;
   readonly #configFile: string;
+  readonly #history: History;
+  readonly #options: ClusterOptions;
   #child: ChildProcess | null = null;
 
-  constructor(name: string, url: string, folder: string, configFile: string) {
-    this.name = name;
-    this.url = url;
-    this.folder = folder;
-    this.#configFile = configFile;
+  constructor(
+    about: { name: string; url: string; folder: string; configFile: string },
+    history: History,
+    options: ClusterOptions,
+  ) {
+    this.name = about.name;
+    this.url = about.url;
+    this.folder = about.folder;
+    this.#configFile = about.configFile;
+    this.#history = history;
+    this.#options = options;
   }
 
   /** `env` is for what lies outside the product, e.g. a clock of its own. */
   start(env: NodeJS.ProcessEnv = {}): void {
     const console = openSync(join(this.folder, 'console.log'), 'a', 0o600);
-    this.#child = spawn(process.execPath, [CLI, 'node', '--config', this.#configFile], {
+    const program = this.#options.programOf?.(this.name) ?? CLI;
+    this.#child = spawn(process.execPath, [program, 'node', '--config', this.#configFile], {
       stdio: ['ignore', console, 'inherit'],
-      env: { ...process.env, ...env },
+      env: {
+        ...process.env,
+        // Three log servers share these cores: two threads each would only make room for a race at their start.
+        GOMAXPROCS: '1',
+        ...this.#options.environmentOf?.(dirname(this.folder), this.name),
+        ...env,
+      },
     });
     closeSync(console);
   }
@@ -75,9 +98,36 @@ export class TestNode {
     );
   }
 
+  /**
+   * Kills or stops one part of it and notes that in the history, until all is whole again. `sides` are those that
+   * cannot reach each other then.
+   */
+  strike(part: NodePart, name: 'SIGKILL' | 'SIGSTOP', sides = [[this.name]]): { end(): void } {
+    const { pids } = this;
+    const struck = {
+      agent: [pids.agentPid],
+      workers: pids.workerPids,
+      nats: [pids.natsPid],
+      postgres: [pids.postgresPid],
+      supervisor: [pids.supervisorPid],
+      everything: this.allPids,
+    }[part];
+    const canVerify = part === 'agent' || part === 'nats';
+    // Whoever hangs answers no asks in time; what died is known to be gone.
+    const isApart = name === 'SIGSTOP' && part !== 'agent';
+    const fault = this.#history.beginFault(`${this.name}: ${part} ${name}`, {
+      nodes: [this.name],
+      cannotVerify: canVerify ? [] : [this.name],
+      sides: isApart ? sides : null,
+    });
+    signal(struck, name);
+    return fault;
+  }
+
   /** kill -9 of everything at once: the machine is gone. */
   async killAll(): Promise<void> {
     const pids = this.allPids;
+    this.#noteDown('killed -9');
     signal(pids, 'SIGKILL');
     await waitFor(`${this.name} to be gone`, () => pids.every((pid) => !isAlive(pid)), {
       timeoutMs: 10_000,
@@ -87,6 +137,7 @@ export class TestNode {
   /** SIGTERM; resolves when everything of it has ended. */
   async stop(): Promise<void> {
     if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#noteDown('stopped');
     const child = this.#child;
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
@@ -114,6 +165,11 @@ export class TestNode {
     );
   }
 
+  #noteDown(how: string): void {
+    const what = `${this.name} ${how}`;
+    this.#history.beginFault(what, { nodes: [this.name], cannotVerify: [this.name] });
+  }
+
   async untilReady(timeoutMs = 60_000): Promise<void> {
     await waitFor(
       `${this.name} to be ready`,
@@ -132,12 +188,15 @@ export class TestCluster implements AsyncDisposable {
   readonly folder: string;
   readonly nodes: TestNode[];
   readonly relays: { from: string; to: string; relay: Relay }[];
+  /** What clients and faults did. */
+  readonly history: History;
   apiKey = '';
 
-  private constructor(folder: string, nodes: TestNode[], relays: TestCluster['relays']) {
-    this.folder = folder;
-    this.nodes = nodes;
-    this.relays = relays;
+  private constructor(about: Pick<TestCluster, 'folder' | 'nodes' | 'relays' | 'history'>) {
+    this.folder = about.folder;
+    this.nodes = about.nodes;
+    this.relays = about.relays;
+    this.history = about.history;
   }
 
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
@@ -182,6 +241,7 @@ export class TestCluster implements AsyncDisposable {
     createClusterKeyFile(keyFile);
     const relays: TestCluster['relays'] = [];
     const nodes: TestNode[] = [];
+    const history = new History(join(folder, 'history.jsonl'));
     for (const [i, name] of names.entries()) {
       const logServers: typeof servers = [];
       for (const server of servers) {
@@ -206,9 +266,10 @@ export class TestCluster implements AsyncDisposable {
       };
       const configFile = join(dataDirectory, 'node.json');
       writeNodeConfig(configFile, options.configure?.(config, name) ?? config);
-      nodes.push(new TestNode(name, url, dataDirectory, configFile));
+      const about = { name, url, folder: dataDirectory, configFile };
+      nodes.push(new TestNode(about, history, options));
     }
-    return new TestCluster(folder, nodes, relays);
+    return new TestCluster({ folder, nodes, relays, history });
   }
 
   node(name: string): TestNode {
@@ -222,8 +283,9 @@ export class TestCluster implements AsyncDisposable {
     return this.nodes.filter((node) => !names.includes(node.name));
   }
 
-  api(node: TestNode): ApiClient {
-    return new ApiClient(node.url, this.apiKey);
+  api(node: TestNode, dispatcher?: Dispatcher): ApiClient {
+    const { apiKey, history } = this;
+    return new ApiClient(node, { apiKey, history, ...(dispatcher && { dispatcher }) });
   }
 
   async master(asked = this.nodes): Promise<TestNode> {
@@ -245,7 +307,23 @@ export class TestCluster implements AsyncDisposable {
 
   /** Cuts every relay between this node and the others, both ways. */
   cutOff(name: string): void {
+    const sides = this.sidesWithout(name);
+    this.history.beginFault(`${name} cut off`, { nodes: [name], sides });
     for (const link of this.#linksOf(name)) link.relay.cut();
+  }
+
+  /**
+   * Who is alone while that node's links or log server do not work: the node, and each whose workers use its log
+   * server (their own was away once). Those that are not named reach each other. Without relays only the node is known.
+   */
+  sidesWithout(name: string): string[][] {
+    const leaning = this.relays
+      .filter(({ from, to, relay }) => {
+        const isWorker = (client: string) => client.startsWith(`${from} worker`);
+        return to === name && relay.clientNames().some(isWorker);
+      })
+      .map(({ from }) => from);
+    return [name, ...new Set(leaning)].map((alone) => [alone]);
   }
 
   heal(name: string): void {
@@ -286,6 +364,7 @@ export class TestCluster implements AsyncDisposable {
       },
       { timeoutMs, everyMs: 100 },
     );
+    this.history.endFaults();
     return this.node(name);
   }
 

@@ -1,19 +1,23 @@
 import { decodeBase32, hotp, totpStep } from '@countersign/verification';
+import type { History } from '../history/history.ts';
 import type { ApiClient } from './api-client.ts';
 
 /** A user with a HOTP token: every code is fresh, however many are asked for. */
 export class Person {
   readonly username: string;
   readonly #secret: Buffer;
+  readonly #history: History;
   #counter = 0;
 
-  constructor(username: string, secret: Buffer) {
+  constructor(username: string, secret: Buffer, history: History) {
     this.username = username;
     this.#secret = secret;
+    this.#history = history;
   }
 
   nextCode(): string {
     const code = hotp(this.#secret, this.#counter, { algorithm: 'SHA1', digits: 6 });
+    this.#history.noteIssued(this.username, code, `hotp ${this.#counter}`);
     this.#counter += 1;
     return code;
   }
@@ -36,14 +40,19 @@ export class Person {
 export class TotpPerson {
   readonly username: string;
   readonly #secret: Buffer;
+  readonly #history: History;
 
-  constructor(username: string, secret: Buffer) {
+  constructor(username: string, secret: Buffer, history: History) {
     this.username = username;
     this.#secret = secret;
+    this.#history = history;
   }
 
   codeNow(): string {
-    return hotp(this.#secret, totpStep(Date.now(), 30), { algorithm: 'SHA1', digits: 6 });
+    const step = totpStep(Date.now(), 30);
+    const code = hotp(this.#secret, step, { algorithm: 'SHA1', digits: 6 });
+    this.#history.noteIssued(this.username, code, `totp ${step}`);
+    return code;
   }
 }
 
@@ -54,7 +63,7 @@ export async function enrolPeople(
   count: number,
 ): Promise<Person[]> {
   const secrets = await enrol(api, { prefix, count, type: 'hotp' });
-  return secrets.map(([username, secret]) => new Person(username, secret));
+  return secrets.map(([username, secret]) => new Person(username, secret, api.history));
 }
 
 export async function enrolTotpPeople(
@@ -63,7 +72,7 @@ export async function enrolTotpPeople(
   count: number,
 ): Promise<TotpPerson[]> {
   const secrets = await enrol(api, { prefix, count, type: 'totp' });
-  return secrets.map(([username, secret]) => new TotpPerson(username, secret));
+  return secrets.map(([username, secret]) => new TotpPerson(username, secret, api.history));
 }
 
 async function enrol(

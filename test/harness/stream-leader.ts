@@ -7,7 +7,7 @@ import type { TestCluster, TestNode } from './cluster.ts';
 
 /** The node whose nats-server leads this stream now, e.g. `KV_STATES-1`. */
 export async function findStreamLeader(cluster: TestCluster, stream: string): Promise<TestNode> {
-  await using link = logConnection(cluster);
+  await using link = connectToLog(cluster);
   const leader = await waitFor(
     `a leader of ${stream}`,
     async () => {
@@ -21,7 +21,7 @@ export async function findStreamLeader(cluster: TestCluster, stream: string): Pr
 
 /** Waits until the stream has a leader and every log server is up to date. */
 export async function untilStreamCurrent(cluster: TestCluster, stream: string): Promise<void> {
-  await using link = logConnection(cluster);
+  await using link = connectToLog(cluster);
   await waitFor(
     `all servers of ${stream}`,
     async () => {
@@ -33,7 +33,7 @@ export async function untilStreamCurrent(cluster: TestCluster, stream: string): 
 }
 
 /** To whichever log server answers, round all relays. */
-function logConnection(cluster: TestCluster): NatsLink {
+export function connectToLog(cluster: TestCluster): NatsLink {
   const configs = cluster.nodes.map((node) => readNodeConfig(join(node.folder, 'node.json')));
   const servers = configs.flatMap(({ name, logServers }) =>
     logServers

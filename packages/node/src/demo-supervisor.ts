@@ -35,6 +35,8 @@ export async function startDemoSupervisor(
     command: process.execPath,
     args: [fileURLToPath(new URL('./main.ts', import.meta.url)), node.configFile],
     ipc: true,
+    // All nodes share this machine: a log server of one thread each is enough, and starts more surely.
+    env: { GOMAXPROCS: '1', ...process.env },
     logFile: join(node.folder, 'logs', 'console.log'),
     stopSignal: 'SIGTERM',
     stopTimeoutMs,

@@ -171,6 +171,7 @@ function keepNats(
           },
         }),
         credentials: options.credentials,
+        env: goSettings(),
         maxStoreBytes: storeBytes(config.limits),
         hasJetStream: room() === 'enough' && disk?.state !== 'full',
         onExit: (exit) => {
@@ -184,6 +185,14 @@ function keepNats(
     },
     onEnd: (how, backOffMs) => events.partEnded('nats-server', how, backOffMs),
   });
+}
+
+/** How many cores and how much memory an operator gives to the log server: settings of its Go runtime. */
+function goSettings(): NodeJS.ProcessEnv {
+  const names = ['GOMAXPROCS', 'GOMEMLIMIT'];
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])),
+  );
 }
 
 /** What other sets of log servers left here: everything of it is in PostgreSQL by now, or given up. */

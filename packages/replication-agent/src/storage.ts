@@ -19,7 +19,12 @@ const ALARM_AT = 0.8;
 /** What is left then is for what makes room or stops somebody, and for a new master's barrier. */
 const REFUSE_AT = 0.9;
 /** Commands that stop a user; removals are told by what they plan. */
-const ALWAYS_ALLOWED = new Set(['user.block', 'authenticator.remove']);
+const ALWAYS_ALLOWED = new Set([
+  'user.block',
+  'authenticator.remove',
+  'stop-fact.apply',
+  'api-key.revoke',
+]);
 
 type StorageOptions = {
   node: string;

@@ -1,0 +1,25 @@
+import { spawnSync } from 'node:child_process';
+
+/**
+ * Runs the fault tests whose file names contain `only` again and again at their full lengths: a test that fails one
+ * time in ten is a bug. Returns whether all passed.
+ */
+export function repeatTests(only: string, minutes: number): boolean {
+  const endAt = Date.now() + minutes * 60_000;
+  let rounds = 0;
+  let failed = 0;
+  do {
+    rounds += 1;
+    const startedAt = Date.now();
+    const { status } = spawnSync(
+      process.execPath,
+      ['node_modules/vitest/vitest.mjs', 'run', '--project', 'cluster', only],
+      { stdio: 'inherit', env: { ...process.env, COUNTERSIGN_LONG: '1' } },
+    );
+    if (status !== 0) failed += 1;
+    const seconds = Math.round((Date.now() - startedAt) / 1000);
+    console.log(`soak: round ${rounds} ${status === 0 ? 'passed' : 'FAILED'} in ${seconds} s`);
+  } while (Date.now() < endAt);
+  console.log(`soak: ${rounds - failed} rounds passed, ${failed} failed`);
+  return failed === 0;
+}

@@ -51,9 +51,13 @@ export async function readClusterView(options: {
   const isMajorityUp = log !== null && log.hasLeader && hasMajority(log.servers, log.replicas);
   const isWritable = seen.get(options.node)?.isLogWritable ?? true;
   const median = medianOf([...seen.values()].filter(isOnline).map((node) => node.offsetMs));
+  // A node that was left in another incarnation counts its revisions for itself.
   const newest = Math.max(
-    applied?.revision ?? 0,
-    ...membership.online().map((node) => node.revision),
+    applied?.incarnation.id === incarnation.id ? applied.revision : 0,
+    ...membership
+      .online()
+      .filter((node) => node.incarnation.id === incarnation.id)
+      .map((node) => node.revision),
   );
   // A node that was removed is remembered by whoever heard it last.
   const online = membership.online().map(({ node }) => node);

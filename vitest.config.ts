@@ -21,12 +21,24 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'cluster',
-          include: ['test/**/*.test.ts'],
+          include: ['test/*.test.ts', 'test/history/**/*.test.ts'],
           // Whole clusters want the machine for themselves.
           fileParallelism: false,
           testTimeout: 240_000,
           hookTimeout: 240_000,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // What takes too long for every change: run before a release, or by name.
+          name: 'faults',
+          include: ['test/faults/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -1,4 +1,4 @@
-// npm run demo | test | check | bench | soak | setup: sets up what is missing, then runs the
+// npm run demo | test | faults | check | bench | soak | setup: sets up what is missing, then runs the
 // command with Node 24, passing signals and the exit code through.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -13,11 +13,15 @@ const inCheckout = (...parts) => join(checkout, ...parts);
 const commands = {
   setup: () => 0,
   demo: (args) => runNode([inCheckout('packages/cli/src/main.ts'), 'demo', ...args]),
-  test: runTests,
+  test: (args) => runTests(names(args) ? args : ['--project=unit', '--project=cluster', ...args]),
+  faults: (args) => runTests(['--project=faults', ...args]),
   check: runChecks,
   bench: (args) => runNode([inCheckout('test/bench/run.ts'), ...args]),
   soak: (args) => runNode([inCheckout('test/soak.ts'), ...args]),
 };
+
+/** Whether the arguments choose the tests themselves. */
+const names = (args) => args.some((arg) => arg.startsWith('--project') || !arg.startsWith('-'));
 
 let node;
 let child;

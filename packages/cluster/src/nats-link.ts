@@ -33,6 +33,8 @@ export type NatsLinkOptions = {
 };
 
 const FOREIGN_PAUSE_MS = 200;
+const HOME_EVERY_MS = 5000;
+const HOME_WAIT_MS = 1000;
 
 /** No answer in time, or one that says nothing about the request's fate. */
 export class SilenceError extends Error {
@@ -51,6 +53,9 @@ export class NatsLink implements AsyncDisposable {
   #isClosed = false;
   #lastUpAt = 0;
   #waiters = new Set<() => void>();
+  #openRequests = 0;
+  #homing: NodeJS.Timeout | null = null;
+  #isGoingHome = false;
 
   constructor(options: NatsLinkOptions) {
     this.#options = options;
@@ -59,6 +64,11 @@ export class NatsLink implements AsyncDisposable {
 
   get isUp(): boolean {
     return this.#isUp;
+  }
+
+  /** `host:port` of the server it is connected to; null while it is to none. */
+  get server(): string | null {
+    return this.#isUp ? (this.#connection?.getServer() ?? null) : null;
   }
 
   /** Monotonic ms at which the link was last known to be up (0 = never). */
@@ -98,6 +108,7 @@ export class NatsLink implements AsyncDisposable {
       throw new SilenceError(`not connected to any log server (${subject})`);
     }
     const timeout = Math.max(1, Math.ceil(options.timeoutMs - (performance.now() - start)));
+    this.#openRequests += 1;
     try {
       return await this.#connection!.request(subject, payload, {
         timeout,
@@ -106,6 +117,8 @@ export class NatsLink implements AsyncDisposable {
     } catch (cause) {
       if (isNoResponders(cause)) throw new NoResponderError(subject, { cause });
       throw new SilenceError(`no answer to ${subject}`, { cause });
+    } finally {
+      this.#openRequests -= 1;
     }
   }
 
@@ -121,6 +134,7 @@ export class NatsLink implements AsyncDisposable {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    if (this.#homing) clearInterval(this.#homing);
     this.#setUp(false);
     await this.#connection?.close();
   }
@@ -167,6 +181,10 @@ export class NatsLink implements AsyncDisposable {
     }
     if (!this.#connection) return;
     void this.#followStatus(this.#connection);
+    if (this.#options.servers.length > 1) {
+      this.#homing = setInterval(() => void this.#goHome(), HOME_EVERY_MS);
+      this.#homing.unref();
+    }
     this.#setUp(!this.#connection.isClosed());
     for (const use of this.#onConnected) use(this.#connection);
   }
@@ -186,6 +204,48 @@ export class NatsLink implements AsyncDisposable {
         this.#options.log.info({ server: status.server }, 'log server connection back');
         this.#setUp(true);
       }
+    }
+  }
+
+  /**
+   * Back to the nearest server once it greets again, in a moment without open requests: a node that stays at another
+   * node's server is cut off with that one.
+   */
+  async #goHome(): Promise<void> {
+    const connection = this.#connection;
+    const [home] = this.#options.servers;
+    if (!connection || !home || this.#isGoingHome || this.server === home) return;
+    this.#isGoingHome = true;
+    try {
+      if (!(await this.#greets(home)) || !this.#isUp || this.#openRequests > 0) return;
+      // The client tries its servers in turn and forgets none.
+      for (const _ of this.#options.servers) {
+        if (this.#isClosed || this.server === home) return;
+        await connection.reconnect().catch(() => undefined);
+        await this.waitUntilUp(HOME_WAIT_MS);
+      }
+    } finally {
+      this.#isGoingHome = false;
+    }
+  }
+
+  async #greets(server: string): Promise<boolean> {
+    try {
+      const { user, password: pass, name } = this.#options;
+      const options = {
+        servers: server,
+        user,
+        pass,
+        name,
+        reconnect: false,
+        timeout: HOME_WAIT_MS,
+      };
+      const probe = await connect({ ...options, ignoreClusterUpdates: true, noAsyncTraces: true });
+      const isOurs = this.#isOurs(probe);
+      await probe.close();
+      return isOurs;
+    } catch {
+      return false;
     }
   }
 

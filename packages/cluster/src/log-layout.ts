@@ -42,6 +42,18 @@ export function tagOfServer(serverName: string): string {
   return dot === -1 ? FIRST_LAYOUT_TAG : serverName.slice(dot + 1);
 }
 
+/**
+ * Whether `node` runs one of the layout's servers. Not where it has lived before: its store went when it left, and a
+ * server that forgot what it agreed to must not vote again.
+ */
+export function runsServerOf(
+  layout: LogLayout,
+  node: string,
+  leftTags: readonly string[],
+): boolean {
+  return layout.servers.some(({ name }) => name === node) && !leftTags.includes(layout.tag);
+}
+
 /** The layout's servers as this node reaches them: by the addresses it was configured with where it was. */
 export function reachableServers(
   layout: LogLayout,

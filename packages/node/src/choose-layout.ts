@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { surveyLogServers, type Sealer } from '@countersign/cluster';
+import { surveyLogServers, type Hello, type Sealer } from '@countersign/cluster';
 
 import { ownLogServer, type NodeConfig } from './config.ts';
 import { firstLayout, type NotedLayout } from './layout-file.ts';
@@ -19,25 +19,38 @@ export async function chooseLayout(options: {
   sealer: Sealer;
 }): Promise<NotedLayout> {
   const { config, credentials, sealer } = options;
-  const first = { layout: firstLayout(config), runsLogServer: ownLogServer(config) !== undefined };
+  const first = {
+    layout: firstLayout(config),
+    runsLogServer: ownLogServer(config) !== undefined,
+    leftTags: [],
+  };
   const servers = config.logServers.filter(({ name }) => name !== config.name);
   if (servers.length === 0) return first;
   const giveUpAt = performance.now() + ANSWER_WAIT_MS;
   for (;;) {
     const surveys = await surveyLogServers({ servers, ...credentials, name: config.name, sealer });
     const hellos = surveys.flatMap((survey) => survey.hellos);
-    const [best] = hellos
-      .filter((hello) => hello.place !== null)
-      .toSorted((a, b) => (b.place?.incarnation.number ?? 0) - (a.place?.incarnation.number ?? 0));
-    if (best) {
-      const isExpected =
-        best.layout.tag === first.layout.tag &&
-        best.layout.servers.some(({ name }) => name === config.name) &&
-        !best.knownNodes.includes(config.name);
-      return isExpected ? first : { layout: best.layout, runsLogServer: false };
-    }
+    const chosen = layoutAmong(hellos, first, config.name);
+    if (chosen) return chosen;
     const isSomebodyThere = surveys.some(({ tag }) => tag !== null) && hellos.length === 0;
     if (!isSomebodyThere || performance.now() > giveUpAt) return first;
     await wait(PAUSE_MS);
   }
+}
+
+/** What these greetings make of a node without a store; null where nobody among them has any data. */
+export function layoutAmong(
+  hellos: readonly Hello[],
+  first: NotedLayout,
+  node: string,
+): NotedLayout | null {
+  const [best] = hellos
+    .filter((hello) => hello.place !== null)
+    .toSorted((a, b) => (b.place?.incarnation.number ?? 0) - (a.place?.incarnation.number ?? 0));
+  if (!best) return null;
+  const isExpected =
+    best.layout.tag === first.layout.tag &&
+    best.layout.servers.some(({ name }) => name === node) &&
+    !best.knownNodes.includes(node);
+  return isExpected ? first : { layout: best.layout, runsLogServer: false, leftTags: [] };
 }

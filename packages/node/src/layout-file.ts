@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { FIRST_LAYOUT_TAG, type LogLayout } from '@countersign/cluster';
+import { FIRST_LAYOUT_TAG, runsServerOf, type LogLayout } from '@countersign/cluster';
 import { z } from 'zod';
 
 import type { NodeConfig } from './config.ts';
@@ -24,10 +24,19 @@ const noted = z.strictObject({
     disasterAt: z.string().nullable(),
   }),
   runsLogServer: z.boolean(),
+  leftTags: z.array(z.string()).default([]),
 });
 
-/** Which log servers a node follows, and whether its own is one of them. */
-export type NotedLayout = { layout: LogLayout; runsLogServer: boolean };
+/** Which log servers a node follows, whether its own is one of them, and tags of those it has left. */
+export type NotedLayout = { layout: LogLayout; runsLogServer: boolean; leftTags: string[] };
+
+const MAX_LEFT = 64;
+
+/** What to note when the node goes on in another layout. */
+export function noteMove(noted: NotedLayout, layout: LogLayout, node: string): NotedLayout {
+  const leftTags = [...new Set([...noted.leftTags, noted.layout.tag])].slice(-MAX_LEFT);
+  return { layout, runsLogServer: runsServerOf(layout, node, leftTags), leftTags };
+}
 
 /** What the node noted last; null before its first start. Throws NodeError for a damaged file. */
 export function readLayoutFile(file: string): NotedLayout | null {

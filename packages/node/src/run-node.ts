@@ -12,7 +12,7 @@ import { chooseLayout } from './choose-layout.ts';
 import { prepareClusterKey } from './cluster-key-file.ts';
 import { ownLogServer, readNodeConfig, type NodeConfig } from './config.ts';
 import { KeptRunning } from './keep-running.ts';
-import { readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
+import { noteMove, readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
 import { lockFolder } from './lock-folder.ts';
 import { makeDataFolder } from './make-data-folder.ts';
 import { startOwnProcess, type OwnProcess } from './own-process.ts';
@@ -187,10 +187,10 @@ function startProcesses(options: {
 
   // Noted before anything moves: a node that dies half way goes on there.
   async function moveTo(layout: LogLayout): Promise<void> {
-    noted = { layout, runsLogServer: layout.servers.some(({ name }) => name === config.name) };
+    noted = noteMove(noted, layout, config.name);
     events.logMoves(layout);
     await noteLayout(config, noted);
-    await engines.moveTo(layout);
+    await engines.moveTo(noted.runsLogServer ? layout : null);
   }
 
   const workerPids: (number | null)[] = [];
@@ -263,6 +263,7 @@ function agentConfig(about: {
     logServers: config.logServers,
     logServer: ownLogServer(config) ?? null,
     runsLogServer: about.noted.runsLogServer,
+    leftLogs: about.noted.leftTags,
     limits: config.limits,
     keys: handKeys(deriveKeys(about.clusterKey, AGENT_KEYS)),
     isPromotable: config.promotable,

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { startNatsServer, startPostgres } from '@countersign/engines';
@@ -38,8 +38,8 @@ export interface Engines {
   /** Rejects when there is no database to begin with; later it may come and go. */
   database: Promise<DatabaseAddress>;
   nats: NatsCredentials;
-  /** Runs this node's log server as one of these, or not at all if it is none of them. */
-  moveTo(layout: LogLayout): Promise<void>;
+  /** Runs this node's log server as one of these, or not at all. */
+  moveTo(layout: LogLayout | null): Promise<void>;
   /** This node's own nats-server; nothing happens where there is none. */
   logServer: {
     restart(why: string): void;
@@ -79,7 +79,7 @@ export function startEmbeddedEngines(options: EmbeddedEnginesOptions): Engines {
       moving = moving.then(async () => {
         await nats?.stop();
         nats = keepNats({ ...options, layout, credentials, room });
-        removeOtherStores(join(config.dataDirectory, 'nats'), layout.tag);
+        removeOtherStores(join(config.dataDirectory, 'nats'), layout?.tag);
       });
       return moving;
     },
@@ -196,7 +196,8 @@ function goSettings(): NodeJS.ProcessEnv {
 }
 
 /** What other sets of log servers left here: everything of it is in PostgreSQL by now, or given up. */
-function removeOtherStores(folder: string, tag: string): void {
+function removeOtherStores(folder: string, tag: string | undefined): void {
+  if (!existsSync(folder)) return;
   for (const name of readdirSync(folder)) {
     if (name === tag || name === `${tag}.conf`) continue;
     rmSync(join(folder, name), { recursive: true, force: true });

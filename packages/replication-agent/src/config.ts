@@ -25,6 +25,8 @@ export type AgentConfig = {
   /** Its own, in use or not; null where it has none. */
   logServer: LogServerAddress | null;
   runsLogServer: boolean;
+  /** Tags of the layouts it has left, with their stores. */
+  leftLogs: string[];
   limits: { changesBytes: number; statesBytes: number; eventsBytes: number };
   keys: HandedKeys<(typeof AGENT_KEYS)[number]>;
   isPromotable: boolean;

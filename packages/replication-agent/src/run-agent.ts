@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LogLayout } from '@countersign/cluster';
+import { runsServerOf, type LogLayout } from '@countersign/cluster';
 import { noteLogLayout, openDatabase } from '@countersign/database';
 import { takeKeys } from '@countersign/keys';
 import type { Logger } from 'pino';
@@ -67,6 +67,7 @@ export async function runAgent(
 
   async function liveOn(): Promise<void> {
     let { layout } = config;
+    const leftTags = [...config.leftLogs];
     for (;;) {
       await noteLayout(layout);
       if (signal.aborted) return;
@@ -75,8 +76,9 @@ export async function runAgent(
       await life.stop({ handOver: next === null });
       if (next === null) return;
       if (next.tag === layout.tag) continue;
+      leftTags.push(layout.tag);
       layout = next;
-      shared.known.runsLogServer = next.servers.some(({ name }) => name === config.node);
+      shared.known.runsLogServer = runsServerOf(layout, config.node, leftTags);
       options.tellLayout(next);
     }
   }

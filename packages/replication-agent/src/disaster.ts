@@ -69,7 +69,7 @@ export class Disaster {
     const { shared, layout, membership } = this.#options;
     const { config, db } = shared;
     const applied = await this.#readOwn();
-    const answering = await this.#findAnswering(applied);
+    const { answering, elsewhere } = await this.#findAnswering(applied);
     const heard = membership.nodes().filter(({ node }) => node !== config.node);
     const servers = layout.servers.map(({ name }) => name);
     const blocked = await listBlockedUsers(db, MAX_LISTED);
@@ -87,7 +87,7 @@ export class Disaster {
         revision: seen.revision,
         online: isOnline(seen),
       })),
-      refused: this.#whyNot(answering, servers),
+      refused: this.#whyNot(answering, elsewhere, servers),
       review: { blockedUsers: blocked, apiKeys: await listApiKeyNames(db, MAX_LISTED) },
       token: tokenOf('promote', applied, config.node),
     };
@@ -167,20 +167,31 @@ export class Disaster {
     return applied;
   }
 
-  /** Nodes of this log, with data, that answer now. */
-  async #findAnswering(applied: Applied): Promise<string[]> {
+  /** Nodes of this log, with data, that answer now; and one that lives in another log that takes writes. */
+  async #findAnswering(
+    applied: Applied,
+  ): Promise<{ answering: string[]; elsewhere: Hello | null }> {
     const { shared, layout } = this.#options;
-    const surveys = await surveyPeers(shared, shared.config.nats);
-    const names = surveys
-      .flatMap(({ hellos }) => hellos)
+    const surveys = await surveyPeers(shared, layout, shared.config.nats);
+    const hellos = surveys.flatMap((survey) => survey.hellos);
+    const names = hellos
       .filter((hello) => hello.layout.tag === layout.tag)
       .filter((hello) => hello.place?.incarnation.id === applied.incarnation.id)
       .map(({ node }) => node);
-    return [...new Set(names)].toSorted();
+    const elsewhere = hellos.find(
+      (hello) => hello.layout.tag !== layout.tag && hello.place !== null && hello.isLogWritable,
+    );
+    return { answering: [...new Set(names)].toSorted(), elsewhere: elsewhere ?? null };
   }
 
-  #whyNot(answering: string[], servers: string[]): string | null {
+  #whyNot(answering: string[], elsewhere: Hello | null, servers: string[]): string | null {
     const { config } = this.#options.shared;
+    if (elsewhere) {
+      return (
+        `${elsewhere.node} goes on in incarnation ${elsewhere.place!.incarnation.number}, whose log takes writes: ` +
+        `${config.node} follows it by itself, or after "countersign rejoin"`
+      );
+    }
     if (!config.logServer) {
       return `${config.node} is configured without a log server of its own: force a node that has one`;
     }
@@ -195,7 +206,7 @@ export class Disaster {
   /** Whom this node would follow, and the first revision that is its own alone. */
   async #findOther(applied: Applied): Promise<{ hello: Hello; from: number }> {
     const { shared, layout, incarnation, membership } = this.#options;
-    const surveys = await surveyPeers(shared, shared.config.nats);
+    const surveys = await surveyPeers(shared, layout, shared.config.nats);
     const others = surveys
       .flatMap(({ hellos }) => hellos)
       .filter(({ place }) => place !== null && place.incarnation.id !== applied.incarnation.id)

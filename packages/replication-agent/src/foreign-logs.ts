@@ -3,7 +3,6 @@ import {
   surveyLogServers,
   type Hello,
   type LogLayout,
-  type LogServerAddress,
   type NatsLink,
   type Survey,
 } from '@countersign/cluster';
@@ -18,7 +17,7 @@ const LOOK_WHEN_DEAD_MS = 2000;
 /** A log that took a write within this is alive. */
 const ALIVE_MS = 10_000;
 
-/** Looks for nodes that live in another log, at the addresses this node was configured with. */
+/** Looks for nodes that live in another log, at the addresses of all log servers this node knows. */
 export class ForeignLogs {
   readonly #options: {
     shared: AgentShared;
@@ -66,10 +65,10 @@ export class ForeignLogs {
     }
   }
 
-  /** Everybody who answers at the log servers this node was configured with. */
+  /** Everybody else who answers at the log servers. */
   async survey(): Promise<Survey[]> {
-    const { shared, credentials } = this.#options;
-    return surveyPeers(shared, credentials);
+    const { shared, layout, credentials } = this.#options;
+    return surveyPeers(shared, layout, credentials);
   }
 
   get #isAlive(): boolean {
@@ -79,9 +78,11 @@ export class ForeignLogs {
   async #look(): Promise<LogLayout | null> {
     const { shared, layout } = this.#options;
     const surveys = await this.survey();
-    const hellos = surveys
+    const greeted = surveys
       .filter(({ tag }) => tag !== null && tag !== layout.tag)
       .flatMap((survey) => survey.hellos);
+    // Each of a log's servers passes on the greetings of all its nodes.
+    const hellos = [...new Map(greeted.map((hello) => [hello.node, hello])).values()];
     for (const hello of hellos) {
       const numbers = [shared.known.highestNumber, hello.highestNumber];
       shared.known.highestNumber = Math.max(...numbers);
@@ -103,13 +104,18 @@ export class ForeignLogs {
   }
 }
 
-/** Everybody who answers at the log servers a node was configured with, but itself. */
+/** Everybody who answers at the log servers a node was configured with or lives with, but itself. */
 export async function surveyPeers(
   shared: Pick<AgentShared, 'config' | 'keys'>,
+  layout: LogLayout,
   credentials: { user: string; password: string },
 ): Promise<Survey[]> {
   const { config, keys } = shared;
-  const servers = config.logServers.filter(({ name }: LogServerAddress) => name !== config.node);
+  const configured = new Set(config.logServers.map(({ name }) => name));
+  const servers = [
+    ...config.logServers,
+    ...layout.servers.filter(({ name }) => !configured.has(name)),
+  ].filter(({ name }) => name !== config.node);
   const surveys = await surveyLogServers({
     servers,
     ...credentials,

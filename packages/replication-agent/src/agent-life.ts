@@ -60,7 +60,7 @@ import { Mastership } from './mastership.ts';
 import { HOLD_MS, moveLog } from './move-log.ts';
 import { nextLayout, planMove } from './plan-move.ts';
 import { publishEvents } from './publish-events.ts';
-import { rebuild } from './rebuild.ts';
+import { publishStates, rebuild } from './rebuild.ts';
 import { RebuildWatch } from './rebuild-watch.ts';
 import { mayDropFor, forgetRejoin } from './rejoin-wish.ts';
 import { Replica } from './replica.ts';
@@ -606,7 +606,13 @@ export class AgentLife {
     /** User states and events of this incarnation, once the tables belong to it. */
     async function followOthers(): Promise<void> {
       while (replica.mode !== 'live' && !work.signal.aborted) await sleep(100);
-      if (incarnation!.parent !== null && !work.signal.aborted) {
+      const isRejoining = mayDropFor(config.dataDirectory, incarnation!);
+      if (isRejoining && !work.signal.aborted) {
+        // What was accepted here must not be accepted once more there.
+        const bring = () => publishStates(db, states, work.signal);
+        await untilWorks(bring, { log, signal: work.signal }).catch(() => undefined);
+      }
+      if ((incarnation!.parent !== null || isRejoining) && !work.signal.aborted) {
         await releaseCircuit(db).catch(() => undefined);
         forgetRejoin(config.dataDirectory);
       }

@@ -114,7 +114,11 @@ async function publishDocuments(
   }
 }
 
-async function publishStates(
+/**
+ * Brings this node's copies of all user states into those of the log, which may be in use: both keep what they know.
+ * Returns how many there were. Throws {@link RebuildError} where one could not be written.
+ */
+export async function publishStates(
   db: Database,
   states: UserStates,
   signal: AbortSignal,

@@ -134,24 +134,53 @@ export class RebuildWatch {
     return first!;
   }
 
-  /** `by` fills the log; when it is gone, the most caught-up node that has all of revision `left`. */
   #isMyTurn(by: string | null, left: number): boolean {
     const { node, membership, layout, replica } = this.#options;
-    if (by === node) return true;
-    // Only the survivor of a disaster knows what is to be kept.
-    if (layout.disasterAt !== null) return false;
-    const now = performance.now();
     const heardAt = by === null ? undefined : membership.find(by)?.seenAt;
-    if (now - (heardAt ?? this.#beganAt) < SILENT_AFTER_MS) return false;
-    const { applied } = replica;
-    if (!applied.isFilled || applied.revision < left) return false;
-    const rivals = membership
-      .online()
-      .filter((seen) => seen.node !== node && seen.incarnation.id === applied.incarnation.id);
-    return !rivals.some(
-      (rival) =>
-        rival.revision > applied.revision ||
-        (rival.revision === applied.revision && rival.node < node),
-    );
+    return isTurnOf(node, {
+      by,
+      isAfterDisaster: layout.disasterAt !== null,
+      silentForMs: performance.now() - (heardAt ?? this.#beganAt),
+      left,
+      own: {
+        isFilled: replica.applied.isFilled,
+        incarnationId: replica.applied.incarnation.id,
+        revision: replica.applied.revision,
+      },
+      others: membership
+        .online()
+        .filter((seen) => seen.node !== node)
+        .map((seen) => ({
+          node: seen.node,
+          incarnationId: seen.incarnation.id,
+          revision: seen.revision,
+        })),
+    });
   }
+}
+
+/** `by` fills the log; when it is gone, the most caught-up node that has all of revision `left`. */
+export function isTurnOf(
+  node: string,
+  about: {
+    by: string | null;
+    /** Only the survivor knows what is to be kept then. */
+    isAfterDisaster: boolean;
+    /** Since `by` was heard. */
+    silentForMs: number;
+    left: number;
+    own: { isFilled: boolean; incarnationId: string; revision: number };
+    /** Nodes online. */
+    others: readonly { node: string; incarnationId: string; revision: number }[];
+  },
+): boolean {
+  const { by, own, others } = about;
+  if (by === node) return true;
+  if (about.isAfterDisaster || about.silentForMs < SILENT_AFTER_MS) return false;
+  if (!own.isFilled || own.revision < about.left) return false;
+  return !others.some(
+    (other) =>
+      other.incarnationId === own.incarnationId &&
+      (other.revision > own.revision || (other.revision === own.revision && other.node < node)),
+  );
 }

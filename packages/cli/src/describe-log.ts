@@ -21,7 +21,10 @@ export function describeWriteMargin(view: ClusterView): string {
   if (total > 1) return margin;
   if (view.nodes.length <= 1)
     return `${margin}: nothing protects acknowledged changes but its disk`;
-  return `${margin} (add a third node or a witness)`;
+  if (view.nodes.filter((node) => node.online).length < 3) {
+    return `${margin} (add a third node or a witness)`;
+  }
+  return `${margin} (the log moves to three nodes that have a log server and all changes)`;
 }
 
 /** How many nodes may fail now before nobody verifies, in one line. */

@@ -272,6 +272,24 @@ describe('status', () => {
     expect(adviceOf(text)).toContain('look at the logs of node-2');
   });
 
+  it('with a node that lives in another log says to decide, not to start that node', () => {
+    const conflict = 'node-3 lives in another log: incarnation 2 (0a0a0a0a) at revision 1200';
+    const text = status(cluster({}, { 'node-3': offline, 'node-1': { problems: [conflict] } }));
+    expect(text).toContain(`node-1: ${conflict}`);
+    expect(text).toContain('node-3 is OFFLINE');
+    expect(adviceOf(text)).toBe(
+      'what to do next:\n' +
+        '  - decide which log is right, then type on each node of the other: countersign rejoin',
+    );
+  });
+
+  it('of a log that is about to move to three servers asks for nothing more', () => {
+    const text = status(
+      cluster({ logReplicas: 1, logServers: [{ name: 'node-1', online: true }] }),
+    );
+    expect(text).toContain('writes: 0 of 1 log server may fail (the log moves to three nodes');
+  });
+
   it('uses colour only when asked, and lets no text from outside through (rule 28)', () => {
     const view = cluster({}, { 'node-2': { problems: ['\u001b[2J\u202egone'] } });
     expect(isSafeText(status(view).replaceAll('\n', ''))).toBe(true);

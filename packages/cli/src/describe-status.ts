@@ -207,6 +207,7 @@ function findNodeProblems(
   const { name } = node;
   if (!node.online) {
     const problem = `${name} is ${describeOnline(node, nowMs)}`;
+    if (livesInAnotherLog(view, name)) return [{ problem }];
     // Without the quorum the log's advice names the servers to start.
     if (!view.quorum) return [{ problem }];
     return [{ problem, advice: `start ${name} again; it catches up by itself` }];
@@ -244,7 +245,22 @@ function findNodeProblems(
   return findings;
 }
 
+const ANOTHER_LOG = 'lives in another log';
+
+/** As one of the others says that can still talk to it. */
+function livesInAnotherLog(view: ClusterView, name: string): boolean {
+  const says = (problem: string) => problem.startsWith(`${name} ${ANOTHER_LOG}`);
+  return view.nodes.some((node) => node.problems.some(says));
+}
+
 function adviceFor(name: string, problem: string): string {
+  if (problem.includes(ANOTHER_LOG)) {
+    return 'decide which log is right, then type on each node of the other: countersign rejoin';
+  }
+  if (problem.includes('countersign rejoin')) return `on ${name} type: countersign rejoin`;
+  if (problem.includes('then move it away')) {
+    return `make again what is still wanted of the changes saved on ${name}, then move that file`;
+  }
   if (problem.startsWith('the disk under')) {
     return `make room on that disk of ${name}; it comes back by itself within 30 s`;
   }

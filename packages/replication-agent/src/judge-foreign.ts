@@ -39,6 +39,6 @@ export function describeConflict(own: OwnPlace, hello: Hello): string {
     `${hello.node} lives in another log: incarnation ${there.incarnation.number} ` +
     `(${there.incarnation.id.slice(0, 8)}) at revision ${there.revision}, this one is ` +
     `${here.incarnation.number} (${here.incarnation.id.slice(0, 8)}) at ${here.revision}; ` +
-    `decide which is right, and on the nodes that are not type: countersign rejoin`
+    `decide which is right, then type on the nodes of the other: countersign rejoin`
   );
 }

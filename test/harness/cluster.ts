@@ -36,6 +36,8 @@ export type ClusterOptions = {
   relays?: boolean;
   /** Called for each node's empty folder, before anything lies in it. */
   prepare?: (folder: string, name: string) => void;
+  /** Nodes that a test starts itself, with {@link TestCluster.startLater}. */
+  later?: string[];
   configure?: (config: NodeConfigInput, name: string) => NodeConfigInput;
   /** The command line of another copy of the product. */
   programOf?: (name: string) => string | undefined;
@@ -186,15 +188,21 @@ export class TestNode {
 /** A whole cluster of real processes on loopback. */
 export class TestCluster implements AsyncDisposable {
   readonly folder: string;
+  /** Those that belong to it now. */
   readonly nodes: TestNode[];
   readonly relays: { from: string; to: string; relay: Relay }[];
   /** What clients and faults did. */
   readonly history: History;
   apiKey = '';
+  readonly #later: TestNode[];
+  readonly #gone: TestNode[] = [];
 
-  private constructor(about: Pick<TestCluster, 'folder' | 'nodes' | 'relays' | 'history'>) {
+  private constructor(
+    about: Pick<TestCluster, 'folder' | 'nodes' | 'relays' | 'history'> & { later: TestNode[] },
+  ) {
     this.folder = about.folder;
     this.nodes = about.nodes;
+    this.#later = about.later;
     this.relays = about.relays;
     this.history = about.history;
   }
@@ -269,7 +277,30 @@ export class TestCluster implements AsyncDisposable {
       const about = { name, url, folder: dataDirectory, configFile };
       nodes.push(new TestNode(about, history, options));
     }
-    return new TestCluster({ folder, nodes, relays, history });
+    const isLater = ({ name }: TestNode) => options.later?.includes(name) ?? false;
+    return new TestCluster({
+      folder,
+      nodes: nodes.filter((node) => !isLater(node)),
+      later: nodes.filter(isLater),
+      relays,
+      history,
+    });
+  }
+
+  /** Starts a node that was left out so far; it belongs to the cluster from here on. */
+  startLater(name: string): TestNode {
+    const node = this.#later.find((one) => one.name === name);
+    if (!node) throw new Error(`${name} is not waiting`);
+    this.#later.splice(this.#later.indexOf(node), 1);
+    this.nodes.push(node);
+    node.start();
+    return node;
+  }
+
+  /** From here on a node is not expected any more. */
+  forget(node: TestNode): void {
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+    this.#gone.push(node);
   }
 
   node(name: string): TestNode {
@@ -369,7 +400,7 @@ export class TestCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.nodes.map((node) => node.end()));
+    await Promise.all([...this.nodes, ...this.#gone].map((node) => node.end()));
     await Promise.all(this.relays.map(({ relay }) => relay.close()));
     if (process.env.COUNTERSIGN_KEEP) return;
     rmSync(this.folder, { recursive: true, force: true });

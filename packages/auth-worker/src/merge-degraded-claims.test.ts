@@ -1,12 +1,20 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { openCircuit, readCircuit, settleForeign, unmergedClaimsOf } from '@countersign/database';
-import { parseState } from '@countersign/verification';
+import {
+  claimsOf,
+  markMerged,
+  openCircuit,
+  readCircuit,
+  settleForeign,
+  type Database,
+} from '@countersign/database';
+import { parseState, type Claim } from '@countersign/verification';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
 import { noteSettled } from './answer-asks.ts';
 import { WorkerEvents } from './events.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
+import { readMostKnown } from './most-known.ts';
 import { useTestStates } from './testing/use-test-states.ts';
 
 const test = useTestStates();
@@ -14,14 +22,16 @@ const seedKey = { keyId: '00000000', key: randomBytes(32) };
 
 async function approveDegraded(userId: string, authenticatorId: string, last: number) {
   const attemptId = randomUUID();
+  const item = `hotp:${authenticatorId}:${last}`;
   await settleForeign(test.db(), {
     userId,
-    item: `hotp:${authenticatorId}:${last}`,
+    item,
     attemptId,
     holder: 'node-2',
     outcome: 'approved',
     claim: { id: attemptId, at: Date.now(), authenticatorId, last },
   });
+  return { userId, item, attemptId };
 }
 
 describe('merging degraded claims', () => {
@@ -56,6 +66,17 @@ describe('merging degraded claims', () => {
     expect(await unmergedClaimsOf(db, damaged.id)).toHaveLength(1);
   });
 
+  it('leaves them known here while no copy of the state has them yet', async () => {
+    const db = test.db();
+    const user = await test.addUser(seedKey, randomBytes(20));
+    const authenticatorId = user.authenticators[0]!.id;
+    const claim = await approveDegraded(user.id, authenticatorId, 7);
+    await markMerged(db, [claim]);
+    expect(await unmergedClaimsOf(db, user.id)).toEqual([]);
+    const { state } = await readMostKnown({ db, states: test.states() }, user.id, 500);
+    expect(state?.accepted[authenticatorId]?.[0]).toBe(7);
+  });
+
   it('never gets to see a settlement whose claim is none', async () => {
     const db = test.db();
     const userId = randomUUID();
@@ -71,3 +92,8 @@ describe('merging degraded claims', () => {
     expect(await unmergedClaimsOf(db, userId)).toEqual([]);
   });
 });
+
+async function unmergedClaimsOf(some: Database, userId: string): Promise<Claim[]> {
+  const claims = await claimsOf(some, userId);
+  return claims.flatMap(({ claim, merged }) => (merged ? [] : [claim]));
+}

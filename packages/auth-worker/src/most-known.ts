@@ -1,5 +1,5 @@
 import type { UserStates } from '@countersign/cluster';
-import { readUserState, unmergedClaimsOf, type Database } from '@countersign/database';
+import { claimsOf, readUserState, type Database } from '@countersign/database';
 import {
   defaultSettings,
   emptyState,
@@ -11,8 +11,8 @@ import {
 } from '@countersign/verification';
 
 /**
- * The most this node can know of a user without the quorum: its own store, what was approved degraded and is not
- * merged yet, and the copy of any log server that still answers. `state` null = nothing was ever recorded.
+ * The most this node can know of a user without the quorum: its own store, what was approved degraded, and the copy
+ * of any log server that still answers. `state` null = nothing was ever recorded.
  */
 export async function readMostKnown(
   options: { db: Database; states: UserStates },
@@ -21,7 +21,7 @@ export async function readMostKnown(
 ): Promise<{ state: UserState | null; failures: FailureClaim[] }> {
   const [stored, claims, direct] = await Promise.all([
     readUserState(options.db, userId),
-    unmergedClaimsOf(options.db, userId),
+    claimsOf(options.db, userId),
     options.states.readDirect(userId, directTimeoutMs),
   ]);
   let state = stored?.state ?? null;
@@ -29,13 +29,16 @@ export async function readMostKnown(
     const copy = parseState(direct.bytes);
     state = state ? mergeStates(state, copy) : copy;
   }
-  const approved = claims.filter((claim) => 'last' in claim);
+  // Merged or not: none of these copies may have it yet, and a maximum can be taken twice.
+  const approved = claims.flatMap(({ claim }) => ('last' in claim ? [claim] : []));
   if (approved.length > 0) {
     // Approvals merge the same under any settings: those are about failures.
     state = mergeClaims(state ?? emptyState(), approved, defaultSettings, Date.now());
   }
   // A success ends what was counted before it, as it does with the quorum.
   const clearedAt = Math.max(0, ...approved.map((claim) => claim.at));
-  const failures = claims.filter((claim) => 'failure' in claim && claim.at > clearedAt);
-  return { state, failures: failures as FailureClaim[] };
+  const failures = claims.flatMap(({ claim, merged }) =>
+    'failure' in claim && !merged && claim.at > clearedAt ? [claim] : [],
+  );
+  return { state, failures };
 }

@@ -99,8 +99,8 @@ export {
   markMerged,
   RESERVATIONS_KEPT_MS,
   sweepReservations,
+  claimsOf,
   unmergedClaims,
-  unmergedClaimsOf,
 } from './unmerged-claims.ts';
 export type { UnmergedClaims } from './unmerged-claims.ts';
 export { listUserStates, readUserState, storeUserStates } from './user-states.ts';

@@ -8,12 +8,7 @@ import { beginAttempts, failureItem, finishAttempts, markPhase } from './reserva
 import type { Beginning, Phase } from './reservations.ts';
 import { exampleEvent } from './testing/example-documents.ts';
 import { useTestPostgres } from './testing/use-test-postgres.ts';
-import {
-  markMerged,
-  sweepReservations,
-  unmergedClaims,
-  unmergedClaimsOf,
-} from './unmerged-claims.ts';
+import { claimsOf, markMerged, sweepReservations, unmergedClaims } from './unmerged-claims.ts';
 
 const postgres = useTestPostgres();
 let db: Database;
@@ -397,3 +392,8 @@ describe('claims that wait to be merged', () => {
     expect(left).toEqual([{ attempt_id: 'a' }, { attempt_id: 'young' }]);
   });
 });
+
+async function unmergedClaimsOf(some: Database, userId: string): Promise<Claim[]> {
+  const claims = await claimsOf(some, userId);
+  return claims.flatMap(({ claim, merged }) => (merged ? [] : [claim]));
+}

@@ -25,14 +25,18 @@ export async function unmergedClaims(db: Database, limit: number): Promise<Unmer
     group by user_id order by min(created_at), user_id limit ${limit}`;
 }
 
-/** The same of one user: what a degraded judgement must know besides the state. */
-export async function unmergedClaimsOf(db: Database, userId: string): Promise<Claim[]> {
-  const rows = await db.sql<{ claim: Claim }[]>`
-    select claim from reservations
-    where user_id = ${userId} and phase = 'approved' and degraded and not merged
-      and claim is not null
+/**
+ * Of one user everything claimed without the quorum in the last minutes: a copy of the user's state may lack also
+ * what is merged by now.
+ */
+export async function claimsOf(
+  db: Database,
+  userId: string,
+): Promise<{ claim: Claim; merged: boolean }[]> {
+  return db.sql<{ claim: Claim; merged: boolean }[]>`
+    select claim, merged from reservations
+    where user_id = ${userId} and phase = 'approved' and degraded and claim is not null
     order by created_at, item`;
-  return rows.map((row) => row.claim);
 }
 
 /** The claims are in the users' states now. */

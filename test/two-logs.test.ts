@@ -72,6 +72,11 @@ describe('a node cut off and promoted by force while the other two go on', () =>
     );
     secret = new URL(enrolled.otpauth).searchParams.get('secret')!;
     await api.done('DELETE', '/api/v1/users/removed-there');
+    await waitFor(
+      'verification with the quorum there',
+      async () => !(await api.cluster()).degraded,
+      { timeoutMs: 20_000 },
+    );
     for (const person of there) used = await proveToken(person);
     const before = writes.acknowledged;
     await waitFor('the majority to write on', () => writes.acknowledged > before + 10, {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { applyChanges } from './apply-changes.ts';
 import { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
-import { listEvents, storeEvents } from './events.ts';
+import { lastUsernames, listEvents, storeEvents } from './events.ts';
 import type { Database } from './open-database.ts';
 import {
   deleteOutbox,
@@ -59,6 +59,24 @@ describe('storing events', () => {
     await storeEvents(db, [{ ...other, result: 'denied' }], 4);
     const results = (await listEvents(db, { limit: 5 })).map(({ result }) => result);
     expect(results.toSorted()).toEqual(['approved', 'denied']);
+  });
+
+  it('know what a user who is gone was called last', async () => {
+    const db = await migrated();
+    const [renamed, nameless] = [randomUUID(), randomUUID()];
+    const at = (ms: number) => new Date(Date.now() - ms).toISOString();
+    await storeEvents(
+      db,
+      [
+        exampleEvent({ userId: renamed, username: 'bob', at: at(1000) }),
+        exampleEvent({ userId: renamed, username: 'alice', at: at(2000) }),
+        exampleEvent({ userId: renamed, username: null, at: at(0) }),
+        exampleEvent({ userId: nameless, username: null }),
+      ],
+      1,
+    );
+    const names = await lastUsernames(db, [renamed, nameless, randomUUID()]);
+    expect([...names]).toEqual([[renamed, 'bob']]);
   });
 
   it('gives each near day a partition and far days a common one', async () => {

@@ -43,6 +43,20 @@ export type EventFilter = {
 export const LIST_MAX = 1000;
 const LAST_STORABLE_MS = Date.UTC(9999, 11, 31);
 
+/** What these users were called when something last happened to them; ids nothing is known of are left out. */
+export async function lastUsernames(
+  db: Database,
+  userIds: readonly string[],
+): Promise<Map<string, string>> {
+  const rows = await db.sql<{ userId: string; username: string }[]>`
+    select distinct on (user_id) user_id as "userId", username from events
+    where username is not null and user_id in (
+      select known::uuid
+      from jsonb_array_elements_text(${jsonText(userIds)}::text::jsonb) as input (known))
+    order by user_id, at desc`;
+  return new Map(rows.map(({ userId, username }) => [userId, username]));
+}
+
 /** Stores events that are not there yet, or only with an unknown result, together with the follower's position. */
 export async function storeEvents(
   db: Database,

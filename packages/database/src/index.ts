@@ -35,7 +35,7 @@ export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export type { DroppedEvents } from './event-partitions.ts';
 export { eventsAfter, FIRST_EVENT } from './events-after.ts';
 export type { EventCursor } from './events-after.ts';
-export { listEvents, storeEvents } from './events.ts';
+export { lastUsernames, listEvents, storeEvents } from './events.ts';
 export type { ArrivedEvent, AuditEvent, EventFilter, ListedEvent } from './events.ts';
 export { grantAsk, settleForeign } from './foreign-reservations.ts';
 export type { AskOutcome } from './foreign-reservations.ts';

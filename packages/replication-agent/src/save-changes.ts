@@ -1,7 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeChange, type Sealer } from '@countersign/cluster';
-import { listDocuments, type Database, type DocumentRow } from '@countersign/database';
+import {
+  lastUsernames,
+  listDocuments,
+  type Database,
+  type DocumentRow,
+} from '@countersign/database';
 
 const FOLDER = 'dropped';
 const BATCH = 500;
@@ -34,14 +39,24 @@ export async function listChangesSince(
     if (batch.length < BATCH) break;
   }
   rows.sort((a, b) => a.revision - b.revision);
-  return { rows, changes: rows.map((row) => describeRow(row, sealer)) };
+  const gone = rows.filter(({ kind, removed }) => kind === 'user' && removed);
+  const names = await lastUsernames(
+    db,
+    gone.map(({ id }) => id),
+  );
+  return { rows, changes: rows.map((row) => describeRow(row, sealer, names)) };
 }
 
-function describeRow(row: DocumentRow, sealer: Sealer): DroppedChange {
+/** A removal says nothing of what it removes: `names` are those that users had. */
+function describeRow(
+  row: DocumentRow,
+  sealer: Sealer,
+  names: ReadonlyMap<string, string>,
+): DroppedChange {
   const { revision, kind, id, removed } = row;
   const change = decodeChange(row.bytes, sealer);
   const document = (change.document ?? {}) as { username?: string; name?: string };
-  const name = document.username ?? document.name ?? id;
+  const name = document.username ?? document.name ?? names.get(id) ?? id;
   return {
     revision,
     kind,

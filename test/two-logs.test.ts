@@ -62,7 +62,7 @@ describe('a node cut off and promoted by force while the other two go on', () =>
     const forced = await forcing;
     const forcedMs = performance.now() - cutAt;
     expect(forced, forced.stderr).toMatchObject({ code: 0, stderr: '' });
-    expect(forced.stdout).toContain('nodes of it that answer now: none');
+    expect(forced.stdout).toContain('other nodes that answer now: none');
     expect(forced.stdout).toContain(`${alone.name} is the master of incarnation 2`);
 
     const api = apiThere();

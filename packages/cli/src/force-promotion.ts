@@ -50,7 +50,7 @@ export function describeDisaster(report: DisasterReport): string[] {
   return [
     `${report.node} has everything up to revision ${report.revision} (epoch ${report.epoch}, incarnation ${report.incarnation}), applied ${report.appliedAt}`,
     `the log's servers: ${report.logServers.join(', ')}`,
-    `nodes of it that answer now: ${report.answering.join(', ') || 'none'}`,
+    `other nodes that answer now: ${report.answering.join(', ') || 'none'}`,
     ...(heard.length > 0
       ? ['contact with the others:', ...heard]
       : ['no other node was heard since it started']),
@@ -65,7 +65,8 @@ function describeAfter({ node, review }: DisasterReport, incarnation: number): s
     'look at these, they may have been changed where nobody can see it any more:',
     `  blocked users: ${review.blockedUsers.join(', ') || 'none'}`,
     `  API keys: ${review.apiKeys.join(', ') || 'none'}`,
-    'start the other nodes with empty data folders: they fill up by themselves, and with three log servers the log moves to all of them.',
+    'start the other nodes, with empty data folders where their data are lost: they follow or fill up by themselves, and with three log servers the log moves to all of them.',
+    'a node that has changes of its own says so in status: countersign rejoin there gives them up.',
   ];
 }
 

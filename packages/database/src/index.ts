@@ -30,7 +30,7 @@ export {
   listDocuments,
 } from './documents.ts';
 export type { DocumentRow } from './documents.ts';
-export { listEpochs } from './epochs.ts';
+export { listEpochMarks, listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export type { DroppedEvents } from './event-partitions.ts';
 export { eventsAfter, FIRST_EVENT } from './events-after.ts';

@@ -103,7 +103,15 @@ export {
   unmergedClaimsOf,
 } from './unmerged-claims.ts';
 export type { UnmergedClaims } from './unmerged-claims.ts';
-export { listUserStates, readUserState, storeUserStates } from './user-states.ts';
+export {
+  listNewestStates,
+  listUnplacedStates,
+  listUserStates,
+  readUnplacedStates,
+  readUserState,
+  storeUserStates,
+  unplaceUserStates,
+} from './user-states.ts';
 export type { StoredUserState } from './user-states.ts';
 export {
   findTakenKeys,

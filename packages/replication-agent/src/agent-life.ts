@@ -57,6 +57,7 @@ import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
 import { leaveLog } from './leave-log.ts';
 import { LimitKeeper } from './limit-keeper.ts';
 import { Mastership } from './mastership.ts';
+import { holdCircuits } from './hold-circuits.ts';
 import { HOLD_MS, moveLog } from './move-log.ts';
 import { nextLayout, planMove } from './plan-move.ts';
 import { publishEvents } from './publish-events.ts';
@@ -213,6 +214,7 @@ export class AgentLife {
       incarnation,
       replica,
       membership,
+      knownNodes: (await untilWorks(() => listNodes(db), { log, signal })).map(({ name }) => name),
     });
     const lease: Lease = new Lease({
       link,
@@ -222,7 +224,7 @@ export class AgentLife {
       instance,
       isPromotable: config.isPromotable,
       policy: () => policy,
-      isFit: () => defects().length === 0,
+      isFit: () => defects().length === 0 && rebuildWatch.hasHeardOthers(),
       onGain: (term) => mastership.begin(term),
       onLoss(why) {
         if (mastership.isActive || mastership.term) {
@@ -585,7 +587,7 @@ export class AgentLife {
       tendCluster(),
       this.#watchLog(rebuildWatch, layout, async () => {
         // Nothing is applied while the tables are what the next incarnation is made of.
-        await stopApplying();
+        await Promise.all([stopApplying(), holdCircuits(moveOptions, 'the log is rebuilt')]);
         await rebuild(replica.applied, {
           db,
           link,

@@ -22,6 +22,8 @@ const COUNTS_FOR_MS = 60_000;
 /** The log must be found behind this often in a row. */
 const BEHIND_LOOKS = 3;
 const FAILED_PAUSE_MS = 3000;
+/** Every node that is there was heard this long after the connection came up. */
+const HEARD_WITHIN_MS = 3000;
 const TIMEOUT_MS = 2000;
 
 /** Looks whether the log has to be filled anew, and by whom. Decides nothing itself: the compare-and-set does. */
@@ -33,12 +35,14 @@ export class RebuildWatch {
     incarnation: Incarnation;
     replica: Replica;
     membership: Membership;
+    knownNodes: string[];
   };
   readonly #beganAt = performance.now();
   #isSealed = false;
   #looksBehind = 0;
   #failedAt = -Infinity;
   #problem: string | null = null;
+  #firstUpAt: number | null = null;
 
   constructor(options: {
     node: string;
@@ -47,6 +51,8 @@ export class RebuildWatch {
     incarnation: Incarnation;
     replica: Replica;
     membership: Membership;
+    /** Names of the cluster's nodes as this replica has them. */
+    knownNodes: string[];
   }) {
     this.#options = options;
     this.#isSealed = options.incarnation.by === null;
@@ -64,6 +70,17 @@ export class RebuildWatch {
   /** The highest revision of this incarnation that any replica heard lately has applied. */
   newestRevision(): number {
     return this.#newest().revision;
+  }
+
+  /**
+   * Whether every node that may have more than the log does was heard, or had time to be: before that nobody should
+   * begin to write.
+   */
+  hasHeardOthers(): boolean {
+    const { link, knownNodes, membership } = this.#options;
+    if (link.isUp) this.#firstUpAt ??= performance.now();
+    if (knownNodes.every((name) => membership.find(name) !== null)) return true;
+    return this.#firstUpAt !== null && performance.now() - this.#firstUpAt > HEARD_WITHIN_MS;
   }
 
   async look(): Promise<NextStep> {

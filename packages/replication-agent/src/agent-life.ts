@@ -599,6 +599,9 @@ export class AgentLife {
           disasterAt: layout.tag === FIRST_LAYOUT_TAG ? null : layout.disasterAt,
           log,
           signal,
+        }).catch((error: unknown) => {
+          log.warn({ error: String(error) }, 'the log was not rebuilt');
+          throw error;
         });
       }),
     ];

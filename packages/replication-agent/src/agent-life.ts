@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CHANGE_FORMAT,
@@ -69,6 +70,7 @@ import { describeSavedChanges, saveChanges } from './save-changes.ts';
 import { serveSocket } from './serve-socket.ts';
 import { TablesWatch } from './tables-watch.ts';
 import { Storage } from './storage.ts';
+import type { StoreMarks } from './store-marks.ts';
 import type { DatabaseWatch } from './watch-database.ts';
 import { watchLogServer } from './watch-log-server.ts';
 
@@ -92,6 +94,7 @@ export type AgentShared = {
     /** Of any incarnation heard of. */
     highestNumber: number;
     runsLogServer: boolean;
+    storeMarks: StoreMarks;
   };
 };
 
@@ -333,6 +336,7 @@ export class AgentLife {
 
     function beat(): void {
       const { applied, filling } = replica;
+      known.storeMarks.note(membership.nodes());
       membership.send({
         node: config.node,
         instance,
@@ -345,6 +349,7 @@ export class AgentLife {
         filling: filling && { number, revision: filling.revision },
         logServer: config.logServer,
         logServerTag: known.runsLogServer ? layout.tag : null,
+        storeMark: known.runsLogServer ? known.storeMarks.own(layout.tag) : null,
         revision: applied.revision,
         digest: applied.digest,
         isDigestComparable: replica.isComparable,
@@ -369,6 +374,7 @@ export class AgentLife {
         layout,
         place: applied && applied.revision > 0 ? placeOf(applied) : null,
         highestNumber: known.highestNumber,
+        storeMarks: known.storeMarks.heard(layout.tag),
         master: membership.master()?.node ?? null,
         isLogWritable: performance.now() - wasWritableAt < 3 * PROBE_EVERY_MS,
         knownNodes: names.map(({ name }) => name),
@@ -577,6 +583,13 @@ export class AgentLife {
 
     const running = [
       following,
+      known.runsLogServer &&
+        known.storeMarks.countOn({
+          storeDirectory: join(config.storesDirectory, layout.tag),
+          tag: layout.tag,
+          signal: work.signal,
+          log,
+        }),
       incarnation.parent === null && layout.tag === FIRST_LAYOUT_TAG && ensureFirstStreams(),
       followOthers(),
       publishEvents({ db: lazyDb, stream, node: config.node, signal: work.signal, log }),

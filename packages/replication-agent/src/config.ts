@@ -25,6 +25,8 @@ export type AgentConfig = {
   /** Its own, in use or not; null where it has none. */
   logServer: LogServerAddress | null;
   runsLogServer: boolean;
+  /** Where its stores are, each in a folder named by the layout's tag. */
+  storesDirectory: string;
   limits: { changesBytes: number; statesBytes: number; eventsBytes: number };
   keys: HandedKeys<(typeof AGENT_KEYS)[number]>;
   isPromotable: boolean;

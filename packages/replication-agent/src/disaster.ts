@@ -217,6 +217,7 @@ export class Disaster {
         master,
         highestNumber: incarnation.number,
         isLogWritable: true,
+        storeMarks: {},
         knownNodes: [],
       };
     }

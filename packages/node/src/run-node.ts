@@ -333,27 +333,18 @@ async function findLayout(options: {
   const noted = readLayoutFile(file);
   if (noted) {
     const { tag, servers } = noted.layout;
-    if (
-      noted.runsLogServer &&
-      servers.length > 1 &&
-      (await hasStoreGoneBack({
-        config,
-        credentials,
-        sealer,
-        tag,
-        storeDirectory: storeOf(config, tag),
-      }))
-    ) {
+    // Alone there is nobody to contradict.
+    if (!noted.runsLogServer || servers.length === 1) return noted;
+    const storeDirectory = storeOf(config, tag);
+    const about = { config, credentials, sealer, tag, storeDirectory };
+    const isThere = existsSync(storeDirectory);
+    if (isThere && !(await hasStoreGoneBack(about))) return noted;
+    // It has agreed to things it knows nothing of any more.
+    if (isThere) {
       events.storeOlder(tag);
-      renameSync(storeOf(config, tag), `${storeOf(config, tag)}.older`);
-    }
-    if (!noted.runsLogServer || existsSync(storeOf(config, tag))) return noted;
-    // It has agreed to things it knows nothing of any more. Alone there is nobody to contradict.
-    if (servers.length > 1) {
-      events.storeLost(tag);
-      return { ...noted, runsLogServer: false };
-    }
-    return noted;
+      renameSync(storeDirectory, `${storeDirectory}.older`);
+    } else events.storeLost(tag);
+    return { ...noted, runsLogServer: false };
   }
   const chosen = await chooseLayout({ config, credentials, sealer });
   await noteLayout(config, chosen);

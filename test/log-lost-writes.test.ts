@@ -8,7 +8,8 @@ import { enrolPeople, type Person } from './harness/people.ts';
 import { signal } from './harness/processes.ts';
 import { untilStatesFollowed } from './harness/replica.ts';
 import { report } from './harness/report.ts';
-import { existingUsers, missingWrites, VerificationLoad, WriteLoad } from './harness/workload.ts';
+import { existingUsers, VerificationLoad, WriteLoad } from './harness/workload.ts';
+import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
 let cluster: TestCluster;
 let people: Person[];
@@ -51,6 +52,12 @@ describe('a log whose servers all lost their last writes', () => {
     await untilStatesFollowed(there);
     const logsSince = there.map((node) => ({ node, from: node.log('agent').length }));
     const lostAt = performance.now();
+    cluster.history.beginFault('all log servers lose their last writes', {
+      nodes: there.map(({ name }) => name),
+      // Without any log server nobody can ask anybody.
+      sides: there.map(({ name }) => [name]),
+      hasQuorum: false,
+    });
     await loseSinceCopy(copies);
     away.start();
 
@@ -73,8 +80,9 @@ describe('a log whose servers all lost their last writes', () => {
     const told = logsSince.flatMap(({ node, from }) =>
       beforeRebuild(node.log('agent').slice(from)),
     );
-    const missing = await Promise.all(
-      cluster.nodes.map((node) => missingWrites(cluster.api(node), written)),
+    const tail = written.acknowledged.map(({ username }) => username);
+    const kept = await Promise.all(
+      cluster.nodes.map((node) => existingUsers(cluster.api(node), tail)),
     );
 
     report('all log servers lost their last writes, one node down', {
@@ -88,10 +96,11 @@ describe('a log whose servers all lost their last writes', () => {
     });
     expect(view.incarnation.number).toBe(before.incarnation.number + 1);
     expect(told.filter((line) => line.includes('promoted: this node is master'))).toEqual([]);
-    expect(missing.flat(), 'acknowledged writes that are missing').toEqual([]);
+    for (const names of kept) expect(names, 'acknowledged writes').toEqual(tail);
     expect(await replies(used)).toEqual(used.flatMap(() => ['replayed', 'replayed', 'replayed']));
     expect(verified.failed).toEqual([]);
     expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
+    await expectHistoryHolds(cluster);
   });
 
   it('that went on without the newest replica makes that one save its tail, say so, and follow', async () => {

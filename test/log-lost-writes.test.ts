@@ -106,12 +106,13 @@ describe('a log whose servers all lost their last writes', () => {
   it('that went on without the newest replica makes that one save its tail, say so, and follow', async () => {
     const newest = await cluster.untilWhole();
     const others = cluster.others(newest.name);
-    const copies = copyLogStores(cluster.nodes);
     // Their replicas stay behind; their log servers agree to what follows.
     signal(
       others.map((node) => node.pids.agentPid),
       'SIGSTOP',
     );
+    await untilStatesFollowed([newest]);
+    const copies = copyLogStores(cluster.nodes);
     const lost: string[] = [];
     for (const username of ['lost-1', 'lost-2', 'lost-3']) {
       await cluster.api(newest).done('POST', '/api/v1/users', { username });

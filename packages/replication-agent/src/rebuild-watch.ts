@@ -126,6 +126,12 @@ export class RebuildWatch {
     this.#problem =
       `the log ends at ${end} and ${newest.node} has revision ${newest.revision}: ` +
       `the log lost changes, ${newest.node} rebuilds it`;
+    // A stream of three copies is only made where three servers are there.
+    const missing = state.servers.filter(({ isCurrent }) => !isCurrent).map(({ name }) => name);
+    if (missing.length > 0) {
+      this.#problem += ` as soon as the log servers of ${missing.join(', ')} are back`;
+      return 'wait';
+    }
     const isMine = newest.node === node && this.#looksBehind >= BEHIND_LOOKS;
     return isMine ? 'rebuild' : 'wait';
   }

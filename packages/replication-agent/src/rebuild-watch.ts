@@ -6,6 +6,7 @@ import {
   readLast,
   readStreamState,
   replicasOf,
+  SilenceError,
   type Incarnation,
   type LogLayout,
   type Membership,
@@ -107,7 +108,10 @@ export class RebuildWatch {
     const { link, incarnation } = this.#options;
     const names = namesOf(incarnation.number);
     const subject = names.change('seal', String(incarnation.number));
-    return (await readLast(link, names.changes, subject, TIMEOUT_MS)).kind === 'found';
+    const read = await readLast(link, names.changes, subject, TIMEOUT_MS);
+    // A log that is still looking for its leader has not lost its seal.
+    if (read.kind === 'silent') throw new SilenceError(read.why);
+    return read.kind === 'found';
   }
 
   /** What a replica has applied and the log does not have is only in replicas: the newest of them is what counts. */

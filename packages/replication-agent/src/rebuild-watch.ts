@@ -56,7 +56,8 @@ export class RebuildWatch {
     knownNodes: string[];
   }) {
     this.#options = options;
-    this.#isSealed = options.incarnation.by === null;
+    // Tables in use were filled to a seal.
+    this.#isSealed = options.incarnation.by === null || options.replica.mode === 'live';
   }
 
   get problem(): string | null {

@@ -4,6 +4,7 @@ import {
   ChangeLog,
   ensureStreams,
   findIncarnation,
+  Membership,
   namesOf,
   nextIncarnation,
   RebuildError,
@@ -31,6 +32,7 @@ import { emptyState, encodeState, parseState, type UserState } from '@countersig
 import { v7 as uuidv7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import { rebuild, type RebuildOptions } from './rebuild.ts';
+import { RebuildWatch } from './rebuild-watch.ts';
 import { Replica } from './replica.ts';
 import { limits, silent, useTestLog } from './testing/use-test-log.ts';
 
@@ -330,6 +332,25 @@ describe('a rebuild that stopped', () => {
   });
 });
 
+describe('the node that has rebuilt the log', () => {
+  it('begins again only where the seal is missing, not where the log is silent', async () => {
+    const setting = await start();
+    const { source, link, sealer } = setting;
+    const look = async (incarnation: Incarnation) => {
+      const { replica, stop } = await follow({ db: source, link, incarnation, sealer });
+      await stop();
+      const layout = { tag: '1', servers: [], by: null, disasterAt: null };
+      const membership = new Membership(link);
+      const about = { node: 'node-1', layout, link, incarnation, replica, membership };
+      return new RebuildWatch({ ...about, knownNodes: [] }).look();
+    };
+    expect(await look(await beginByHand(setting))).toBe('rebuild');
+    const finished = await rebuildFrom(source, setting);
+    await deleteStream(link, namesOf(finished.number).changes);
+    await expect(look(finished)).rejects.toThrow(/stream not found/);
+  });
+});
+
 describe('a follower of a rebuild', () => {
   it('swaps only at the seal, and goes on where an earlier process was interrupted', async () => {
     const setting = await start();
@@ -418,6 +439,10 @@ describe('a follower of a rebuild', () => {
     expect(await other.sql`select from positions`).toHaveLength(0);
   });
 });
+
+async function deleteStream(link: NatsLink, name: string): Promise<void> {
+  await link.request(`$JS.API.STREAM.DELETE.${name}`, '', { timeoutMs: 2000 });
+}
 
 async function lastRevision({ link }: Setting, incarnation: Incarnation): Promise<number> {
   const reply = await link.request(

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { listEpochs, openDatabase, type Database } from '@countersign/database';
+import { listEpochs, openDatabase, readPosition, type Database } from '@countersign/database';
 import { waitFor } from '@countersign/testing';
 import type { TestCluster, TestNode } from './cluster.ts';
 
@@ -51,6 +51,23 @@ export async function countStragglers(node: TestNode): Promise<number> {
       select epoch, max(epoch) over (order by revision) as newest from documents) as in_order
     where epoch < newest`;
   return row!.count;
+}
+
+/** Waits until each of these nodes' PostgreSQL has every user state that stands in the log as it sees it now. */
+export async function untilStatesFollowed(nodes: TestNode[], timeoutMs = 10_000): Promise<void> {
+  const positions = await Promise.all(nodes.map(readStatesPosition));
+  const least = Math.max(...positions);
+  // A probe comes every 2 s: once one has passed, so has everything before this call.
+  await waitFor(
+    'user states to be followed',
+    async () => (await Promise.all(nodes.map(readStatesPosition))).every((at) => at > least),
+    { timeoutMs, everyMs: 100 },
+  );
+}
+
+async function readStatesPosition(node: TestNode): Promise<number> {
+  await using db = openReplica(node);
+  return await readPosition(db, 'states');
 }
 
 async function countVerificationEvents(db: Database): Promise<Map<string, number>> {

@@ -136,6 +136,7 @@ describe('with a master', () => {
       filling: null,
       logServer: null,
       logServerTag: null,
+      storeMark: null,
       revision: 0,
       digest: '',
       isDigestComparable: true,

@@ -27,6 +27,7 @@ function heartbeat(fields: Partial<Heartbeat>): Heartbeat {
     filling: null,
     logServer: null,
     logServerTag: null,
+    storeMark: null,
     revision: 1,
     digest: '',
     isDigestComparable: true,

@@ -1,6 +1,6 @@
 import { followStream, type FollowedMessage } from './follow-stream.ts';
-import { publish } from './jetstream.ts';
-import type { Log, NatsLink, Sealer } from './nats-link.ts';
+import { publish, readStreamState } from './jetstream.ts';
+import { SilenceError, type Log, type NatsLink, type Sealer } from './nats-link.ts';
 import { namesOf, type Names } from './names.ts';
 
 const PUBLISH_TIMEOUT_MS = 2000;
@@ -29,9 +29,18 @@ export class EventStream {
     return outcome.kind === 'stored';
   }
 
+  /** Position of the newest batch. Throws {@link SilenceError}. */
+  async readEnd(timeoutMs: number): Promise<number> {
+    const state = await readStreamState(this.#link, this.#names.events, timeoutMs);
+    if (!state) throw new SilenceError('the end of the events could not be read');
+    return state.lastSequence;
+  }
+
   /** Each event comes with its place in the stream: `incarnation`, and in it `arrival`. */
   async follow(options: {
     nextSequence(): number;
+    /** Whenever a new consumer is about to deliver. */
+    onStart?(): Promise<void>;
     onEvents(events: unknown[], position: number): Promise<void>;
     signal: AbortSignal;
     log: Log;
@@ -43,6 +52,7 @@ export class EventStream {
       maxBatch: 20,
       signal: options.signal,
       log: options.log,
+      ...(options.onStart && { onStart: options.onStart }),
       onBatch: async (messages) => {
         const events = messages.flatMap((message) => this.#open(message, options.log));
         await options.onEvents(events, messages.at(-1)!.sequence);

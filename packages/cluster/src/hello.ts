@@ -20,6 +20,8 @@ export type Hello = {
   master: string | null;
   /** Writes to its log are answered. */
   isLogWritable: boolean;
+  /** The highest mark of each node's store in this layout that it has heard of. */
+  storeMarks: Record<string, number>;
   /** Every node it has ever heard of in its cluster. */
   knownNodes: string[];
 };

@@ -126,12 +126,16 @@ export function isInHistoryOf(
   return left !== undefined && place.revision <= left.revision;
 }
 
-/** Deletes what earlier incarnations left in these log servers. */
-export async function deleteOtherIncarnations(link: NatsLink, current: number): Promise<void> {
+/** Deletes what earlier incarnations left in these log servers, but for the one to `keep`. */
+export async function deleteOtherIncarnations(
+  link: NatsLink,
+  current: number,
+  keep: number = current,
+): Promise<void> {
   const streams = await listStreams(link, TIMEOUT_MS);
   for (const stream of streams ?? []) {
     const number = Number(/-(\d+)$/.exec(stream)?.[1] ?? current);
-    if (number < current) await deleteStream(link, stream, TIMEOUT_MS);
+    if (number < current && number !== keep) await deleteStream(link, stream, TIMEOUT_MS);
   }
 }
 

@@ -33,3 +33,4 @@ export {
 export * from './rebuild-log.ts';
 export * from './stop-facts.ts';
 export * from './user-states.ts';
+export * from './store-mark.ts';

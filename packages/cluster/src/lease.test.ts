@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { startTestNats, waitFor, type TestNats } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ensureStream, publishIf } from './jetstream.ts';
+import { deleteStream, ensureStream, publishIf, readStreamState } from './jetstream.ts';
 import { Lease, LEASE_TIMES, type LeaseRecord } from './lease.ts';
 import { namesOf } from './names.ts';
 import { NatsLink, type Log } from './nats-link.ts';
@@ -86,5 +86,33 @@ describe('an offer whose giver and taker both died', () => {
       stop.abort();
       await run;
     }
+  }, 30_000);
+});
+
+describe('a lease whose bucket lost its last renewals', () => {
+  it('is kept by its holder and seen by the others', async () => {
+    await makeBucket(3);
+    const holder = candidate(3, 'node-1', 'automatic');
+    await waitFor('the holder', () => holder.lease.isHeld, { timeoutMs: 8000 });
+    const other = candidate(3, 'node-2', 'automatic');
+    const name = namesOf(3).lease;
+    const isRenewed = async () => ((await readStreamState(link, name, 500))?.lastSequence ?? 0) > 5;
+    await waitFor('renewals', isRenewed, { timeoutMs: 8000 });
+    await waitFor('the watcher', () => other.lease.record !== null, { timeoutMs: 8000 });
+
+    const record = Buffer.from(JSON.stringify(holder.lease.record));
+    await deleteStream(link, name, 1000);
+    await makeBucket(3);
+    await publishIf(link, namesOf(3).leaseKey, record, { lastSubjectSequence: 0 }, 1000);
+    // Longer than any of them would wait for anything.
+    const until = performance.now() + 4 * times.ttlMs;
+    await waitFor('time', () => performance.now() > until, { timeoutMs: 5000 });
+    expect(holder.lease.isHeld).toBe(true);
+    expect(other.lease.isHeld).toBe(false);
+    holder.stop.abort();
+    await holder.run;
+    await waitFor('the other', () => other.lease.isHeld, { timeoutMs: 8000 });
+    other.stop.abort();
+    await other.run;
   }, 30_000);
 });

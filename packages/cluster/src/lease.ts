@@ -363,8 +363,9 @@ export class Lease {
     return true;
   }
 
+  // A smaller revision too: log servers that lost their last writes know no other, and the compare-and-set decides.
   #see(record: LeaseRecord, revision: number): void {
-    if (this.#seen && revision <= this.#seen.revision) return;
+    if (revision === this.#seen?.revision) return;
     this.#seen = { record, revision, at: performance.now() };
   }
 

@@ -23,6 +23,8 @@ export type Heartbeat = {
   logServer: LogServerAddress | null;
   /** Tag of the layout whose log server it runs; null when it runs none. */
   logServerTag: string | null;
+  /** How far the mark beside that server's store has counted; null when it runs none. */
+  storeMark: number | null;
   revision: number;
   digest: string;
   isDigestComparable: boolean;

@@ -1,6 +1,6 @@
 import { followStream, type FollowedMessage } from './follow-stream.ts';
-import { publish, publishIf, readLast, readLastDirect } from './jetstream.ts';
-import type { Log, NatsLink } from './nats-link.ts';
+import { publish, publishIf, readLast, readLastDirect, readStreamState } from './jetstream.ts';
+import { SilenceError, type Log, type NatsLink } from './nats-link.ts';
 import { namesOf, type Names } from './names.ts';
 
 export type StateWrite =
@@ -73,6 +73,13 @@ export class UserStates {
     return outcome.kind === 'stored';
   }
 
+  /** Position of the newest message of the bucket. Throws {@link SilenceError}. */
+  async readEnd(timeoutMs: number): Promise<number> {
+    const state = await readStreamState(this.#link, this.#names.states, timeoutMs);
+    if (!state) throw new SilenceError('the end of the user states could not be read');
+    return state.lastSequence;
+  }
+
   /** The newest state of each user among messages of the bucket. */
   static read(messages: FollowedMessage[], incarnationNumber: number): FollowedState[] {
     return newestPerUser(messages, namesOf(incarnationNumber).state('').length);
@@ -81,6 +88,8 @@ export class UserStates {
   /** Follows all states from `nextSequence()`, newest per user and batch. */
   async follow(options: {
     nextSequence(): number;
+    /** Whenever a new consumer is about to deliver. */
+    onStart?(): Promise<void>;
     onStates(states: FollowedState[], position: number): Promise<void>;
     signal: AbortSignal;
     log: Log;
@@ -93,6 +102,7 @@ export class UserStates {
       maxBatch: 2000,
       signal: options.signal,
       log: options.log,
+      ...(options.onStart && { onStart: options.onStart }),
       onBatch: async (messages) => {
         const newest = newestPerUser(messages, prefixLength);
         await options.onStates(newest, messages.at(-1)!.sequence);

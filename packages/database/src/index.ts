@@ -30,7 +30,7 @@ export {
   listDocuments,
 } from './documents.ts';
 export type { DocumentRow } from './documents.ts';
-export { listEpochs } from './epochs.ts';
+export { listEpochMarks, listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export type { DroppedEvents } from './event-partitions.ts';
 export { eventsAfter, FIRST_EVENT } from './events-after.ts';
@@ -103,7 +103,15 @@ export {
   unmergedClaims,
 } from './unmerged-claims.ts';
 export type { UnmergedClaims } from './unmerged-claims.ts';
-export { listUserStates, readUserState, storeUserStates } from './user-states.ts';
+export {
+  listNewestStates,
+  listUnplacedStates,
+  listUserStates,
+  readUnplacedStates,
+  readUserState,
+  storeUserStates,
+  unplaceUserStates,
+} from './user-states.ts';
 export type { StoredUserState } from './user-states.ts';
 export {
   findTakenKeys,

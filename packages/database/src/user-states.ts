@@ -53,3 +53,48 @@ export async function listUserStates(
     where state is not null and user_id > ${options.after ?? '00000000-0000-0000-0000-000000000000'}
     order by user_id limit ${options.limit}`;
 }
+
+/**
+ * The bucket is another one, or not what it was: the states here stay as what this node knows, and are compared with
+ * the bucket's while that is followed from its beginning.
+ */
+export async function unplaceUserStates(db: Database): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx`update user_states set revision = 0`;
+    await storePosition(tx, 'states', 0);
+  });
+}
+
+/** Which of these users have a state here that was not yet compared with the bucket's. */
+export async function readUnplacedStates(
+  db: Database,
+  userIds: readonly string[],
+): Promise<{ userId: string; state: UserState }[]> {
+  return db.sql<{ userId: string; state: UserState }[]>`
+    select user_id as "userId", state from user_states
+    join jsonb_array_elements_text(${jsonText(userIds)}::text::jsonb) as wanted(id)
+      on user_id = wanted.id::uuid
+    where revision = 0 and state is not null`;
+}
+
+/** States of known users that were not yet compared with the bucket's, `limit` at most. */
+export async function listUnplacedStates(
+  db: Database,
+  limit: number,
+): Promise<{ userId: string; state: UserState }[]> {
+  return db.sql<{ userId: string; state: UserState }[]>`
+    select user_id as "userId", state from user_states
+    where revision = 0 and state is not null
+      and exists (select 1 from users where users.id = user_states.user_id)
+    limit ${limit}`;
+}
+
+/** Those written last, as the bucket counts. */
+export async function listNewestStates(
+  db: Database,
+  limit: number,
+): Promise<{ userId: string; revision: number }[]> {
+  return db.sql<{ userId: string; revision: number }[]>`
+    select user_id as "userId", revision from user_states
+    where state is not null and revision > 0 order by revision desc limit ${limit}`;
+}

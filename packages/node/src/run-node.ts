@@ -1,9 +1,9 @@
-import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { WORKER_KEYS, type WorkerConfig } from '@countersign/auth-worker';
-import type { LogLayout } from '@countersign/cluster';
+import type { LogLayout, Sealer } from '@countersign/cluster';
 import { assertPortFree, findNatsServer, makePrivateFolder } from '@countersign/engines';
 import { deriveKeys, handKeys, open, passwordFor, seal, type ClusterKey } from '@countersign/keys';
 import { AGENT_KEYS, type AgentConfig, type LogServerHealth } from '@countersign/replication-agent';
@@ -11,6 +11,7 @@ import { AGENT_KEYS, type AgentConfig, type LogServerHealth } from '@countersign
 import { chooseLayout } from './choose-layout.ts';
 import { prepareClusterKey } from './cluster-key-file.ts';
 import { ownLogServer, readNodeConfig, type NodeConfig } from './config.ts';
+import { hasStoreGoneBack } from './has-store-gone-back.ts';
 import { KeptRunning } from './keep-running.ts';
 import { noteMove, readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
 import { lockFolder } from './lock-folder.ts';
@@ -264,6 +265,7 @@ function agentConfig(about: {
     logServer: ownLogServer(config) ?? null,
     runsLogServer: about.noted.runsLogServer,
     leftLogs: about.noted.leftTags,
+    storesDirectory: join(config.dataDirectory, 'nats'),
     limits: config.limits,
     keys: handKeys(deriveKeys(about.clusterKey, AGENT_KEYS)),
     isPromotable: config.promotable,
@@ -322,27 +324,30 @@ async function findLayout(options: {
   events: SupervisorEvents;
 }): Promise<NotedLayout> {
   const { config, clusterKey, natsPassword, events } = options;
+  const credentials = { user: NATS_USER, password: natsPassword };
+  const key = deriveKeys(clusterKey, ['command']).command;
+  const sealer: Sealer = {
+    seal: (plain, context) => seal(key, plain, context),
+    open: (sealed, context) => open(key, sealed, context),
+  };
   const file = layoutFileOf(config);
   const noted = readLayoutFile(file);
   if (noted) {
     const { tag, servers } = noted.layout;
-    if (!noted.runsLogServer || existsSync(storeOf(config, tag))) return noted;
-    // It has agreed to things it knows nothing of any more. Alone there is nobody to contradict.
-    if (servers.length > 1) {
-      events.storeLost(tag);
-      return { ...noted, runsLogServer: false };
-    }
-    return noted;
+    // Alone there is nobody to contradict.
+    if (!noted.runsLogServer || servers.length === 1) return noted;
+    const storeDirectory = storeOf(config, tag);
+    const about = { config, credentials, sealer, tag, storeDirectory };
+    const isThere = existsSync(storeDirectory);
+    if (isThere && !(await hasStoreGoneBack(about))) return noted;
+    // It has agreed to things it knows nothing of any more.
+    if (isThere) {
+      events.storeOlder(tag);
+      renameSync(storeDirectory, `${storeDirectory}.older`);
+    } else events.storeLost(tag);
+    return { ...noted, runsLogServer: false };
   }
-  const key = deriveKeys(clusterKey, ['command']).command;
-  const chosen = await chooseLayout({
-    config,
-    credentials: { user: NATS_USER, password: natsPassword },
-    sealer: {
-      seal: (plain, context) => seal(key, plain, context),
-      open: (sealed, context) => open(key, sealed, context),
-    },
-  });
+  const chosen = await chooseLayout({ config, credentials, sealer });
   await noteLayout(config, chosen);
   return chosen;
 }

@@ -204,7 +204,10 @@ function removeOtherStores(folder: string, tag: string | undefined): void {
   }
 }
 
-/** The streams' limits and a quarter more, for the small buckets and for what is being compacted. */
+/**
+ * The streams' limits twice, because the next incarnation is made while the last still stands, and a quarter more for
+ * the small buckets and for what is being compacted. Only a limit: it is not set aside.
+ */
 function storeBytes(limits: NodeConfig['limits']): number {
-  return Math.ceil((limits.changesBytes + limits.statesBytes + limits.eventsBytes) * 1.25);
+  return Math.ceil((limits.changesBytes + limits.statesBytes + limits.eventsBytes) * 2.25);
 }

@@ -84,6 +84,10 @@ export function openSupervisorEvents(config: NodeConfig) {
         'has lost the store of its log server: it follows the others until they take it in again',
       );
     },
+    storeOlder(tag: string) {
+      log.error({ tag }, 'the store of the log server is an older copy: it is set aside');
+      say('was given an older disk: its log server would contradict what it has agreed to');
+    },
     nodeStops(signal: string) {
       log.info({ signal }, 'node stops');
       say(`stops (${signal})`);

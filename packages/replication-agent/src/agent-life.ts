@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CHANGE_FORMAT,
@@ -57,6 +58,7 @@ import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
 import { leaveLog } from './leave-log.ts';
 import { LimitKeeper } from './limit-keeper.ts';
 import { Mastership } from './mastership.ts';
+import { holdCircuits } from './hold-circuits.ts';
 import { HOLD_MS, moveLog } from './move-log.ts';
 import { nextLayout, planMove } from './plan-move.ts';
 import { publishEvents } from './publish-events.ts';
@@ -68,6 +70,7 @@ import { describeSavedChanges, saveChanges } from './save-changes.ts';
 import { serveSocket } from './serve-socket.ts';
 import { TablesWatch } from './tables-watch.ts';
 import { Storage } from './storage.ts';
+import type { StoreMarks } from './store-marks.ts';
 import type { DatabaseWatch } from './watch-database.ts';
 import { watchLogServer } from './watch-log-server.ts';
 
@@ -91,6 +94,7 @@ export type AgentShared = {
     /** Of any incarnation heard of. */
     highestNumber: number;
     runsLogServer: boolean;
+    storeMarks: StoreMarks;
   };
 };
 
@@ -213,6 +217,7 @@ export class AgentLife {
       incarnation,
       replica,
       membership,
+      knownNodes: (await untilWorks(() => listNodes(db), { log, signal })).map(({ name }) => name),
     });
     const lease: Lease = new Lease({
       link,
@@ -222,7 +227,7 @@ export class AgentLife {
       instance,
       isPromotable: config.isPromotable,
       policy: () => policy,
-      isFit: () => defects().length === 0,
+      isFit: () => defects().length === 0 && rebuildWatch.hasHeardOthers(),
       onGain: (term) => mastership.begin(term),
       onLoss(why) {
         if (mastership.isActive || mastership.term) {
@@ -331,6 +336,7 @@ export class AgentLife {
 
     function beat(): void {
       const { applied, filling } = replica;
+      known.storeMarks.note(membership.nodes());
       membership.send({
         node: config.node,
         instance,
@@ -343,6 +349,7 @@ export class AgentLife {
         filling: filling && { number, revision: filling.revision },
         logServer: config.logServer,
         logServerTag: known.runsLogServer ? layout.tag : null,
+        storeMark: known.runsLogServer ? known.storeMarks.own(layout.tag) : null,
         revision: applied.revision,
         digest: applied.digest,
         isDigestComparable: replica.isComparable,
@@ -367,6 +374,7 @@ export class AgentLife {
         layout,
         place: applied && applied.revision > 0 ? placeOf(applied) : null,
         highestNumber: known.highestNumber,
+        storeMarks: known.storeMarks.heard(layout.tag),
         master: membership.master()?.node ?? null,
         isLogWritable: performance.now() - wasWritableAt < 3 * PROBE_EVERY_MS,
         knownNodes: names.map(({ name }) => name),
@@ -575,6 +583,13 @@ export class AgentLife {
 
     const running = [
       following,
+      known.runsLogServer &&
+        known.storeMarks.countOn({
+          storeDirectory: join(config.storesDirectory, layout.tag),
+          tag: layout.tag,
+          signal: work.signal,
+          log,
+        }),
       incarnation.parent === null && layout.tag === FIRST_LAYOUT_TAG && ensureFirstStreams(),
       followOthers(),
       publishEvents({ db: lazyDb, stream, node: config.node, signal: work.signal, log }),
@@ -585,7 +600,7 @@ export class AgentLife {
       tendCluster(),
       this.#watchLog(rebuildWatch, layout, async () => {
         // Nothing is applied while the tables are what the next incarnation is made of.
-        await stopApplying();
+        await Promise.all([stopApplying(), holdCircuits(moveOptions, 'the log is rebuilt')]);
         await rebuild(replica.applied, {
           db,
           link,
@@ -597,6 +612,9 @@ export class AgentLife {
           disasterAt: layout.tag === FIRST_LAYOUT_TAG ? null : layout.disasterAt,
           log,
           signal,
+        }).catch((error: unknown) => {
+          log.warn({ error: String(error) }, 'the log was not rebuilt');
+          throw error;
         });
       }),
     ];

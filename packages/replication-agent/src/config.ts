@@ -27,6 +27,8 @@ export type AgentConfig = {
   runsLogServer: boolean;
   /** Tags of the layouts it has left, with their stores. */
   leftLogs: string[];
+  /** Where its stores are, each in a folder named by the layout's tag. */
+  storesDirectory: string;
   limits: { changesBytes: number; statesBytes: number; eventsBytes: number };
   keys: HandedKeys<(typeof AGENT_KEYS)[number]>;
   isPromotable: boolean;

@@ -228,6 +228,7 @@ export class Disaster {
         master,
         highestNumber: incarnation.number,
         isLogWritable: true,
+        storeMarks: {},
         knownNodes: [],
       };
     }

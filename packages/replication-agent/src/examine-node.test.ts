@@ -26,6 +26,7 @@ function heartbeat(node: string, aheadMs: number): Heartbeat {
     filling: null,
     logServer: null,
     logServerTag: null,
+    storeMark: null,
     revision: 1,
     digest: '',
     isDigestComparable: true,

@@ -4,14 +4,17 @@ import {
   readPosition,
   storeEvents,
   storeUserStates,
+  unplaceUserStates,
   type Database,
   type ArrivedEvent,
   type StoredUserState,
 } from '@countersign/database';
 import { parseState } from '@countersign/verification';
+import { KeptStates } from './kept-states.ts';
 
 /** States of one user arriving within this are stored once. */
 const COALESCE_MS = 150;
+const READ_MS = 2000;
 
 type FollowOptions = { db: Database; signal: AbortSignal; log: Log };
 
@@ -19,10 +22,19 @@ type FollowOptions = { db: Database; signal: AbortSignal; log: Log };
 export async function followStates(options: FollowOptions & { states: UserStates }): Promise<void> {
   const { db, states, signal, log } = options;
   let position = await readPosition(db, 'states');
+  const kept = new KeptStates(options);
   await states.follow({
     nextSequence: () => position + 1,
     signal,
     log,
+    async onStart() {
+      if (await kept.hasBucketLost(position)) {
+        log.warn({ position }, 'the log has lost user states: comparing all of them');
+        await unplaceUserStates(db);
+        position = 0;
+      }
+      await kept.begin();
+    },
     async onStates(newest, last) {
       const rows = newest.flatMap((state): StoredUserState[] => {
         if (state.bytes === null) {
@@ -36,8 +48,9 @@ export async function followStates(options: FollowOptions & { states: UserStates
           return [];
         }
       });
-      await storeUserStates(db, rows, last);
+      await storeUserStates(db, await kept.compare(rows), last);
       position = last;
+      await kept.placeRest(last);
       await sleep(COALESCE_MS);
     },
   });
@@ -53,6 +66,10 @@ export async function followEvents(
     nextSequence: () => position + 1,
     signal,
     log,
+    async onStart() {
+      // It has lost some, and what comes next has positions that were read here before.
+      if ((await events.readEnd(READ_MS)) < position) position = 0;
+    },
     async onEvents(batch, last) {
       await storeEvents(db, batch as ArrivedEvent[], last);
       position = last;

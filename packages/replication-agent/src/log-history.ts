@@ -13,15 +13,15 @@ const MAX_LOOKED_UP = 200;
 
 /**
  * The first revision that a replica at `place` has from another history than the log's; null where it has none.
- * `epochs` are the replica's complete epochs, oldest first. Throws when the log does not answer.
+ * `marks` are the last of each epoch that the replica has. Throws when the log does not answer.
  */
 export async function findDivergence(options: {
   link: NatsLink;
   incarnation: Incarnation;
   place: { revision: number };
-  epochs: { epoch: number; firstRevision: number }[];
+  marks: EpochMark[];
 }): Promise<number | null> {
-  const { link, incarnation, place, epochs } = options;
+  const { link, incarnation, place } = options;
   const names = namesOf(incarnation.number);
   const readMark = (subject: string) => readEpochMark(link, names.changes, subject);
   const newest = await readMark(names.epochs);
@@ -30,13 +30,14 @@ export async function findDivergence(options: {
   // Both wrote the same up to the end of the newest epoch they share, or to the beginning of what came next.
   let common = incarnation.baseEpoch;
   let mineNext = Infinity;
-  for (const mine of epochs.toReversed().slice(0, MAX_LOOKED_UP)) {
+  const newestFirst = options.marks.toSorted((a, b) => b.epoch - a.epoch);
+  for (const mine of newestFirst.slice(0, MAX_LOOKED_UP)) {
     const theirs = await readMark(names.change('epoch', String(mine.epoch)));
-    if (theirs && firstRevisionOf(theirs) === mine.firstRevision) {
+    if (theirs && isSameEpoch(theirs, mine)) {
       common = mine.epoch;
       break;
     }
-    mineNext = mine.firstRevision;
+    mineNext = firstRevisionOf(mine);
   }
   let theirsNext = Infinity;
   for (let epoch = common + 1; epoch <= newest.epoch; epoch += 1) {
@@ -51,11 +52,17 @@ export async function findDivergence(options: {
   return Math.min(theirsNext, mineNext);
 }
 
+/** One that was lost may have been written again under the same number, even at the same place, by another process. */
+function isSameEpoch(theirs: EpochMark, mine: EpochMark): boolean {
+  return firstRevisionOf(theirs) === firstRevisionOf(mine) && theirs.instance === mine.instance;
+}
+
+/** The same for each message of a barrier, also where some are missing: it stands where it was meant to, or nowhere. */
 function firstRevisionOf(mark: EpochMark): number {
   return mark.revision - mark.index + 1;
 }
 
-/** The newest complete epoch of a subject. */
+/** The last message of the newest epoch of a subject. */
 async function readEpochMark(
   link: NatsLink,
   stream: string,

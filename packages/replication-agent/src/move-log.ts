@@ -36,7 +36,7 @@ export const HOLD_MS = 60_000;
 const ASK_MS = 4000;
 const APPLIED_MS = 5000;
 /** A verification waits for the log this long, and a little. */
-const OPEN_WRITES_MS = 900;
+export const OPEN_WRITES_MS = 900;
 const DRAIN_MS = 5000;
 
 /**

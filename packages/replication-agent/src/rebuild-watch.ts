@@ -6,6 +6,7 @@ import {
   readLast,
   readStreamState,
   replicasOf,
+  SilenceError,
   type Incarnation,
   type LogLayout,
   type Membership,
@@ -22,6 +23,8 @@ const COUNTS_FOR_MS = 60_000;
 /** The log must be found behind this often in a row. */
 const BEHIND_LOOKS = 3;
 const FAILED_PAUSE_MS = 3000;
+/** Every node that is there was heard this long after the connection came up. */
+const HEARD_WITHIN_MS = 3000;
 const TIMEOUT_MS = 2000;
 
 /** Looks whether the log has to be filled anew, and by whom. Decides nothing itself: the compare-and-set does. */
@@ -33,12 +36,14 @@ export class RebuildWatch {
     incarnation: Incarnation;
     replica: Replica;
     membership: Membership;
+    knownNodes: string[];
   };
   readonly #beganAt = performance.now();
   #isSealed = false;
   #looksBehind = 0;
   #failedAt = -Infinity;
   #problem: string | null = null;
+  #firstUpAt: number | null = null;
 
   constructor(options: {
     node: string;
@@ -47,9 +52,12 @@ export class RebuildWatch {
     incarnation: Incarnation;
     replica: Replica;
     membership: Membership;
+    /** Names of the cluster's nodes as this replica has them. */
+    knownNodes: string[];
   }) {
     this.#options = options;
-    this.#isSealed = options.incarnation.by === null;
+    // Tables in use were filled to a seal.
+    this.#isSealed = options.incarnation.by === null || options.replica.mode === 'live';
   }
 
   get problem(): string | null {
@@ -64,6 +72,17 @@ export class RebuildWatch {
   /** The highest revision of this incarnation that any replica heard lately has applied. */
   newestRevision(): number {
     return this.#newest().revision;
+  }
+
+  /**
+   * Whether every node that may have more than the log does was heard, or had time to be: before that nobody should
+   * begin to write.
+   */
+  hasHeardOthers(): boolean {
+    const { link, knownNodes, membership } = this.#options;
+    if (link.isUp) this.#firstUpAt ??= performance.now();
+    if (knownNodes.every((name) => membership.find(name) !== null)) return true;
+    return this.#firstUpAt !== null && performance.now() - this.#firstUpAt > HEARD_WITHIN_MS;
   }
 
   async look(): Promise<NextStep> {
@@ -90,7 +109,10 @@ export class RebuildWatch {
     const { link, incarnation } = this.#options;
     const names = namesOf(incarnation.number);
     const subject = names.change('seal', String(incarnation.number));
-    return (await readLast(link, names.changes, subject, TIMEOUT_MS)).kind === 'found';
+    const read = await readLast(link, names.changes, subject, TIMEOUT_MS);
+    // A log that is still looking for its leader has not lost its seal.
+    if (read.kind === 'silent') throw new SilenceError(read.why);
+    return read.kind === 'found';
   }
 
   /** What a replica has applied and the log does not have is only in replicas: the newest of them is what counts. */
@@ -109,6 +131,12 @@ export class RebuildWatch {
     this.#problem =
       `the log ends at ${end} and ${newest.node} has revision ${newest.revision}: ` +
       `the log lost changes, ${newest.node} rebuilds it`;
+    // A stream of three copies is only made where three servers are there.
+    const missing = state.servers.filter(({ isCurrent }) => !isCurrent).map(({ name }) => name);
+    if (missing.length > 0) {
+      this.#problem += ` as soon as the log servers of ${missing.join(', ')} are back`;
+      return 'wait';
+    }
     const isMine = newest.node === node && this.#looksBehind >= BEHIND_LOOKS;
     return isMine ? 'rebuild' : 'wait';
   }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   beginIncarnation,
   decodeChange,
+  deleteOtherIncarnations,
   ensureStreams,
   findIncarnation,
   namesOf,
@@ -59,6 +60,8 @@ export async function rebuild(source: Applied, options: RebuildOptions): Promise
   const incarnation = await takeNextNumber(source, options);
   const { number } = incarnation;
   log.info({ number, from: source.revision }, 'rebuilding the log from this node');
+  // What was never finished takes room, and nobody uses it.
+  await deleteOtherIncarnations(link, number, source.incarnation.number);
   await untilAnswered(() => ensureStreams(link, namesOf(number), options), signal);
   const rebuilt = new RebuildLog(link, incarnation, sealer);
   const { count, digest } = await publishDocuments(db, rebuilt, sealer, signal);

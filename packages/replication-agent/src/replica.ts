@@ -21,7 +21,7 @@ import {
   dropNextTables,
   hasNextSeal,
   initApplied,
-  listEpochs,
+  listEpochMarks,
   readApplied,
   readNextApplied,
   swapInNextTables,
@@ -203,20 +203,23 @@ export class Replica {
     if (this.#mode === 'next') {
       const next = await readNextApplied(db);
       if (next) this.#next = next;
+      await this.#learnHorizon();
+      // Filled by an earlier process that did not come to put it in place.
+      if (this.#next!.revision > this.#base) await this.#swapIfFilled();
     } else {
       const applied = await readApplied(db);
       if (applied && applied.revision !== this.#applied.revision) this.#noteApplied(applied);
       await this.#leaveForeignHistory();
+      await this.#learnHorizon();
     }
-    await this.#learnHorizon();
   }
 
   /** What is here and not in the log's history is told, and everything filled anew. */
   async #leaveForeignHistory(): Promise<void> {
     const { db, link, incarnation, log } = this.#options;
     const place = this.#applied;
-    const epochs = await listEpochs(db);
-    const from = await findDivergence({ link, incarnation, place, epochs });
+    const marks = (await listEpochMarks(db)).map(decodeEpochMark);
+    const from = await findDivergence({ link, incarnation, place, marks });
     if (from === null) return;
     log.warn({ from, revision: place.revision }, 'this replica is not in the history of the log');
     await this.#options.onDiverged(from, place);
@@ -287,9 +290,10 @@ export class Replica {
       const digest = this.#next?.digest ?? '';
       if (count !== seal.count || digest !== seal.digest) {
         await this.#beginNext(true);
-        throw new Error(
-          `what was filled is not what was sealed: ${count} documents instead of ${seal.count}`,
-        );
+        this.#problem =
+          `incarnation ${this.#options.incarnation.number} is not what its rebuild has sealed: ` +
+          `${count} documents (${digest.slice(0, 8)}) instead of ${seal.count} (${seal.digest.slice(0, 8)})`;
+        throw new Error(this.#problem);
       }
     }
     this.#seal = seal;

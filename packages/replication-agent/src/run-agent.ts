@@ -7,6 +7,7 @@ import { AgentLife, type AgentShared } from './agent-life.ts';
 import type { AgentConfig, DiskReport, LogServerHealth } from './config.ts';
 import { AgentEvents } from './events.ts';
 import { retireEventsForEver } from './retire-events.ts';
+import { StoreMarks } from './store-marks.ts';
 import { DatabaseWatch } from './watch-database.ts';
 
 export type RunningAgent = { stop(): Promise<void> };
@@ -57,7 +58,7 @@ export async function runAgent(
     restartLogServer: options.restartLogServer,
     tellSupervisor: options.tellSupervisor,
     disks: () => disks,
-    known: { highestNumber: 0, runsLogServer: config.runsLogServer },
+    known: { highestNumber: 0, runsLogServer: config.runsLogServer, storeMarks: new StoreMarks() },
   };
   const watching = databaseWatch.run(db, signal, () => life?.resign('PostgreSQL is silent'));
   const retiring = retireEventsForEver({ db: lazyDb, events, log, signal });

@@ -5,12 +5,18 @@ import { join } from 'node:path';
 import { ensureStreams, namesOf, NatsLink, type Incarnation, type Log } from '@countersign/cluster';
 import { migrate, openDatabase, type Database } from '@countersign/database';
 import { createClusterKeyFile, deriveKeys } from '@countersign/keys';
-import { createTestDatabase, startTestNats, waitFor, type TestNats } from '@countersign/testing';
+import {
+  createTestDatabase,
+  startTestNats,
+  waitFor,
+  type TestConnection,
+  type TestNats,
+} from '@countersign/testing';
 import { afterAll, beforeAll } from 'vitest';
 
 export const silent: Log = { info() {}, warn() {} };
 
-const limits = { changesBytes: 8 << 20, statesBytes: 1 << 20, eventsBytes: 4 << 20 };
+export const limits = { changesBytes: 8 << 20, statesBytes: 1 << 20, eventsBytes: 4 << 20 };
 
 /** One that nothing was rebuilt for. */
 export function makeIncarnation(number = 1): Incarnation {
@@ -29,6 +35,7 @@ export function makeIncarnation(number = 1): Incarnation {
 /** A real nats-server and real PostgreSQL databases for one test file. */
 export function useTestLog() {
   const closing: (() => Promise<unknown>)[] = [];
+  const connections = new Map<Database, TestConnection>();
   let nats: TestNats;
   let lastNumber = 0;
 
@@ -49,13 +56,21 @@ export function useTestLog() {
     return link;
   }
 
+  function open(connection: TestConnection): Database {
+    const db = openDatabase({ ...connection, max: 6, applicationName: 'test' });
+    connections.set(db, connection);
+    closing.push(() => db.close());
+    return db;
+  }
+
   return {
     connect,
     /** Runs at the end, before what was opened earlier is closed. */
     atEnd: (close: () => Promise<unknown>) => void closing.push(close),
     /** Streams of their own. */
     async beginIncarnation(link: NatsLink): Promise<Incarnation> {
-      lastNumber += 1;
+      // Rebuilds count on from here.
+      lastNumber += 10;
       const number = lastNumber;
       const begin = () => ensureStreams(link, namesOf(number), { logReplicas: 1, limits });
       await waitFor('the streams', () => begin().then(() => true), { timeoutMs: 15_000 });
@@ -64,11 +79,12 @@ export function useTestLog() {
     async openDatabase(): Promise<Database> {
       const { drop, ...connection } = await createTestDatabase();
       closing.push(drop);
-      const db = openDatabase({ ...connection, max: 6, applicationName: 'test' });
-      closing.push(() => db.close());
+      const db = open(connection);
       await migrate(db);
       return db;
     },
+    /** Another pool on the same database. */
+    openAgain: (db: Database): Database => open(connections.get(db)!),
     makeKeys() {
       const folder = mkdtempSync(join(tmpdir(), 'countersign-agent-'));
       closing.push(async () => rmSync(folder, { recursive: true, force: true }));

@@ -1,0 +1,164 @@
+import { randomUUID } from 'node:crypto';
+import { emptyState } from '@countersign/verification';
+import { describe, expect, it } from 'vitest';
+import { applyChanges, type ReceivedChange } from './apply-changes.ts';
+import {
+  beginNextTables,
+  countNextDocuments,
+  hasNextSeal,
+  readNextApplied,
+  swapInNextTables,
+} from './next-tables.ts';
+import type { Database } from './open-database.ts';
+import { readPosition } from './positions.ts';
+import { initApplied, readApplied, type Incarnation } from './read-applied.ts';
+import { readForVerification } from './read-for-verification.ts';
+import { exampleUser, firstIncarnation, setChange } from './testing/example-documents.ts';
+import { useTestPostgres } from './testing/use-test-postgres.ts';
+import { waitFor } from './testing/wait-for.ts';
+import { listUserStates, readUserState, storeUserStates } from './user-states.ts';
+import { findUser } from './users.ts';
+
+const postgres = useTestPostgres();
+const alice = exampleUser('alice');
+const bob = exampleUser('bob');
+
+/** A replica of the first incarnation with alice and bob. */
+async function start() {
+  const name = await postgres.migratedDatabase();
+  const db = postgres.open(name);
+  await initApplied(db, firstIncarnation);
+  await applyChanges(db, [
+    setChange(1, { kind: 'user', document: alice }),
+    setChange(2, { kind: 'user', document: bob }),
+  ]);
+  return { name, db };
+}
+
+function nextOf(baseRevision: number, number = 2): Incarnation {
+  const ancestors = [{ number: 1, id: firstIncarnation.id, revision: baseRevision }];
+  const id = randomUUID();
+  return { ...firstIncarnation, number, id, baseRevision, ancestors, by: 'node-1' };
+}
+
+/** Alice under another name, bob gone, and the seal. */
+const renamed = { ...alice, displayName: 'Alice after the rebuild' };
+function rebuilt(base: number): ReceivedChange[] {
+  const seal = setChange(base + 2, { kind: 'user', document: exampleUser('seal') });
+  return [
+    setChange(base + 1, { kind: 'user', document: renamed }),
+    { ...seal, kind: 'seal', id: '2', document: { count: 1, digest: '' } },
+  ];
+}
+
+async function fill(db: Database): Promise<Incarnation> {
+  const incarnation = nextOf(2);
+  await beginNextTables(db, incarnation);
+  await applyChanges(db, rebuilt(2), { intoNext: true });
+  return incarnation;
+}
+
+describe('tables for the next incarnation', () => {
+  it('are filled without a trace in those in use', async () => {
+    const { db } = await start();
+    const before = await readApplied(db);
+    const incarnation = await fill(db);
+    expect(await readApplied(db)).toEqual(before);
+    expect(await findUser(db, 'alice')).toMatchObject({ document: alice });
+    expect(await findUser(db, 'bob')).toMatchObject({ document: bob });
+    expect(await readNextApplied(db)).toMatchObject({ incarnation, revision: 4 });
+    expect(await countNextDocuments(db)).toBe(2);
+    expect(await hasNextSeal(db)).toBe(true);
+  });
+
+  it('are gone on with by the next process, begun anew for another incarnation or on demand', async () => {
+    const { db } = await start();
+    const incarnation = nextOf(2);
+    await beginNextTables(db, incarnation);
+    await applyChanges(db, rebuilt(2).slice(0, 1), { intoNext: true });
+    expect((await beginNextTables(db, incarnation)).revision).toBe(3);
+    expect((await beginNextTables(db, incarnation, { isFresh: true })).revision).toBe(2);
+    expect(await countNextDocuments(db)).toBe(0);
+    await applyChanges(db, rebuilt(2).slice(0, 1), { intoNext: true });
+    const other = nextOf(2, 3);
+    expect(await beginNextTables(db, other)).toMatchObject({ incarnation: other, revision: 2 });
+    expect(await countNextDocuments(db)).toBe(0);
+  });
+
+  it('take the place of those in use, with what belongs to other streams let go', async () => {
+    const { db } = await start();
+    await storeUserStates(
+      db,
+      [alice, bob].map(({ id }) => ({ userId: id, revision: 7, state: emptyState() })),
+      7,
+    );
+    const incarnation = await fill(db);
+    const applied = await swapInNextTables(db);
+    expect(applied).toMatchObject({ incarnation, revision: 4, isFilled: true });
+    expect(await readApplied(db)).toEqual(applied);
+    expect(await readNextApplied(db)).toBeNull();
+    expect(await findUser(db, 'alice')).toMatchObject({ document: renamed });
+    expect(await findUser(db, 'bob')).toBeNull();
+    // A state without its user is nobody's; the other is the first guess until the bucket is followed.
+    expect(await listUserStates(db, { after: null, limit: 10 })).toHaveLength(1);
+    expect(await readUserState(db, alice.id)).toMatchObject({ revision: 0, state: emptyState() });
+    expect(await readPosition(db, 'states')).toBe(0);
+    await applyChanges(db, [setChange(5, { kind: 'user', document: bob })]);
+    expect(await findUser(db, 'bob')).toMatchObject({ document: bob });
+  });
+
+  it('can be filled and put in place again and again', async () => {
+    const { db } = await start();
+    for (let number = 2; number < 6; number += 1) {
+      const incarnation = nextOf(2, number);
+      await beginNextTables(db, incarnation);
+      await applyChanges(db, rebuilt(2), { intoNext: true });
+      expect((await swapInNextTables(db)).incarnation).toEqual(incarnation);
+    }
+    const indexes = await db.sql`
+      select from pg_indexes where schemaname = 'public' and tablename = 'documents'`;
+    expect(indexes.length).toBeGreaterThan(0);
+  });
+
+  it('come into use under readers whose statements are prepared, none of whom notices', async () => {
+    const { name, db } = await start();
+    await fill(db);
+    const readers = [postgres.open(name, { max: 2 }), postgres.open(name, { max: 2 })];
+    const seen: (string | undefined)[] = [];
+    let isOver = false;
+    const reading = readers.map(async (reader) => {
+      while (!isOver) {
+        const { users } = await readForVerification(reader, ['alice']).then(([one]) => one!);
+        seen.push(users[0]!.document.displayName);
+      }
+    });
+    await waitFor('reads', () => seen.length >= 50);
+    await swapInNextTables(db);
+    const swappedAt = seen.length;
+    await waitFor('more reads', () => seen.length >= swappedAt + 50);
+    isOver = true;
+    await Promise.all(reading);
+    expect(seen[0]).toBeUndefined();
+    expect(seen.at(-1)).toBe(renamed.displayName);
+    expect(seen.lastIndexOf(undefined)).toBeLessThan(seen.indexOf(renamed.displayName) + 8);
+  });
+
+  it('are not put in place while somebody reads the old ones for long, and nothing is changed then', async () => {
+    const { db } = await start();
+    const before = await readApplied(db);
+    await fill(db);
+    const reading = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    const reader = db.transaction(async (tx) => {
+      await tx`select from users`;
+      reading.resolve();
+      await released.promise;
+    });
+    await reading.promise;
+    await expect(swapInNextTables(db)).rejects.toThrow(/lock timeout/);
+    expect(await readApplied(db)).toEqual(before);
+    released.resolve();
+    await reader;
+    expect((await swapInNextTables(db)).incarnation.number).toBe(2);
+  });
+});

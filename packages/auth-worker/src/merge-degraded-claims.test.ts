@@ -14,13 +14,14 @@ const seedKey = { keyId: '00000000', key: randomBytes(32) };
 
 async function approveDegraded(userId: string, authenticatorId: string, last: number) {
   const attemptId = randomUUID();
+  const item = `hotp:${authenticatorId}:${last}`;
   await settleForeign(test.db(), {
     userId,
-    item: `hotp:${authenticatorId}:${last}`,
+    item,
     attemptId,
     holder: 'node-2',
     outcome: 'approved',
-    claim: { id: attemptId, at: Date.now(), authenticatorId, last },
+    claim: { id: attemptId, at: Date.now(), authenticatorId, last, item },
   });
 }
 

@@ -52,7 +52,7 @@ describe.skipIf(!canMount)('a full disk (only root can mount one)', () => {
 
   it('under the log, on every node: writes are refused by name, everybody verifies, and it heals', async () => {
     await cluster.untilWhole();
-    const load = await startLoad('log');
+    await using load = await startLoad('log');
     const startedAt = performance.now();
     for (const { log } of disks.values()) log.fill();
     await untilTold(cluster.nodes, 'under its log');
@@ -98,7 +98,7 @@ describe.skipIf(!canMount)('a full disk (only root can mount one)', () => {
   ])('$what: the others go on, and it heals', async ({ what, which, whose }) => {
     const master = await cluster.untilWhole();
     const node = whose === 'master' ? master : cluster.others(master.name)[0]!;
-    const load = await startLoad(whose);
+    await using load = await startLoad(whose);
     const startedAt = performance.now();
     for (const part of which) disks.get(node.name)![part].fill();
     await untilTold([node], 'under its PostgreSQL', cluster.others(node.name)[0]);
@@ -151,14 +151,17 @@ async function startLoad(prefix: string) {
   const clients = cluster.nodes.map((node) => ({ name: node.name, api: cluster.api(node) }));
   const verifications = new VerificationLoad({ clients, people, everyMs: 40, retry: true });
   const writes = new WriteLoad({ clients: clients.map(({ api }) => api), prefix, everyMs: 80 });
+  const stop = async () => ({ verified: await verifications.stop(), written: await writes.stop() });
+  const load = {
+    verifications,
+    writes,
+    stop,
+    [Symbol.asyncDispose]: async () => void (await stop()),
+  };
   await waitFor('a workload', () => verifications.approved > 40 && writes.acknowledged > 10, {
     timeoutMs: 30_000,
   });
-  return {
-    verifications,
-    writes,
-    stop: async () => ({ verified: await verifications.stop(), written: await writes.stop() }),
-  };
+  return load;
 }
 
 /** The status, as one node sees it, names these nodes' disk. */

@@ -8,6 +8,7 @@ export type VerificationFigures = {
   /** Their ids. */
   approvedIds: string[];
   degraded: number;
+  /** `what` tells of every try: node, answer, ms since the first. */
   failed: { at: number; node: string; what: string }[];
   /** Longest time without an approval on one node, ms. */
   longestGapMs: number;
@@ -22,7 +23,7 @@ export type VerificationFigures = {
  * A person never uses a code twice, so every attempt must be approved; one that got no verdict is tried again, or the
  * token would run ahead of what its server looks for.
  */
-export class VerificationLoad {
+export class VerificationLoad implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>[];
   readonly #approvals = new Map<string, number[]>();
@@ -51,6 +52,11 @@ export class VerificationLoad {
 
   get approved(): number {
     return this.#approvedIds.length;
+  }
+
+  /** A test that failed must not leave a load behind: its codes would cross those of the next one's. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   async stop(): Promise<VerificationFigures> {
@@ -103,7 +109,9 @@ export class VerificationLoad {
     this.#unjudged.set(person, code);
     const idempotencyKey = randomUUID();
     const sentAt = performance.now();
-    let what = '';
+    const tries: string[] = [];
+    const noteTry = (what: string) =>
+      tries.push(`${what} at ${Math.round(performance.now() - sentAt)} ms`);
     for (const { name, api } of clients) {
       try {
         let answer = await api.verify(body, { idempotencyKey, timeoutMs: 5000 });
@@ -121,12 +129,12 @@ export class VerificationLoad {
           this.#approvals.get(first!.name)!.push(performance.now());
           return;
         }
-        what = `${name}: ${status} ${reply.reason ?? reply.code ?? ''}`;
+        noteTry(`${name}: ${status} ${reply.reason ?? reply.code ?? ''}`);
       } catch (error) {
-        what = `${name}: ${String(error)}`;
+        noteTry(`${name}: ${String(error)}`);
       }
     }
-    this.#failed.push({ at: performance.now(), node: first!.name, what });
+    this.#failed.push({ at: performance.now(), node: first!.name, what: tries.join(', ') });
   }
 }
 
@@ -141,7 +149,7 @@ export type WriteFigures = {
 };
 
 /** Adds users steadily through the given nodes in turn and remembers every acknowledgement. */
-export class WriteLoad {
+export class WriteLoad implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   readonly #figures: WriteFigures = {
@@ -158,6 +166,10 @@ export class WriteLoad {
 
   get acknowledged(): number {
     return this.#figures.acknowledged.length;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   async stop(): Promise<WriteFigures> {

@@ -1,5 +1,6 @@
 import { openCircuit, type Database } from '@countersign/database';
 import type { Logger } from 'pino';
+import type { DatabaseGate } from './database-gate.ts';
 import type { WorkerEvents } from './events.ts';
 
 /** Silence for this many different users opens the circuit: one user alone never can. */
@@ -12,14 +13,16 @@ const MAX_REMEMBERED = 100;
  */
 export class Circuit {
   readonly #db: Database;
+  readonly #gate: DatabaseGate;
   readonly #log: Logger;
   readonly #events: WorkerEvents;
   readonly #silentUsers = new Set<string>();
 
-  constructor(db: Database, events: WorkerEvents, log: Logger) {
-    this.#events = events;
-    this.#db = db;
-    this.#log = log;
+  constructor(options: { db: Database; gate: DatabaseGate; events: WorkerEvents; log: Logger }) {
+    this.#db = options.db;
+    this.#gate = options.gate;
+    this.#events = options.events;
+    this.#log = options.log;
   }
 
   noteAnswer(): void {
@@ -31,9 +34,12 @@ export class Circuit {
     if (this.#silentUsers.size < USERS_TO_OPEN) return;
     // Those that opened it are not there to open it once more after it was closed.
     this.#silentUsers.clear();
-    if (await openCircuit(this.#db, why)) {
-      this.#log.warn({ why }, 'circuit opened: verifying without the quorum');
-      await this.#events.circuitOpened({ why });
-    }
+    await this.#gate.pass(() => this.#open(why));
+  }
+
+  async #open(why: string): Promise<void> {
+    if (!(await openCircuit(this.#db, why))) return;
+    this.#log.warn({ why }, 'circuit opened: verifying without the quorum');
+    await this.#events.circuitOpened({ why });
   }
 }

@@ -59,7 +59,7 @@ async function apply(revision: number, document: ApiKeyDocument | null): Promise
 }
 
 it('confirms a remembered key by the revision read later, and refuses one revoked meanwhile', async () => {
-  const callers = new KeyCallers(db, new DatabaseGate());
+  const callers = new KeyCallers(db, new DatabaseGate(() => db.sql`select 1`));
   const ask = (bearer: string) =>
     callers.authenticate({
       bearer,
@@ -90,7 +90,7 @@ it('confirms a remembered key by the revision read later, and refuses one revoke
 });
 
 it('refuses a remembered key that a stop fact revoked, though no change was applied', async () => {
-  const callers = new KeyCallers(db, new DatabaseGate());
+  const callers = new KeyCallers(db, new DatabaseGate(() => db.sql`select 1`));
   const other: ApiKeyDocument = { ...key, id: randomUUID(), secretHash: hashApiKey('cs_third') };
   const change = { revision: 4, epoch: 1, kind: 'api-key' as const, id: other.id };
   const at = new Date().toISOString();

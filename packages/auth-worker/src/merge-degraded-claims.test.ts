@@ -29,7 +29,7 @@ async function approveDegraded(userId: string, authenticatorId: string, last: nu
     attemptId,
     holder: 'node-2',
     outcome: 'approved',
-    claim: { id: attemptId, at: Date.now(), authenticatorId, last },
+    claim: { id: attemptId, at: Date.now(), authenticatorId, last, item },
   });
   return { userId, item, attemptId };
 }

@@ -13,7 +13,6 @@ import {
 import {
   openDatabase,
   outboxSize,
-  pingDatabase,
   readApplied,
   readCircuit,
   readLogLayout,
@@ -87,10 +86,15 @@ export async function runWorker(
     applicationName: `countersign ${name}`,
     asyncCommit: true,
   });
-  await db.fill();
-  const gate = new DatabaseGate();
+  const pingDb = openDatabase({
+    ...config.database,
+    max: 1,
+    applicationName: `countersign ${name} ping`,
+  });
+  await Promise.all([db.fill(), pingDb.fill()]);
+  const gate = new DatabaseGate(() => pingDb.sql`select 1`);
   const events = new WorkerEvents(db, config.node);
-  const circuit = new Circuit(db, events, log);
+  const circuit = new Circuit({ db, gate, events, log });
   const metrics = new WorkerMetrics(
     { node: config.node, worker: String(config.index) },
     readGauges,
@@ -220,18 +224,19 @@ export async function runWorker(
 
   async function checkReady(): Promise<Readiness> {
     const problems: string[] = [];
-    if (await pingDatabase(db, READY_PING_MS)) gate.noteAnswer();
-    else problems.push('PostgreSQL does not answer');
+    const isAnswering = !gate.isShut && (await gate.isAnswering(READY_PING_MS));
+    if (!isAnswering) problems.push('PostgreSQL does not answer');
     const offsetMs = life.asks.medianClockOffsetMs();
     if (Math.abs(offsetMs) > CLOCK_LIMIT_MS) {
       problems.push(`the clock is ${Math.round(offsetMs / 1000)} s off the cluster's median`);
     }
-    const applied = problems.length === 0 ? await readApplied(db).catch(() => null) : null;
+    const applied = isAnswering ? await gate.pass(() => readApplied(db)).catch(() => null) : null;
+    if (isAnswering && !applied) problems.push('its tables cannot be read');
     if (applied && !applied.isFilled) {
       const { revision, horizon } = applied;
       problems.push(`its tables are being filled: revision ${revision} of ${horizon}`);
     }
-    const open = problems.length === 0 ? await readCircuit(db).catch(() => null) : null;
+    const open = applied && (await gate.pass(() => readCircuit(db)).catch(() => null));
     return { ready: problems.length === 0, degraded: open?.open ?? true, problems };
   }
 
@@ -270,7 +275,7 @@ export async function runWorker(
       work.abort();
       await following;
       await life.end();
-      await db.close();
+      await Promise.all([db.close(), pingDb.close()]);
     },
   };
 }

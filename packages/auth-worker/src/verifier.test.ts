@@ -1,10 +1,28 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { VerificationAttempt } from '@countersign/api';
 import { Asks } from '@countersign/cluster';
-import { keepStopFacts, storeUserStates, takeFinalOutbox } from '@countersign/database';
-import { generateSecret, hotp, parseState } from '@countersign/verification';
+import {
+  closeCircuit,
+  keepStopFacts,
+  openCircuit,
+  storeUserStates,
+  takeFinalOutbox,
+} from '@countersign/database';
+import { waitFor } from '@countersign/testing';
+import {
+  defaultSettings,
+  emptyState,
+  encodeState,
+  generateSecret,
+  hotp,
+  mergeClaims,
+  parseState,
+  type UserDocument,
+  type UserState,
+} from '@countersign/verification';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
+import { attemptIdsOf } from './attempt-ids.ts';
 import { Circuit } from './circuit.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
@@ -17,28 +35,37 @@ const secret = generateSecret();
 const key = () => ({ keyId: '00000000', key: randomBytes(32) });
 const keys = { seed: key(), 'wrong-code': key(), 'attempt-id': key() };
 
-function startVerifier(): Verifier {
-  const db = test.db();
-  const log = pino({ level: 'silent' });
+/** A node's line to the others; it answers with what it knows of any user. */
+function startAsks(node: string, known: () => UserState | null): Asks {
   const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
   const asks = new Asks({
     link: test.link(),
-    node: 'node-1',
+    node,
     sealer: plain,
-    answer: async () => ({ isGranted: true, state: null }),
+    answer: async () => {
+      const state = known();
+      return { isGranted: true, state: state && Buffer.from(encodeState(state)).toString() };
+    },
     onSettled: async () => undefined,
   });
   test.atEnd(() => asks[Symbol.asyncDispose]());
+  return asks;
+}
+
+function startVerifier(asks = startAsks('node-1', () => null)): Verifier {
+  const db = test.db();
+  const log = pino({ level: 'silent' });
   const gauges = async () => {
     throw new Error('nobody looks');
   };
+  const gate = new DatabaseGate(() => db.sql`select 1`);
   return new Verifier({
     node: 'node-1',
     db,
-    gate: new DatabaseGate(),
+    gate,
     states: test.states(),
     asks,
-    circuit: new Circuit(db, new WorkerEvents(db, 'node-1'), log),
+    circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
     keys,
     metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, gauges),
     log,
@@ -61,6 +88,15 @@ function attempt(username: string, counter: number, idempotencyKey?: string): Ve
     remoteAddress: '127.0.0.1',
     idempotencyKey: idempotencyKey ?? null,
   };
+}
+
+/** What a user's state becomes when another node's approval of this attempt without the quorum is merged into it. */
+function approvedElsewhere(user: UserDocument, approved: VerificationAttempt): UserState {
+  const { attemptId } = attemptIdsOf(keys['attempt-id'], approved);
+  const authenticatorId = user.authenticators[0]!.id;
+  const item = `hotp:${authenticatorId}:0`;
+  const claim = { id: attemptId, at: Date.now(), authenticatorId, last: 0, item };
+  return mergeClaims(emptyState(), [claim], defaultSettings, Date.now());
 }
 
 async function storedState(userId: string) {
@@ -116,6 +152,37 @@ describe('verifying', () => {
     const { state } = await storedState(user.id);
     expect(state.accepted[user.authenticators[0]!.id]?.[0]).toBe(0);
     expect(state.methods.oath.failures).toBe(0);
+  });
+
+  it('tells an attempt its verdict again where another node approved it without the quorum', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    const repeated = attempt(user.username, 0, randomUUID());
+    const merged = approvedElsewhere(user, repeated);
+    await test.states().write(user.id, encodeState(merged), 0, 1000);
+    expect(await verifier.verify(repeated)).toMatchObject({ approved: true });
+    expect(await verifier.verify(attempt(user.username, 0, randomUUID()))).toMatchObject({
+      approved: false,
+      reason: 'replayed',
+    });
+  });
+
+  it('does so too when only that node knows of it yet', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const repeated = attempt(user.username, 0, randomUUID());
+    const merged = approvedElsewhere(user, repeated);
+    const asks = startAsks('node-1', () => null);
+    startAsks('node-2', () => merged);
+    await waitFor('node-2', () => asks.liveNodes().includes('node-2'), { timeoutMs: 5000 });
+    const verifier = startVerifier(asks);
+    await openCircuit(test.db(), 'test');
+    try {
+      const stranger = await verifier.verify(attempt(user.username, 0, randomUUID()));
+      expect(stranger).toMatchObject({ approved: false, reason: 'replayed', degraded: true });
+      expect(await verifier.verify(repeated)).toMatchObject({ approved: true, degraded: true });
+    } finally {
+      await closeCircuit(test.db());
+    }
   });
 
   it('leaves a final event of a key that came with other content', async () => {

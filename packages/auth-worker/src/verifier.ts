@@ -315,16 +315,20 @@ export class Verifier {
       if (answer.state) most = mergeStates(most, parseState(Buffer.from(answer.state)));
     }
     const again = this.#judge(step, most, localFailures);
-    if (again.kind !== 'record' || again.item !== item) {
+    // Another node has approved this very attempt already, and its client did not hear of it.
+    const isRepeated = again.kind === 'final' && again.verdict.approved;
+    if (!isRepeated && (again.kind !== 'record' || again.item !== item)) {
       asks.tellSettled({ ...key, outcome: 'withdrawn', claim: null });
       const reason =
         again.kind === 'final' && !again.verdict.approved ? again.verdict.reason : 'busy';
       return this.#denyBegun(step, reason, true);
     }
-    if ((await this.#finishApproved(step, again, true)) === 'yielded') {
+    const { claim } = again.kind === 'record' ? again : judgement;
+    if (isRepeated) step.event.details.repeated = true;
+    if ((await this.#finishApproved(step, { claim }, true)) === 'yielded') {
       return this.#denyBegun(step, 'replayed', true);
     }
-    asks.tellSettled({ ...key, outcome: 'approved', claim: again.claim });
+    asks.tellSettled({ ...key, outcome: 'approved', claim });
     this.#options.metrics.countDegradedApproval(node);
     return this.#verdictOf(step, { approved: true }, true);
   }
@@ -509,7 +513,11 @@ export class Verifier {
   async #repeatApproval(step: Step, degraded: boolean): Promise<VerificationOutcome> {
     step.event.details.repeated = true;
     this.#complete(step, { approved: true }, degraded);
-    await this.#finish.add({ event: step.event });
+    const outcome = await this.#finish.add({
+      event: step.event,
+      ...(step.reserved !== null && { reservation: this.#ownReservation(step, 'approved') }),
+    });
+    if (outcome === 'yielded') return this.#denyBegun(step, 'replayed', degraded);
     return this.#verdictOf(step, { approved: true }, degraded);
   }
 

@@ -41,7 +41,8 @@ async function begin(...attempts: Beginning[]) {
 }
 
 function approvalClaim(id: string): Claim {
-  return { id, at: 1, authenticatorId: randomUUID(), last: 100 };
+  const authenticatorId = randomUUID();
+  return { id, at: 1, authenticatorId, last: 100, item: `totp:${authenticatorId}:100` };
 }
 
 async function rowsOf(userId: string) {

@@ -134,9 +134,9 @@ function keepPostgres({ config, runFile, events }: EmbeddedEnginesOptions): {
   };
 }
 
-/** A worker uses up to 8; the agent and its duties take theirs from the rest, which is also for people's own clients. */
+/** A worker uses up to 9; the agent and its duties take theirs from the rest, which is also for people's own clients. */
 function connectionsFor(workers: number): number {
-  return 44 + 8 * workers;
+  return 44 + 9 * workers;
 }
 
 /** Null where this node's log server is none of the layout's. */

@@ -10,6 +10,8 @@ const claimSchema = z.union([
     authenticatorId: z.uuid().lowercase(),
     /** The step or counter that was accepted. */
     last: z.int().min(0),
+    /** What its reservation is called. */
+    item: z.string().min(1).max(128),
   }),
   z.strictObject({
     id: z.string().min(1).max(128),

@@ -243,7 +243,7 @@ function approve(input: JudgeCodeInput, match: Match, failures: MethodFailures):
       attempts: withAttempt(input, { approved: true, reason: null, item }),
     },
     item,
-    claim: { id: attempt.id, at: nowMs, authenticatorId, last: position },
+    claim: { id: attempt.id, at: nowMs, authenticatorId, last: position, item },
   };
 }
 

@@ -6,7 +6,14 @@ import { randomJson, seededRandom, shuffled } from './seeded-random.ts';
 import type { Random } from './seeded-random.ts';
 import { defaultSettings } from './settings.ts';
 import type { Settings } from './settings.ts';
-import { emptyState, encodeState, noFailures, parseState, shortId } from './user-state.ts';
+import {
+  emptyState,
+  encodeState,
+  findAttempt,
+  noFailures,
+  parseState,
+  shortId,
+} from './user-state.ts';
 import type { MethodFailures, UserState } from './user-state.ts';
 
 const nowMs = 1_750_000_000_000;
@@ -75,11 +82,19 @@ describe('merging claims', () => {
   it('turns a stored approval of the same code into replayed, so it cannot be handed out again', () => {
     const state = approvedState('mine');
     const rival = merge(state, [approval('theirs', first, 7)]);
-    expect(rival.attempts).toMatchObject([{ approved: false, reason: 'replayed' }]);
+    expect(rival.attempts.map(({ reason }) => reason)).toEqual(['replayed', 'replayed']);
     expect(parseState(encodeState(rival))).toEqual(rival);
     expect(merge(state, [approval('mine', first, 7)]).attempts).toEqual(state.attempts);
-    expect(merge(state, [approval('theirs', first, 8)]).attempts).toEqual(state.attempts);
-    expect(merge(state, [approval('theirs', second, 7)]).attempts).toEqual(state.attempts);
+    for (const other of [approval('theirs', first, 8), approval('theirs', second, 7)]) {
+      expect(merge(state, [other]).attempts.every(({ approved }) => approved)).toBe(true);
+    }
+  });
+
+  it('keeps the verdict for the attempt that was approved, and for no other', () => {
+    const merged = merge(emptyState(), [approval('mine', first, 7)]);
+    expect(findAttempt(merged, 'mine', nowMs + 9000)).toMatchObject({ approved: true });
+    expect(findAttempt(merged, 'mine', nowMs + 10_000)).toBe(null);
+    expect(findAttempt(merged, 'theirs', nowMs)).toBe(null);
   });
 
   it('says what a state holds', () => {
@@ -167,7 +182,7 @@ describe('the maximum of two states', () => {
     const yes = approvedState('mine');
     const no = merge(yes, [approval('theirs', first, 7)]);
     for (const merged of [mergeStates(yes, no), mergeStates(no, yes)]) {
-      expect(merged.attempts).toMatchObject([{ approved: false, reason: 'replayed' }]);
+      expect(findAttempt(merged, 'mine', nowMs)).toMatchObject({ reason: 'replayed' });
     }
   });
 
@@ -197,7 +212,7 @@ function merge(state: UserState, claims: Claim[]): UserState {
 }
 
 function approval(id: string, authenticatorId: string, last: number): Claim {
-  return { id, at: nowMs, authenticatorId, last };
+  return { id, at: nowMs, authenticatorId, last, item: `totp:${authenticatorId}:${last}` };
 }
 
 function failure(id: string, at = nowMs, unlockedAt = 0): Claim {
@@ -246,9 +261,9 @@ function randomState(random: Random): UserState {
   const attempts = [0, 1, 2]
     .filter(() => random(2) === 1)
     .map(() => {
-      const number = random(12);
+      const number = random(12) * 3;
       return {
-        id: shortId(`claim ${number * 3}`),
+        id: shortId(`claim ${number}`),
         key: null,
         approved: true,
         reason: null,
@@ -273,7 +288,7 @@ function randomState(random: Random): UserState {
     lastWrong: random(2) ? null : { hmac: `h${random(3)}`, client: 'c', step: 1, at: random(3) },
     attempts: [...new Map(attempts.map((attempt) => [attempt.id, attempt])).values()]
       .filter(({ item }, index, all) => all.findIndex((one) => one.item === item) === index)
-      .toSorted((a, b) => a.at - b.at),
+      .toSorted((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1)),
     merged: random(2) ? {} : { [shortId(`claim ${random(40)}`)]: nowMs / 1000 - random(100) },
   };
 }

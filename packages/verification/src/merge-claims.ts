@@ -31,7 +31,7 @@ export function mergeClaims(
 function mergeApproved(state: UserState, claims: readonly ApprovedClaim[]): UserState {
   let merged = state;
   for (const claim of claims) {
-    const attempts = denySecondApproval(merged.attempts, claim);
+    const attempts = rememberApproval(merged.attempts, claim);
     const known = merged.accepted[claim.authenticatorId];
     const later = laterAccepted(known, [claim.last, Math.floor(claim.at / 1000)]);
     if (later === known && attempts === merged.attempts) continue;
@@ -42,17 +42,23 @@ function mergeApproved(state: UserState, claims: readonly ApprovedClaim[]): User
 }
 
 /**
- * Both sides of a split accepted the same code. The one stored here must not be delivered again:
- * that would be a second approval after the split was known.
+ * The attempt belongs to what was accepted: a client that lost the answer is told it again by any node. But where both
+ * sides of a split accepted the same code neither may be delivered again: that would be a second approval after the
+ * split was known. Old ones go with the next attempt that is recorded.
  */
-function denySecondApproval(attempts: StoredAttempt[], claim: ApprovedClaim): StoredAttempt[] {
+function rememberApproval(attempts: StoredAttempt[], claim: ApprovedClaim): StoredAttempt[] {
+  const { item, at } = claim;
   const id = shortId(claim.id);
-  const isRival = (attempt: StoredAttempt) =>
-    attempt.approved &&
-    attempt.id !== id &&
-    attempt.item?.endsWith(`:${claim.authenticatorId}:${claim.last}`) === true;
-  if (!attempts.some(isRival)) return attempts;
-  return attempts.map((attempt) => (isRival(attempt) ? denied(attempt) : attempt));
+  const own = { id, key: null, approved: true, reason: null, item, at };
+  const isKnown = attempts.some((attempt) => attempt.id === id);
+  const all = isKnown ? attempts : [...attempts, own].toSorted(byAge);
+  const rivals = all.filter((attempt) => attempt.item === item);
+  if (rivals.length < 2 || rivals.every(({ approved }) => !approved)) return all;
+  return all.map((one) => (one.approved && one.item === item ? denied(one) : one));
+}
+
+function byAge(a: StoredAttempt, b: StoredAttempt): number {
+  return a.at - b.at || (a.id < b.id ? -1 : 1);
 }
 
 function denied(attempt: StoredAttempt): StoredAttempt {
@@ -168,7 +174,7 @@ function unionAttempts(a: readonly StoredAttempt[], b: readonly StoredAttempt[])
     const known = byId.get(attempt.id);
     byId.set(attempt.id, known ? standing(known, attempt) : attempt);
   }
-  const all = [...byId.values()].toSorted((x, y) => x.at - y.at || (x.id < y.id ? -1 : 1));
+  const all = [...byId.values()].toSorted(byAge);
   const itemsOf = Map.groupBy(all, (attempt) => attempt.item);
   return all
     .map((attempt) => {

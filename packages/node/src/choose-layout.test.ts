@@ -39,6 +39,7 @@ function hello(
     highestNumber: number,
     master: 'a',
     isLogWritable: true,
+    storeMarks: {},
     knownNodes: ['a', 'b'],
     ...rest,
   };

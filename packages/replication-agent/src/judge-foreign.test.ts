@@ -52,6 +52,7 @@ function hello(
     highestNumber: incarnation?.number ?? 0,
     master: null,
     isLogWritable,
+    storeMarks: {},
     knownNodes: [],
   };
 }

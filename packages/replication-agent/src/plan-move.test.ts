@@ -29,6 +29,7 @@ function seen(node: string, differs: Partial<SeenNode> = {}): SeenNode {
     incarnation: { number: 1, id: 'one' },
     filling: null,
     logServer: server(node),
+    storeMark: null,
     logServerTag: 'now',
     revision: 1000,
     digest: '',

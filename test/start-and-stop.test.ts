@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -47,6 +47,26 @@ describe('a single node', () => {
     expect(after.epoch).toBeGreaterThan(before.epoch);
     const { status } = await api.call('GET', '/api/v1/users/kept');
     expect(status).toBe(200);
+  });
+
+  it('makes its log again from its PostgreSQL when the store of its log server is gone', async () => {
+    const [node] = cluster.nodes;
+    const api = cluster.api(node!);
+    const before = await api.cluster();
+    await node!.stop();
+    rmSync(join(node!.folder, 'nats'), { recursive: true });
+    node!.start();
+    const after = await waitFor(
+      'the master of the next incarnation',
+      async () => {
+        const view = await api.cluster();
+        return view.master === 'node-1' && view.incarnation.number > 1 ? view : null;
+      },
+      { timeoutMs: 40_000, everyMs: 100 },
+    );
+    expect(after.epoch).toBeGreaterThan(before.epoch);
+    expect((await api.call('GET', '/api/v1/users/kept')).status).toBe(200);
+    await api.done('POST', '/api/v1/users', { username: 'later' });
   });
 
   it('leaves nothing running when its supervisor is killed -9', async () => {

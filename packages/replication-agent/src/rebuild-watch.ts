@@ -90,7 +90,7 @@ export class RebuildWatch {
     if (performance.now() - this.#failedAt < FAILED_PAUSE_MS) return 'wait';
     const found = await findIncarnation(link, { logReplicas: replicasOf(layout) });
     if (!found) {
-      if (layout.tag === FIRST_LAYOUT_TAG) return 'wait';
+      if (layout.tag === FIRST_LAYOUT_TAG) return this.#hasLostLoneStore() ? 'rebuild' : 'wait';
       this.#problem = `its log servers are new, ${layout.by} fills them`;
       return this.#isMyTurn(layout.by, replica.applied.revision) ? 'rebuild' : 'wait';
     }
@@ -103,6 +103,15 @@ export class RebuildWatch {
     }
     this.#isSealed = true;
     return this.#lookForLoss();
+  }
+
+  /** The only log server is this node's and empty: what its PostgreSQL holds is all there is. */
+  #hasLostLoneStore(): boolean {
+    const { node, layout, replica } = this.#options;
+    const [server, ...others] = layout.servers;
+    if (server?.name !== node || others.length > 0 || !replica.applied.isFilled) return false;
+    this.#problem = 'the store of its log server is gone: it is made again from its PostgreSQL';
+    return true;
   }
 
   async #findSeal(): Promise<boolean> {

@@ -2,16 +2,16 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { TestCluster } from './harness/cluster.ts';
-import { enrolPeople } from './harness/people.ts';
-import { report } from './harness/report.ts';
-import { findContradictions } from './history/check.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
-import { PatchedCopy, type Patch } from './history/patched-copy.ts';
-import type { ReplicaDump } from './history/records.ts';
+import { TestCluster } from '../harness/cluster.ts';
+import { enrolPeople } from '../harness/people.ts';
+import { report } from '../harness/report.ts';
+import { findContradictions } from '../history/check.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
+import { PatchedCopy, type Patch } from '../history/patched-copy.ts';
+import type { ReplicaDump } from '../history/records.ts';
 
 const SCENARIO = 'test/history/straggler-scenario.ts';
-const OWN_SCENARIO = fileURLToPath(new URL('history/straggler-scenario.ts', import.meta.url));
+const OWN_SCENARIO = fileURLToPath(new URL('../history/straggler-scenario.ts', import.meta.url));
 
 const noBarrier: Patch = {
   file: 'packages/cluster/src/change-log.ts',

@@ -4,14 +4,14 @@ import { setTimeout as lasting } from 'node:timers/promises';
 import { decodeBase32 } from '@countersign/verification';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ApiClient, type ClusterReply } from './harness/api-client.ts';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { report } from './harness/report.ts';
-import { runCli } from './harness/run-cli.ts';
-import { VerificationLoad, WriteLoad } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
-import { History } from './history/history.ts';
+import { ApiClient, type ClusterReply } from '../harness/api-client.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { report } from '../harness/report.ts';
+import { runCli } from '../harness/run-cli.ts';
+import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
+import { History } from '../history/history.ts';
 
 /** More than one look at the other log on each side. */
 const APART_MS = 12_000;

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { isAlive, signal } from './harness/processes.ts';
-import { openReplica } from './harness/replica.ts';
-import { report } from './harness/report.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { isAlive, signal } from '../harness/processes.ts';
+import { openReplica } from '../harness/replica.ts';
+import { report } from '../harness/report.ts';
 
-const CLI = fileURLToPath(new URL('../packages/cli/src/main.ts', import.meta.url));
+const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
 
 let cluster: TestCluster;
 let people: Person[];

@@ -2,8 +2,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findTestNatsServer } from '@countersign/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { TestCluster } from './harness/cluster.ts';
-import { report } from './harness/report.ts';
+import { TestCluster } from '../harness/cluster.ts';
+import { report } from '../harness/report.ts';
 
 const folder = mkdtempSync('/var/tmp/countersign-mute-');
 let cluster: TestCluster;

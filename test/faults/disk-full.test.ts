@@ -2,14 +2,14 @@ import { join } from 'node:path';
 import { recomputeDigest } from '@countersign/database';
 import { waitFor } from '@countersign/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { faultMs } from './harness/fault-time.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { openReplica } from './harness/replica.ts';
-import { report } from './harness/report.ts';
-import { canMount, SmallDisk } from './harness/small-disk.ts';
-import { VerificationLoad, WriteLoad } from './harness/workload.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { faultMs } from '../harness/fault-time.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { openReplica } from '../harness/replica.ts';
+import { report } from '../harness/report.ts';
+import { canMount, SmallDisk } from '../harness/small-disk.ts';
+import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
 
 /** A node's disks: one under everything it keeps, and a second one under the log. */
 type Disks = { log: SmallDisk; database: SmallDisk };

@@ -1,12 +1,12 @@
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BulkLoad, type BulkFigures } from './harness/bulk-load.ts';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
-import { processesIn, signal } from './harness/processes.ts';
-import { countStragglers, readUsers } from './harness/replica.ts';
-import { report } from './harness/report.ts';
-import { WriteLoad } from './harness/workload.ts';
+import { BulkLoad, type BulkFigures } from '../harness/bulk-load.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
+import { processesIn, signal } from '../harness/processes.ts';
+import { countStragglers, readUsers } from '../harness/replica.ts';
+import { report } from '../harness/report.ts';
+import { WriteLoad } from '../harness/workload.ts';
 
 let cluster: TestCluster;
 

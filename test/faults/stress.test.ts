@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { openDatabase, type Database } from '@countersign/database';
 import { waitFor } from '@countersign/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { processesIn, signal } from './harness/processes.ts';
-import { report } from './harness/report.ts';
-import { VerificationLoad } from './harness/workload.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { processesIn, signal } from '../harness/processes.ts';
+import { report } from '../harness/report.ts';
+import { VerificationLoad } from '../harness/workload.ts';
 
 let cluster: TestCluster;
 let people: Person[];
@@ -126,7 +126,7 @@ describe('a node whose clock is off', () => {
     const node = cluster.others((await cluster.untilWhole()).name)[0]!;
     const [other] = cluster.others(node.name);
     await node.stop();
-    const shift = fileURLToPath(new URL('./harness/shift-clock.mjs', import.meta.url));
+    const shift = fileURLToPath(new URL('../harness/shift-clock.mjs', import.meta.url));
     node.start({ NODE_OPTIONS: `--import ${shift}`, COUNTERSIGN_TEST_CLOCK_MS: String(offMs) });
     const view = await waitFor(
       'status to tell of the clock',

@@ -5,11 +5,8 @@ import {
   CHANGE_FORMAT,
   ChangeLog,
   clientAddresses,
-  deleteOtherIncarnations,
   ensureStreams,
   EventStream,
-  findIncarnation,
-  findOrBeginIncarnation,
   FIRST_LAYOUT_TAG,
   HEARTBEAT_MS,
   Lease,
@@ -27,7 +24,6 @@ import {
   type AgentVerb,
   type Command,
   type Hello,
-  type Incarnation,
   type LogLayout,
   type MasterReply,
 } from '@countersign/cluster';
@@ -50,17 +46,19 @@ import { describeResult } from './describe-result.ts';
 import { Disaster } from './disaster.ts';
 import type { AgentEvents } from './events.ts';
 import { examineNode } from './examine-node.ts';
-import { ensureFirstApiKey } from './first-api-key.ts';
 import { followEvents, followStates } from './follow-states.ts';
 import { followStopFacts, tendStopFacts } from './follow-stop-facts.ts';
 import { ForeignLogs } from './foreign-logs.ts';
+import { findPlace, untilWorks } from './find-place.ts';
 import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
+import { runClusterCommand } from './cluster-commands.ts';
+import { tendCluster } from './tend-cluster.ts';
 import { leaveLog } from './leave-log.ts';
 import { LimitKeeper } from './limit-keeper.ts';
 import { Mastership } from './mastership.ts';
 import { holdCircuits } from './hold-circuits.ts';
 import { HOLD_MS, moveLog } from './move-log.ts';
-import { nextLayout, planMove } from './plan-move.ts';
+import { nextLayout } from './plan-move.ts';
 import { publishEvents } from './publish-events.ts';
 import { publishStates, rebuild } from './rebuild.ts';
 import { RebuildWatch } from './rebuild-watch.ts';
@@ -99,14 +97,8 @@ export type AgentShared = {
 };
 
 const PROBE_EVERY_MS = 2000;
-/** An idle master writes a change of no consequence this often: only a write proves that the log takes writes. */
-const IDLE_WRITE_MS = 15_000;
-const SAY_AGAIN_MS = 10_000;
 const LOOK_EVERY_MS = 1000;
 const LET_GO_MS = 1500;
-/** A better place for the log must stay possible this long before the log moves. */
-const MOVE_AFTER_MS = 5000;
-const MOVE_AGAIN_MS = 60_000;
 /** A caller gets its answer before the life that answers ends. */
 const ANSWER_FIRST_MS = 300;
 
@@ -194,6 +186,8 @@ export class AgentLife {
     });
     const limitKeeper = new LimitKeeper({ link, limits, log });
 
+    const authorise = (command: Parameters<typeof authoriseCommand>[1]) =>
+      authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
     let policy = { mode: 'automatic' as 'automatic' | 'manual', afterMs: 6000 };
     const documentSealer = sealerOf(keys.document);
     const replica = await untilWorks(
@@ -253,7 +247,7 @@ export class AgentLife {
       newestRevision: () => rebuildWatch.newestRevision(),
       refuseChange: (command, plan) => storage.refusalOf(command.name, plan),
       onRoleChange: () => beat(),
-      authorise: (command) => authoriseCommand({ db, socketKey: keys['socket-proof'] }, command),
+      authorise,
       describeResult: (command, result) =>
         describeResult({ db, seedKey: keys.seed }, command, result),
     });
@@ -412,80 +406,7 @@ export class AgentLife {
 
     const handleCommand = async (command: Command): Promise<MasterReply> => {
       if (!command.name.startsWith('cluster.')) return mastership.handle(command);
-      if (!mastership.isActive) return { kind: 'not_master' };
-      const refused = await authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
-      if (refused) return refused;
-      if (command.name === 'cluster.replace-node') return replaceLogServer(command);
-      if (command.name === 'cluster.remove-node') return removeNode(command);
-      const target =
-        command.name === 'cluster.promote'
-          ? String(command.args.node)
-          : bestTarget(handOverOptions);
-      if (target === null) {
-        const detail = 'no other node is online and promotable';
-        return { kind: 'refused', status: 409, code: 'no_target', detail };
-      }
-      if (target === config.node) {
-        const { revision } = replica.applied;
-        return { kind: 'done', revision, result: { master: config.node } };
-      }
-      return handOver(handOverOptions, target, command.actor);
-    };
-
-    /** Another node's log server takes the place of one that is gone. */
-    const replaceLogServer = async (command: Command): Promise<MasterReply> => {
-      const { node: old, by } = command.args as { node: string; by: string };
-      const refuse = (code: string, detail: string): MasterReply => ({
-        kind: 'refused',
-        status: 409,
-        code,
-        detail,
-      });
-      const place = layout.servers.findIndex(({ name }) => name === old);
-      if (place === -1) return refuse('no_log_server', `${old} is none of the log servers`);
-      if (old === config.node) {
-        return refuse('is_master', `${old} is the master: promote another node first`);
-      }
-      if (layout.servers.some(({ name }) => name === by)) {
-        return refuse('is_log_server', `${by} already is one of the log servers`);
-      }
-      const seen = membership.online().find((one) => one.node === by);
-      if (!seen) return refuse('node_offline', `${by} is not heard`);
-      if (!seen.logServer) {
-        return refuse('no_log_server', `${by} is not configured with a log server of its own`);
-      }
-      const next = layout.servers.with(place, seen.logServer);
-      if (!(await tryMove(next))) {
-        return refuse('not_moved', 'not every node took part: nothing was changed; try again');
-      }
-      const { revision } = replica.applied;
-      return { kind: 'done', revision, result: { replaced: old, by } };
-    };
-
-    const removeNode = async (command: Command): Promise<MasterReply> => {
-      const name = String(command.args.node);
-      const refuse = (status: number, code: string, detail: string): MasterReply => ({
-        kind: 'refused',
-        status,
-        code,
-        detail,
-      });
-      if (!(await listNodes(db)).some((node) => node.name === name)) {
-        return refuse(404, 'unknown_node', `no node is called ${name}`);
-      }
-      if (membership.online().some(({ node }) => node === name)) {
-        return refuse(409, 'node_online', `${name} is running: stop it for good first`);
-      }
-      if (layout.servers.some((server) => server.name === name)) {
-        const detail =
-          `${name} is one of the log servers: put another in its place first ` +
-          `(countersign node replace ${name} NEW)`;
-        return refuse(409, 'is_log_server', detail);
-      }
-      const change = { kind: 'node', id: name, document: null, removed: true };
-      if (!(await mastership.write(change))) return { kind: 'unknown' };
-      events.nodeRemoved({ node: name, by: command.actor });
-      return { kind: 'done', revision: replica.applied.revision, result: { removed: name } };
+      return runClusterCommand({ ...handOverOptions, db, layout, tryMove, authorise }, command);
     };
 
     const tryMove = async (next: LogLayout['servers']): Promise<boolean> => {
@@ -532,7 +453,7 @@ export class AgentLife {
         commandId: String(body.commandId),
         proof: body.proof as Record<string, unknown>,
       };
-      const refused = await authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
+      const refused = await authorise(command);
       if (refused) return { ok: false, code: refused.code, detail: refused.detail };
       if (!config.isPromotable) {
         const detail = `${config.node} is configured with promotable: false`;
@@ -597,7 +518,22 @@ export class AgentLife {
       storage.run(work.signal),
       probeForEver(),
       beatForEver(),
-      tendCluster(),
+      tendCluster({
+        config,
+        db,
+        link,
+        layout,
+        incarnationNumber: number,
+        membership,
+        mastership,
+        lease,
+        storage,
+        limitKeeper,
+        showApiKey: shared.showApiKey,
+        tryMove,
+        log,
+        signal: work.signal,
+      }),
       this.#watchLog(rebuildWatch, layout, async () => {
         // Nothing is applied while the tables are what the next incarnation is made of.
         await Promise.all([stopApplying(), holdCircuits(moveOptions, 'the log is rebuilt')]);
@@ -697,59 +633,6 @@ export class AgentLife {
       }
     }
 
-    /** The master's own small duties: the first key, nodes not seen before, a sign of life in an idle log. */
-    async function tendCluster(): Promise<void> {
-      let hasCleared = false;
-      let betterSince: number | null = null;
-      let triedAt = -Infinity;
-      while (!work.signal.aborted) {
-        try {
-          if (mastership.isActive) {
-            await ensureFirstApiKey({
-              db,
-              mastership,
-              dataDirectory: config.dataDirectory,
-              show: shared.showApiKey,
-            });
-            await rememberNodes();
-            await limitKeeper.tend(number);
-            if (storage.defect && storage.isBetterElsewhere) await lease.resign(storage.defect);
-            if (performance.now() - mastership.lastWriteAt > IDLE_WRITE_MS) {
-              const document = { at: new Date().toISOString() };
-              await mastership.write({ kind: 'probe', id: config.node, document });
-            }
-            if (!hasCleared) await deleteOtherIncarnations(link, number);
-            hasCleared = true;
-            const better = planMove({ layout, online: membership.online(), self: config.node });
-            const now = performance.now();
-            betterSince = better ? (betterSince ?? now) : null;
-            const isDue = betterSince !== null && now - betterSince > MOVE_AFTER_MS;
-            if (better && isDue && now - triedAt > MOVE_AGAIN_MS) {
-              triedAt = now;
-              await tryMove(better);
-            }
-          }
-        } catch (error) {
-          log.warn({ error: String(error) }, 'a duty of the master failed');
-        }
-        await rest(500);
-      }
-    }
-
-    async function rememberNodes(): Promise<void> {
-      const stored = new Map((await listNodes(db)).map((node) => [node.name, node]));
-      for (const seen of membership.online()) {
-        const before = stored.get(seen.node);
-        if (before?.version === seen.version) continue;
-        const addedAt = before?.addedAt ?? new Date().toISOString();
-        await mastership.write({
-          kind: 'node',
-          id: seen.node,
-          document: { id: seen.node, name: seen.node, addedAt, version: seen.version },
-        });
-      }
-    }
-
     this.#stopWork = async (options) => {
       // Told before anything else: another master that stops at the same time looks for somebody who stays.
       beat();
@@ -812,60 +695,3 @@ const STILL_HELD: AgentAnswer = {
   code: 'master_alive',
   detail: 'another node still renews its lease: promote through it',
 };
-
-/**
- * The incarnation to live in: the log's, or while that does not answer the one this node's tables belong to. A node
- * without any data waits for the log. Null when stopped.
- */
-async function findPlace(
-  shared: AgentShared,
-  layout: LogLayout,
-  link: NatsLink,
-  signal: AbortSignal,
-): Promise<Incarnation | null> {
-  const { config, db, log } = shared;
-  const logReplicas = replicasOf(layout);
-  const own = await untilWorks(() => readApplied(db), { log, signal });
-  if (own) {
-    const found = await findIncarnation(link, { logReplicas }).catch(() => null);
-    return found?.incarnation ?? own.incarnation;
-  }
-  return untilWorks(
-    async () => {
-      // A set of servers made later is filled by the node that made it.
-      const isFirst = layout.tag === FIRST_LAYOUT_TAG;
-      const incarnation = isFirst
-        ? await findOrBeginIncarnation(link, { logReplicas })
-        : (await findIncarnation(link, { logReplicas }))?.incarnation;
-      if (!incarnation) throw new Error('nobody has filled the new log yet');
-      if (incarnation.number === 1) {
-        await ensureStreams(link, namesOf(1), { logReplicas, limits: config.limits });
-      }
-      return incarnation;
-    },
-    { log, signal },
-  ).catch((error: unknown) => {
-    if (signal.aborted) return null;
-    throw error;
-  });
-}
-
-/** Again and again, with what is wrong in the log every 10 s. Throws only when stopped. */
-async function untilWorks<T>(
-  work: () => Promise<T>,
-  options: { log: Logger; signal: AbortSignal },
-): Promise<T> {
-  let toldAt = -Infinity;
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (options.signal.aborted) throw error;
-      if (performance.now() - toldAt > SAY_AGAIN_MS) {
-        toldAt = performance.now();
-        options.log.info({ why: String(error) }, 'waiting for the log servers');
-      }
-      await sleep(150);
-    }
-  }
-}

@@ -51,7 +51,6 @@ describe('a rolling restart of all nodes', () => {
         open: written.unknown,
         writePauseMs: written.longestPauseMs,
       });
-      await expectHistoryHolds(cluster);
       if (wasMaster) {
         handOvers += 1;
         expect(master).not.toBe(node);
@@ -60,6 +59,7 @@ describe('a rolling restart of all nodes', () => {
       }
     }
     const verified = await verifications.stop();
+    await expectHistoryHolds(cluster);
 
     report('rolling restart of all nodes, retrying client', {
       handOvers,

@@ -54,6 +54,8 @@ describe.skipIf(!canMount)('a full disk (only root can mount one)', () => {
     await cluster.untilWhole();
     await using load = await startLoad('log');
     const startedAt = performance.now();
+    const nodes = cluster.nodes.map(({ name }) => name);
+    cluster.history.beginFault('every disk under the log is full', { nodes, hasQuorum: false });
     for (const { log } of disks.values()) log.fill();
     await untilTold(cluster.nodes, 'under its log');
     const refused = await untilRefused(cluster.nodes[1]!);
@@ -100,6 +102,9 @@ describe.skipIf(!canMount)('a full disk (only root can mount one)', () => {
     const node = whose === 'master' ? master : cluster.others(master.name)[0]!;
     await using load = await startLoad(whose);
     const startedAt = performance.now();
+    // What comes to it while its PostgreSQL cannot write is told so, and tried elsewhere.
+    const about = { nodes: [node.name], cannotVerify: [node.name] };
+    cluster.history.beginFault(`${node.name}: disk full ${what}`, about);
     for (const part of which) disks.get(node.name)![part].fill();
     await untilTold([node], 'under its PostgreSQL', cluster.others(node.name)[0]);
     if (whose === 'other') await untilTold([node], 'under its log', cluster.others(node.name)[0]);

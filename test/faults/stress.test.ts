@@ -26,7 +26,7 @@ afterEach(async () => {
 });
 
 /** After the first refusal all others come at once, for as long as it hangs. */
-const REFUSED_FOR_MS = 3000;
+const REFUSED_FOR_MS = 2000;
 
 describe('a node whose PostgreSQL hangs', () => {
   it('says so within a second, answers verifications with 503 in 3 s, and comes back by itself', async () => {
@@ -91,7 +91,7 @@ describe('a PostgreSQL without a connection to spare', () => {
     await waitFor('a workload', () => load.approved > 20, { timeoutMs: 20_000 });
     const hog = await takeAllConnections(node);
     const before = load.approved;
-    await waitFor('verifications', () => load.approved > before + 100, { timeoutMs: 20_000 });
+    await waitFor('verifications', () => load.approved > before + 50, { timeoutMs: 20_000 });
     const { ready } = await readiness(node);
     const verified = await load.stop();
     const refusal = await connectOnce(node);
@@ -159,7 +159,7 @@ const strace = '/usr/bin/strace';
 const SLOW_MS = 5000;
 
 describe.skipIf(!existsSync(strace))('a slow disk (needs strace)', () => {
-  it('under the whole log slows writes, and verification goes on', async () => {
+  it('under every log server: writes are taken or refused in time, and verification goes on', async () => {
     await cluster.untilWhole();
     await using load = verifyOn(cluster.nodes);
     await waitFor('a workload', () => load.approved > 40, { timeoutMs: 20_000 });
@@ -235,15 +235,22 @@ async function takeAllConnections(node: TestNode): Promise<Database[]> {
       await one.sql`select 1`;
       taken.push(one);
     } catch {
-      await one.close();
+      closeSoon(one);
       return taken;
     }
   }
 }
 
 async function connectOnce(node: TestNode): Promise<string> {
-  await using one = openOwn(node);
-  return one.sql`select 1`.then(() => 'connected', String);
+  const one = openOwn(node);
+  const told = await one.sql`select 1`.then(() => 'connected', String);
+  closeSoon(one);
+  return told;
+}
+
+/** What could not connect takes 5 s to give up: nobody waits for that. */
+function closeSoon(one: Database): void {
+  one.close().catch(() => undefined);
 }
 
 function openOwn(node: TestNode): Database {

@@ -23,6 +23,7 @@ export class BulkLoad {
   readonly #running: Promise<void>[];
   readonly #prefix: string;
   readonly #perRequest: number;
+  readonly #timeoutMs: number;
   readonly #figures: BulkFigures = {
     acknowledged: new Map(),
     refused: [],
@@ -30,15 +31,28 @@ export class BulkLoad {
     odd: [],
   };
   #requests = 0;
+  #newest: string[] = [];
 
-  constructor(options: { clients: ApiClient[]; prefix: string; perRequest: number }) {
+  /** Whoever has no answer after `timeoutMs` gives up and sends the next request. */
+  constructor(options: {
+    clients: ApiClient[];
+    prefix: string;
+    perRequest: number;
+    timeoutMs?: number;
+  }) {
     this.#prefix = options.prefix;
     this.#perRequest = options.perRequest;
+    this.#timeoutMs = options.timeoutMs ?? 40_000;
     this.#running = options.clients.map((client) => this.#drive(client));
   }
 
   get acknowledged(): number {
     return this.#figures.acknowledged.size;
+  }
+
+  /** The users of the request that was sent last, in their order. */
+  get newest(): readonly string[] {
+    return this.#newest;
   }
 
   async stop(): Promise<BulkFigures> {
@@ -54,6 +68,7 @@ export class BulkLoad {
         { length: this.#perRequest },
         (_, i) => `${this.#prefix}-${this.#requests}-${i}`,
       );
+      this.#newest = names;
       if (!(await this.#send(client, names))) await sleep(AGAIN_AFTER_MS);
     }
   }
@@ -63,7 +78,7 @@ export class BulkLoad {
     try {
       const { status, body } = await client.call<BulkReply>('POST', '/api/v1/users/bulk', {
         body: names.map((username) => ({ username })),
-        timeoutMs: 40_000,
+        timeoutMs: this.#timeoutMs,
       });
       if (status !== 200) {
         const list = status === 503 ? refused : status === 504 ? uncertain : odd;

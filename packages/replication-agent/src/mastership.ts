@@ -243,7 +243,8 @@ export class Mastership {
   /** Refused or silent: what is in flight is for the next barrier to settle. */
   #whenBroken(pipeline: ChangePipeline, why: string): void {
     const { log, lease } = this.#options;
-    log.warn({ epoch: pipeline.term.epoch, why }, 'a change was not acknowledged');
+    const { term, inFlight: othersInFlight } = pipeline;
+    log.warn({ epoch: term.epoch, why, othersInFlight }, 'a change was not acknowledged');
     if (this.#pipeline !== pipeline) return;
     this.#unansweredAt = performance.now();
     this.end();

@@ -55,4 +55,32 @@ describe('turns', () => {
     await third.taken;
     expect(began).toEqual(['first', 'second gave up', 'third']);
   });
+
+  it('come to everybody and never to two on the same thing, whoever gives up in between', async () => {
+    const turns = new Turns();
+    const holders = new Set<Touched>();
+    const works = Array.from({ length: 600 }, async (_, i) => {
+      // Singles, slices of several names and now and then everything, in an order that repeats only late.
+      const names = Array.from({ length: 1 + (i % 4) }, (_name, j) => `${(i * 7 + j * 5) % 11}`);
+      const touched = i % 23 === 0 ? 'everything' : names;
+      const turn = await turns.take(touched, i % 5 === 0 ? i % 3 : 20_000);
+      if (!turn) return 'gave up';
+      const clash = [...holders].some((other) => overlap(other, touched));
+      holders.add(touched);
+      for (let ticks = i % 3; ticks >= 0; ticks -= 1) await settled();
+      holders.delete(touched);
+      turn.release();
+      return clash ? 'clash' : 'done';
+    });
+    const ends = await Promise.all(works);
+    const patient = ends.filter((_, i) => i % 5 !== 0);
+    expect(new Set(patient)).toEqual(new Set(['done']));
+    expect(ends).toContain('gave up');
+    expect(ends).not.toContain('clash');
+  });
 });
+
+function overlap(one: Touched, other: Touched): boolean {
+  if (one === 'everything' || other === 'everything') return true;
+  return one.some((name) => other.includes(name));
+}

@@ -5,11 +5,11 @@ import { readNodeConfig } from '@countersign/node';
 import { waitFor } from '@countersign/testing';
 import { Agent } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ApiClient } from './harness/api-client.ts';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { signal } from './harness/processes.ts';
-import { report } from './harness/report.ts';
+import { ApiClient } from '../harness/api-client.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { signal } from '../harness/processes.ts';
+import { report } from '../harness/report.ts';
 
 type UserView = {
   blocked: { reason: string; by: string } | null;

@@ -25,7 +25,7 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
   console.log(`soak: seed ${seed}`);
   try {
     const log = (line: string) => console.log(`soak: ${line}`);
-    const result = await runSoak({ seed, minutes, log });
+    const result = await runSoak({ seed, minutes, log, fillsDisks: true });
     console.log(`soak: the checker found nothing\n${JSON.stringify({ seed, ...result }, null, 2)}`);
   } catch (error) {
     console.error(`soak: FAILED, ${error instanceof Error ? error.message : String(error)}`);

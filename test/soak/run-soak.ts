@@ -1,5 +1,7 @@
 import { setTimeout as lasting } from 'node:timers/promises';
+import type { NodeConfigInput } from '@countersign/node';
 import { TestCluster } from '../harness/cluster.ts';
+import { canMount } from '../harness/small-disk.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
 import { VerificationLoad } from '../harness/workload.ts';
 import { expectHistoryHolds } from '../history/expect-history-holds.ts';
@@ -8,8 +10,10 @@ import { clockEnvironment, clockFileOf } from './clock-of.ts';
 import { soakFigures, type SoakFigures } from './figures.ts';
 import { describeFault, planFaults, type FaultKind, type Round } from './plan-faults.ts';
 import { SameCodeLoad } from './same-code-load.ts';
+import { SmallDisks } from './small-disks.ts';
 import { strike, type FillDisk } from './strike.ts';
 
+const MIB = 1024 * 1024;
 const QUIET_EVERY_MS = 60_000;
 const WHOLE_WITHIN_MS = 90_000;
 const KINDS: FaultKind[] = ['kill', 'pause', 'cut', 'slow', 'clock', 'fill'];
@@ -28,14 +32,16 @@ export async function runSoak(options: {
   seed: number;
   minutes: number;
   log(line: string): void;
-  /** Without it no disk is filled. */
-  fillDisk?: FillDisk;
+  /** Fill disks too: small ones in memory, which only root can mount. */
+  fillsDisks?: boolean;
 }): Promise<SoakResult> {
   const { seed, log } = options;
-  const kinds = KINDS.filter((kind) => kind !== 'fill' || options.fillDisk);
-  if (!options.fillDisk) log('skipped: full disks (nothing here fills them)');
+  const disks = options.fillsDisks && canMount ? new SmallDisks() : null;
+  const kinds = KINDS.filter((kind) => kind !== 'fill' || disks);
+  if (!disks) log(`skipped: full disks${options.fillsDisks ? ' (only root can mount them)' : ''}`);
   await using cluster = await TestCluster.start({
     relays: true,
+    ...(disks && { prepare: disks.mount, configure: withSmallLog }),
     environmentOf: (folder, name) => clockEnvironment(clockFileOf(folder, name)),
   });
   const api = cluster.api(await cluster.master());
@@ -59,7 +65,7 @@ export async function runSoak(options: {
           rounds += 1;
           log(`round ${rounds}: ${round.faults.map(describeFault).join('; ')}`);
           for (const { kind } of round.faults) faults[kind] = (faults[kind] ?? 0) + 1;
-          await playRound(cluster, round, options.fillDisk ?? null);
+          await playRound(cluster, round, disks?.fill ?? null);
         }
       } finally {
         await load.stop();
@@ -73,8 +79,18 @@ export async function runSoak(options: {
     throw new Error(`seed ${seed}, round ${rounds}: ${String(error)}\nagain: ${again}`, {
       cause: error,
     });
+  } finally {
+    if (disks) {
+      await Promise.all(cluster.nodes.map((node) => node.end()));
+      disks.unmount();
+    }
   }
   return { rounds, quietPoints, faults, ...soakFigures(cluster.history.records) };
+}
+
+function withSmallLog(config: NodeConfigInput): NodeConfigInput {
+  const limits = { changesBytes: 48 * MIB, statesBytes: 32 * MIB, eventsBytes: 32 * MIB };
+  return { ...config, limits };
 }
 
 async function playRound(

@@ -2,7 +2,7 @@ import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readStreamState } from '@countersign/cluster';
-import { readPosition } from '@countersign/database';
+import { readPosition, unmergedClaims } from '@countersign/database';
 import { waitFor } from '@countersign/testing';
 import type { TestCluster, TestNode } from '../harness/cluster.ts';
 import { openReplica } from '../harness/replica.ts';
@@ -57,7 +57,7 @@ async function dumpNode(node: TestNode): Promise<ReplicaDump> {
   return await dumpReplica(db, node.name);
 }
 
-/** The log and the user states, each to its end. */
+/** The log and the user states, each to its end, and what was approved without the quorum is among them. */
 async function hasFollowed(cluster: TestCluster): Promise<boolean> {
   await using link = connectToLog(cluster);
   const { incarnation } = await cluster.api(cluster.nodes[0]!).cluster();
@@ -70,6 +70,7 @@ async function hasFollowed(cluster: TestCluster): Promise<boolean> {
     const [row] = await db.sql<{ position: number }[]>`
       select revision - (incarnation ->> 'baseRevision')::bigint as position from applied where revision >= horizon`;
     if (!row || row.position < changes.lastSequence) return false;
+    if ((await unmergedClaims(db, 1)).length > 0) return false;
   }
   return true;
 }

@@ -289,8 +289,6 @@ export class AgentLife {
     });
     const { node, dataDirectory } = config;
     const examine = () => examineNode({ node, db: lazyDb, membership, dataDirectory, tables });
-    const endOnStop = () => applying.abort();
-    signal.addEventListener('abort', endOnStop, { once: true });
     const disaster = new Disaster({ shared, layout, link, incarnation, replica, membership });
 
     function describeProblems(): string[] {

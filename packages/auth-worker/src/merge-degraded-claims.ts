@@ -7,7 +7,6 @@ import {
   readSettings,
   readUserState,
   sweepReservations,
-  tryAdvisoryLock,
   unmergedClaims,
   type AdvisoryLock,
   type Database,
@@ -24,6 +23,7 @@ import {
 } from '@countersign/verification';
 import type { Logger } from 'pino';
 import type { WorkerEvents } from './events.ts';
+import { holdWorkerLock, pause } from './hold-worker-lock.ts';
 
 export type MergeOptions = {
   db: Database;
@@ -36,7 +36,6 @@ export type MergeOptions = {
 };
 
 const EVERY_MS = 500;
-const LOCK_EVERY_MS = 1000;
 /**
  * Writes must have worked this long: servers that hung together answer at once when they go on, and only then find
  * that they have to elect a leader.
@@ -53,17 +52,13 @@ const MAX_TRIES = 5;
  * writes work again, closes the circuit after that, and clears old reservations.
  */
 export async function mergeDegradedClaims(options: MergeOptions): Promise<void> {
-  while (!options.signal.aborted) {
-    const lock = await tryAdvisoryLock(options.db, 'merge degraded claims').catch(() => null);
-    if (lock) {
-      await holdLock(options, lock);
-      await lock.release().catch(() => undefined);
-    }
-    await pause(LOCK_EVERY_MS, options.signal);
-  }
+  const { db, signal } = options;
+  await holdWorkerLock({ db, name: 'merge degraded claims', signal }, (lock) =>
+    mergeWhileHeld(options, lock),
+  );
 }
 
-async function holdLock(options: MergeOptions, lock: AdvisoryLock): Promise<void> {
+async function mergeWhileHeld(options: MergeOptions, lock: AdvisoryLock): Promise<void> {
   let sweptAt = -Infinity;
   const writes: Writes = { workSince: null };
   while (!options.signal.aborted && !lock.lost.aborted) {
@@ -173,8 +168,4 @@ async function mergeUser(
 /** In a bucket begun anew this node's copy is what is known. */
 async function ownCopy({ db }: MergeOptions, { userId }: UnmergedClaims): Promise<UserState> {
   return (await readUserState(db, userId))?.state ?? emptyState();
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }

@@ -1,13 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { TOLD_AT_ONCE_MAX, type Log, type StopFacts } from '@countersign/cluster';
 import {
   keepStopFacts,
   listUnpublishedStopFacts,
-  tryAdvisoryLock,
   type AdvisoryLock,
   type Database,
 } from '@countersign/database';
 import type { StopFact } from '@countersign/verification';
+import { holdWorkerLock, pause } from './hold-worker-lock.ts';
 
 type TellOptions = {
   db: Database;
@@ -18,7 +17,6 @@ type TellOptions = {
 };
 
 const EVERY_MS = 400;
-const LOCK_EVERY_MS = 1000;
 const RETOLD_MAX = 10 * TOLD_AT_ONCE_MAX;
 
 /** Keeps what other nodes tell; one worker of the node hears each message. */
@@ -35,16 +33,11 @@ export function hearStopFacts(
  */
 export async function tellStopFacts(options: TellOptions): Promise<void> {
   const { db, log, signal } = options;
-  while (!signal.aborted) {
-    const lock = await tryAdvisoryLock(db, 'tell stop facts').catch(() => null);
-    if (lock) {
-      await tellWhileHeld(options, lock).catch((error: unknown) => {
-        log.warn({ error: String(error) }, 'stop facts could not be read, trying again');
-      });
-      await lock.release().catch(() => undefined);
-    }
-    await pause(LOCK_EVERY_MS, signal);
-  }
+  await holdWorkerLock({ db, name: 'tell stop facts', signal }, (lock) =>
+    tellWhileHeld(options, lock).catch((error: unknown) => {
+      log.warn({ error: String(error) }, 'stop facts could not be read, trying again');
+    }),
+  );
 }
 
 async function tellWhileHeld(options: TellOptions, lock: AdvisoryLock): Promise<void> {
@@ -56,8 +49,4 @@ async function tellWhileHeld(options: TellOptions, lock: AdvisoryLock): Promise<
     }
     await pause(EVERY_MS, signal);
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }

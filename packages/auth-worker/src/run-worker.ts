@@ -20,7 +20,13 @@ import {
   type Database,
 } from '@countersign/database';
 import { takeKeys } from '@countersign/keys';
-import { askExamination, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
+import {
+  askExamination,
+  replicaPorts,
+  runCommand,
+  sealerOf,
+  type ReplicaPorts,
+} from '@countersign/operations';
 import { parseStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
@@ -52,21 +58,7 @@ type Life = {
   link: NatsLink;
   asks: Asks;
   verifier: Verifier;
-  ports: Pick<
-    ApiPorts,
-    | 'node'
-    | 'version'
-    | 'readCluster'
-    | 'findUser'
-    | 'listUsers'
-    | 'listApiKeys'
-    | 'readSettings'
-    | 'listEvents'
-    | 'eventsAfter'
-    | 'isMaster'
-    | 'runCommand'
-    | 'examineNode'
-  >;
+  ports: ReplicaPorts & Pick<ApiPorts, 'runCommand' | 'examineNode'>;
   /** Claims are merged where the next life is. */
   stopMerging(): void;
   end(): Promise<void>;

@@ -27,6 +27,8 @@ const TIMEOUT_MS = 2000;
 const MIB = 1024 * 1024;
 const MAX_ANCESTORS = 64;
 
+export type FoundIncarnation = { incarnation: Incarnation; sequence: number };
+
 /** The incarnation that stands in the log; null where none was begun. Throws {@link SilenceError}. */
 export async function findIncarnation(
   link: NatsLink,
@@ -37,13 +39,6 @@ export async function findIncarnation(
     bucket(INCARNATION_STREAM, INCARNATION_SUBJECTS, options.logReplicas, MIB),
     TIMEOUT_MS,
   );
-  return readIncarnation(link);
-}
-
-export type FoundIncarnation = { incarnation: Incarnation; sequence: number };
-
-/** Like {@link findIncarnation}, where the bucket is known to stand. Throws {@link SilenceError}. */
-export async function readIncarnation(link: NatsLink): Promise<FoundIncarnation | null> {
   const known = await readLast(link, INCARNATION_STREAM, INCARNATION_KEY, TIMEOUT_MS);
   if (known.kind === 'silent') throw new SilenceError(known.why);
   if (known.kind === 'absent') return null;

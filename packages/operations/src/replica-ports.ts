@@ -20,7 +20,7 @@ export type ReplicaPortsOptions = {
   version: string;
 };
 
-type ReplicaPorts = Pick<
+export type ReplicaPorts = Pick<
   ApiPorts,
   | 'node'
   | 'version'

@@ -543,7 +543,7 @@ export class AgentLife {
           logReplicas,
           limits: config.limits,
           highestNumber: known.highestNumber,
-          disasterAt: layout.tag === FIRST_LAYOUT_TAG ? null : layout.disasterAt,
+          disasterAt: layout.disasterAt,
           log,
           signal,
         }).catch((error: unknown) => {

@@ -302,8 +302,10 @@ export class Replica {
   async #swapIfFilled(): Promise<void> {
     const { db, incarnation, log } = this.#options;
     const next = this.#next!;
-    const isSealed = incarnation.by === null || this.#seal !== null || (await this.#hasSeal());
-    if (!isSealed || next.revision < this.#horizon) return;
+    if (next.revision < this.#horizon) return;
+    // An earlier process may have applied the seal.
+    const isSealed = incarnation.by === null || this.#seal !== null || (await hasNextSeal(db));
+    if (!isSealed) return;
     for (;;) {
       try {
         this.#applied = await swapInNextTables(db);
@@ -322,11 +324,6 @@ export class Replica {
     this.#next = null;
     log.info({ revision: this.#applied.revision }, 'the filled tables are in use');
     this.#noteApplied(this.#applied);
-  }
-
-  /** Applied by an earlier process. */
-  async #hasSeal(): Promise<boolean> {
-    return hasNextSeal(this.#options.db);
   }
 
   /** The changes up to the first that cannot be read, and why it cannot. */

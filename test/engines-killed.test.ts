@@ -3,6 +3,7 @@ import { waitFor } from '@countersign/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { faultMs } from './harness/fault-time.ts';
+import { keepNatsDead } from './harness/keep-dead.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { signal } from './harness/processes.ts';
 import { untilEventsEverywhere } from './harness/replica.ts';
@@ -26,7 +27,7 @@ afterEach(async () => {
 
 describe('all nats-servers gone', () => {
   it.each([
-    { how: 'killed -9 again and again', takeAway: keepDead },
+    { how: 'killed -9 again and again', takeAway: () => keepNatsDead(cluster.nodes) },
     { how: 'hanging', takeAway: keepHanging },
   ])('leaves every node verifying and heals by itself: $how', async ({ how, takeAway }) => {
     await cluster.untilWhole();
@@ -160,21 +161,6 @@ function noteThatAllAreGone(how: string): void {
   const what = `all nats-servers ${how}`;
   const sides = nodes.map((name) => [name]);
   cluster.history.beginFault(what, { nodes, sides, hasQuorum: false });
-}
-
-/** Every server that the supervisors start again is killed again; resolves when the last one was. */
-function keepDead(): () => Promise<void> {
-  const isOver = new AbortController();
-  const killing = (async () => {
-    while (!isOver.signal.aborted) {
-      signal(natsPids(), 'SIGKILL');
-      await lasting(10);
-    }
-  })();
-  return async () => {
-    isOver.abort();
-    await killing;
-  };
 }
 
 function keepHanging(): () => Promise<void> {

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
 import { freshConnections, type ApiClient } from './harness/api-client.ts';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
+import { keepNatsDead } from './harness/keep-dead.ts';
 import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from './harness/people.ts';
-import { isAlive, signal } from './harness/processes.ts';
+import { isAlive } from './harness/processes.ts';
 import { report } from './harness/report.ts';
 import { findStreamLeader, untilStreamCurrent } from './harness/stream-leader.ts';
 import { VerificationLoad } from './harness/workload.ts';
@@ -95,9 +96,11 @@ describe('the same code on all nodes at the same instant', () => {
 
   it('is never approved twice while one node is slow to reach JetStream, nor burnt', async () => {
     const slowNode = cluster.node('node-3');
-    await reconnectThroughRelays(slowNode);
-    const links = cluster.relays.filter(({ from }) => from === slowNode.name);
     cluster.history.beginFault(`${slowNode.name} 2 s from JetStream`, { nodes: [slowNode.name] });
+    const bringBack = keepNatsDead([slowNode]);
+    await untilOnRelays(slowNode);
+    await findStreamLeader(cluster, STATES);
+    const links = cluster.relays.filter(({ from }) => from === slowNode.name);
     const load = steadyLoad();
     for (const { relay } of links) {
       relay.slow(2000, (name) => name.startsWith(`${slowNode.name} `) && !name.endsWith('asks'));
@@ -106,6 +109,7 @@ describe('the same code on all nodes at the same instant', () => {
     await waitFor('rounds', () => playing.count >= 2 * ROUNDS, { timeoutMs: 60_000 });
     const rounds = await playing.stop();
     for (const { relay } of links) relay.slow(0, () => false);
+    await bringBack();
     await cluster.untilWhole();
     const beside = await load.stop();
 
@@ -256,10 +260,8 @@ async function workersThatVerified(): Promise<string[]> {
   return [...found];
 }
 
-/** Its log server dies once: from then on its processes stay with another node's, behind a relay. */
-async function reconnectThroughRelays(node: TestNode): Promise<void> {
-  const { natsPid } = node.pids;
-  signal([natsPid], 'SIGKILL');
+/** While its own log server is away, its processes work with another node's, behind a relay. */
+async function untilOnRelays(node: TestNode): Promise<void> {
   const links = cluster.relays.filter(({ from }) => from === node.name);
   const wanted = [0, 1].flatMap((i) => [
     `${node.name} worker ${i}`,
@@ -273,6 +275,4 @@ async function reconnectThroughRelays(node: TestNode): Promise<void> {
     },
     { timeoutMs: 20_000 },
   );
-  await untilStreamCurrent(cluster, STATES);
-  await cluster.untilWhole();
 }

@@ -1,0 +1,23 @@
+import { setTimeout as lasting } from 'node:timers/promises';
+import type { TestNode } from './cluster.ts';
+import { signal } from './processes.ts';
+
+const EVERY_MS = 10;
+
+/** Kills every nats-server that these nodes' supervisors start again. The function it returns ends that. */
+export function keepNatsDead(nodes: TestNode[]): () => Promise<void> {
+  const isOver = new AbortController();
+  const killing = (async () => {
+    while (!isOver.signal.aborted) {
+      signal(
+        nodes.map((node) => node.pids.natsPid),
+        'SIGKILL',
+      );
+      await lasting(EVERY_MS);
+    }
+  })();
+  return async () => {
+    isOver.abort();
+    await killing;
+  };
+}

@@ -1,5 +1,5 @@
 import { startTestNats, waitFor, type TestNats } from '@countersign/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Asks, type Ask } from './asks.ts';
 import { aliveSubject, ASK_SUBJECT, SETTLED_SUBJECT } from './names.ts';
 import { NatsLink, type Log, type Sealer } from './nats-link.ts';
@@ -35,10 +35,11 @@ beforeAll(async () => {
   nats = await startTestNats({ servers: 1 });
 }, 60_000);
 
-afterAll(async () => {
-  for (const one of opened.toReversed()) await one[Symbol.asyncDispose]();
-  await nats.stop();
+afterEach(async () => {
+  for (const one of opened.splice(0).toReversed()) await one[Symbol.asyncDispose]();
 });
+
+afterAll(() => nats.stop());
 
 describe('asks', () => {
   it('reach the others also in the first moment, before anybody was heard', async () => {
@@ -55,10 +56,11 @@ describe('asks', () => {
     start(peer, 'node-3', () => true);
     await waitFor('the peer', () => peer.isUp, { timeoutMs: 5000 });
     const answers = await start(connect(), 'node-4', () => true).broadcast(ask);
-    expect(answers.map(({ node }) => node)).toContain('node-3');
+    expect(answers.map(({ node }) => node)).toEqual(['node-3']);
   });
 
   it('go on being answered after somebody says he lives in nonsense', async () => {
+    start(connect(), 'node-1', () => true);
     const link = connect();
     const asks = start(link, 'node-5', () => true);
     await waitFor('the connection', () => link.isUp, { timeoutMs: 5000 });

@@ -36,9 +36,11 @@ const SILENT_AFTER_MS = 1200;
 const CREATE_TIMEOUT_MS = 2000;
 const PAUSE_MS = 250;
 const MAX_BUFFERED = 20_000;
-/** After a batch of this many the next is given a moment to grow: larger transactions cost less for each change. */
-const BUSY_BATCH = 16;
-const GATHER_MS = 25;
+/** After a batch of at least `size` the next is given this long to grow: larger transactions cost less for each change. */
+const GATHERING = [
+  { size: 64, ms: 100 },
+  { size: 16, ms: 25 },
+];
 
 /**
  * Follows a stream for ever with a consumer of our own: ephemeral, no acks, from `nextSequence()`. Consumers die
@@ -111,7 +113,8 @@ async function deliver(
   let delivered = 0;
   let previous = 0;
   for (;;) {
-    if (previous >= BUSY_BATCH) await queue.gather(options.maxBatch, GATHER_MS);
+    const gathering = GATHERING.find(({ size }) => previous >= size);
+    if (gathering) await queue.gather(options.maxBatch, gathering.ms);
     const raw = await queue.take(options.maxBatch, SILENT_AFTER_MS);
     if (raw === 'silent') return 'heartbeats stopped';
     if (!Array.isArray(raw)) return raw.failed;

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { waitFor } from '@countersign/testing';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { enrolPeople } from '../harness/people.ts';
-import { VerificationLoad } from '../harness/workload.ts';
+import { runCli } from '../harness/run-cli.ts';
+import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
 import { cpuSeconds } from './cpu-seconds.ts';
 import { memoryOf } from './memory.ts';
 import { percentile } from './percentile.ts';
@@ -14,7 +14,8 @@ import { ReplicaWatch } from './replica-watch.ts';
 
 /**
  * Many users: how far replicas are behind at a steady write rate, how long a bulk load takes until it is applied on
- * all nodes, what verifications feel of it, and then memory, a node's start and a fresh node's filling.
+ * all nodes, what verifications feel of it, and then memory, a node's start, a fresh node's filling, and a rebuild of
+ * the log from the one node that is left.
  * Everything, this program included, shares the machine's cores.
  */
 const USERS = Number(process.env.BENCH_USERS ?? 200_000);
@@ -66,6 +67,7 @@ note('nats-server', Math.max(...memories.map((m) => m['nats-server']!)), 'MB');
 const other = cluster.others(master.name)[0]!;
 await measureStart(other);
 await measureFreshNode(other);
+await measureRebuild(other);
 
 console.table(
   figures.map(({ what, value, unit, allowed }) => ({
@@ -222,13 +224,48 @@ async function measureStart(node: TestNode): Promise<void> {
 /** Its PostgreSQL and its log server's store are gone; name and keys are as before. */
 async function measureFreshNode(node: TestNode): Promise<void> {
   await node.stop();
-  for (const folder of ['postgres', 'nats', 'state']) {
-    rmSync(join(node.folder, folder), { recursive: true, force: true });
-  }
+  node.deleteData();
   const startedAt = performance.now();
   node.start();
   await waitFor('a full node', () => isFull(node), { timeoutMs: 300_000, everyMs: 50 });
   note('a fresh node full', (performance.now() - startedAt) / 1000, 's', 90);
+}
+
+/** The other nodes lose everything; the log is rebuilt from this one and then moves to three servers again. */
+async function measureRebuild(survivor: TestNode): Promise<void> {
+  const api = cluster.api(survivor);
+  const verifications = new VerificationLoad({
+    clients: [{ name: survivor.name, api }],
+    people,
+    everyMs: VERIFY_EVERY_MS,
+  });
+  const lost = cluster.others(survivor.name);
+  await Promise.all(lost.map((node) => node.killAll()));
+  for (const node of lost) node.deleteData();
+  await waitFor('the quorum to be missed', async () => !(await api.cluster()).quorum, {
+    timeoutMs: 30_000,
+    everyMs: 100,
+  });
+  const forcedAt = performance.now();
+  const secondsSince = () => (performance.now() - forcedAt) / 1000;
+  const forced = await runCli(survivor, ['promote', survivor.name, '--force', '--yes']);
+  if (forced.code !== 0) throw new Error(`promote --force: ${forced.stderr}`);
+  const writes = new WriteLoad({ clients: [api], prefix: 'after', everyMs: 100 });
+  await waitFor('a write', () => writes.acknowledged > 0, { timeoutMs: 120_000, everyMs: 20 });
+  note('rebuild, until writes are back', secondsSince(), 's');
+  for (const node of lost) node.start();
+  await waitFor(
+    'three log servers',
+    async () => (await api.cluster()).logServers.filter(({ online }) => online).length === 3,
+    { timeoutMs: 300_000, everyMs: 100 },
+  );
+  const written = await writes.stop();
+  await cluster.untilDigestsEqual(300_000);
+  const verified = await verifications.stop();
+  note('rebuild, until all nodes and log servers are back', secondsSince(), 's');
+  note('longest pause of writes in it', written.longestPauseMs / 1000, 's');
+  note('longest gap of verification', verified.longestGapMs, 'ms', 1500);
+  note('verifications failed in it', verified.failed.length, '', 0);
 }
 
 /** As it says itself: the others may still show what they heard before it stopped. */

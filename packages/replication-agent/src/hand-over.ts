@@ -7,6 +7,7 @@ import {
   type NatsLink,
   type Sealer,
 } from '@countersign/cluster';
+import { BEHIND } from './command-runner.ts';
 import type { AgentEvents } from './events.ts';
 import type { Mastership } from './mastership.ts';
 import type { Replica } from './replica.ts';
@@ -43,7 +44,7 @@ export async function handOver(
   mastership.isHandingOver = true;
   try {
     // In turn: every write accepted before is done, every later one is told to wait.
-    return await mastership.inTurn(async () => {
+    const reply = await mastership.inTurn<MasterReply>(async () => {
       const { revision } = replica.applied;
       const ready = await askAgent(options, target, 'applied', { revision }, TARGET_APPLIES_MS);
       if (!ready?.ok) {
@@ -58,6 +59,7 @@ export async function handOver(
       options.events.handedOver({ to: target, by });
       return { kind: 'done', revision: claimed.revision ?? revision, result: { master: target } };
     });
+    return reply ?? BEHIND;
   } finally {
     // Whether the target came or not, nobody should wait for it much longer; its own word travels another way.
     setTimeout(() => {

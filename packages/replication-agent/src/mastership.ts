@@ -51,6 +51,7 @@ export type Refused = Extract<MasterReply, { kind: 'refused' }>;
 export type OwnChange = { kind: string; id: string; document: unknown; removed?: boolean };
 
 const BARRIER_PAUSE_MS = 100;
+const TURN_MS = 5000;
 /** Writes wait this long for the next epoch of the same master: a moved log leader costs 0.05-2 s. */
 const NEXT_EPOCH_HOLD_MS = 2000;
 
@@ -149,13 +150,14 @@ export class Mastership {
     return runner.run(command, pipeline, deadline);
   }
 
-  /** Runs `work` when everything before it is done and applied, and nothing beside it. */
-  async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = await this.#turns.take('everything');
+  /** Runs `work` when everything before it is done and applied, and nothing beside it; null if that takes over 5 s. */
+  async inTurn<T>(work: () => Promise<T>): Promise<T | null> {
+    const turn = await this.#turns.take('everything', TURN_MS);
+    if (!turn) return null;
     try {
       return await work();
     } finally {
-      turn?.release();
+      turn.release();
     }
   }
 
@@ -167,7 +169,7 @@ export class Mastership {
       this.#options.log.warn({ kind, flaw }, 'not written: no node could read it');
       return false;
     }
-    return this.inTurn(async () => {
+    const isWritten = await this.inTurn(async () => {
       const pipeline = this.#pipeline;
       if (!pipeline?.isOpen || this.#isHandingOver) return false;
       const entry: Omit<NewChange, 'epoch'> = {
@@ -185,6 +187,7 @@ export class Mastership {
       if (sequence === null) return false;
       return this.hasApplied(sequence + this.#options.baseRevision, pipeline.term, Infinity);
     });
+    return isWritten ?? false;
   }
 
   async #raiseBarrier(term: Term): Promise<void> {

@@ -70,7 +70,7 @@ export async function moveLog(next: LogLayout, options: MoveOptions): Promise<bo
   if (unheld.length > 0) return giveUp(`${unheld.join(', ')} did not answer`);
   await holdCircuitOpen(db, 'the log moves', HOLD_MS);
   mastership.isHandingOver = true;
-  return mastership.inTurn(async () => {
+  const hasMoved = await mastership.inTurn(async () => {
     const { revision } = replica.applied;
     const late = await askAll('applied', { revision, timeoutMs: APPLIED_MS }, APPLIED_MS + 500);
     if (late.length > 0) return giveUp(`${late.join(', ')} did not catch up`);
@@ -81,6 +81,7 @@ export async function moveLog(next: LogLayout, options: MoveOptions): Promise<bo
     if (unmoved.length > 0) log.warn({ unmoved }, 'not everybody has said that it moves');
     return true;
   });
+  return hasMoved ?? giveUp('earlier writes did not end in time');
 }
 
 /** Waits until this node's PostgreSQL has every user state that stands in the log now. */

@@ -1,12 +1,16 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodeChange, type Sealer } from '@countersign/cluster';
+import { decodeChange, type Log, type Sealer } from '@countersign/cluster';
 import {
   lastUsernames,
   listDocuments,
+  type Applied,
   type Database,
   type DocumentRow,
 } from '@countersign/database';
+import type { PurposeKey } from '@countersign/keys';
+import { sealerOf } from '@countersign/operations';
+import type { AgentEvents } from './events.ts';
 
 const FOLDER = 'dropped';
 const BATCH = 500;
@@ -96,6 +100,29 @@ export async function saveChanges(options: {
   writeFileSync(`${file}.tmp`, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
   renameSync(`${file}.tmp`, file);
   return { file, changes };
+}
+
+/** What leaves this replica is kept in a file, and named by status until somebody moves that away. */
+export async function keepDiverged(options: {
+  config: { dataDirectory: string };
+  keys: { document: PurposeKey };
+  db: Database;
+  events: AgentEvents;
+  log: Log;
+  from: number;
+  applied: Applied;
+}): Promise<void> {
+  const { config, keys, db, events, log, from, applied } = options;
+  const { changes, file } = await saveChanges({
+    db,
+    sealer: sealerOf(keys.document),
+    dataDirectory: config.dataDirectory,
+    incarnationNumber: applied.incarnation.number,
+    fromRevision: from,
+  });
+  const details = { fromRevision: from, revision: applied.revision, changes: changes.length, file };
+  log.warn(details, 'changes are dropped');
+  events.diverged(details);
 }
 
 /** One line for each file of saved changes that nobody has moved away yet. */

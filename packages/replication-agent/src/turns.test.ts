@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Turns, type Touched } from './turns.ts';
 
 /** Starts work that notes when it begins and ends when told. */
-function start(turns: Turns, began: string[], name: string, touched: Touched, timeoutMs?: number) {
+function start(turns: Turns, began: string[], name: string, touched: Touched, timeoutMs = 5000) {
   const taken = turns.take(touched, timeoutMs).then((turn) => {
     began.push(turn ? name : `${name} gave up`);
     return turn;

@@ -13,7 +13,7 @@ export class Turns {
   #newestOfEverything: Promise<void> = Promise.resolve();
 
   /** Waits for all earlier work that touches the same; null when `timeoutMs` is over first. */
-  async take(touched: Touched, timeoutMs = Infinity): Promise<Turn | null> {
+  async take(touched: Touched, timeoutMs: number): Promise<Turn | null> {
     const { promise: done, resolve } = Promise.withResolvers<void>();
     const before = this.#before(touched);
     this.#enter(touched, done);
@@ -49,7 +49,6 @@ export class Turns {
 }
 
 async function settlesWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
-  if (timeoutMs === Infinity) return work.then(() => true);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<false>((resolve) => {
     timer = setTimeout(resolve, Math.max(0, timeoutMs), false);

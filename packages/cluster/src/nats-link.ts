@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   connect,
+  createInbox,
   errors,
   type Msg,
   type MsgHdrs,
@@ -35,6 +37,7 @@ export type NatsLinkOptions = {
 const FOREIGN_PAUSE_MS = 200;
 const HOME_EVERY_MS = 5000;
 const HOME_WAIT_MS = 1000;
+const CALL_EVERY_MS = 50;
 
 /** No answer in time, or one that says nothing about the request's fate. */
 export class SilenceError extends Error {
@@ -208,8 +211,8 @@ export class NatsLink implements AsyncDisposable {
   }
 
   /**
-   * Back to the nearest server once it greets again, in a moment without open requests: a node that stays at another
-   * node's server is cut off with that one.
+   * Back to the nearest server once it and this one hear each other again, in a moment without open requests: a node
+   * that stays at another node's server is cut off with that one.
    */
   async #goHome(): Promise<void> {
     const connection = this.#connection;
@@ -217,35 +220,43 @@ export class NatsLink implements AsyncDisposable {
     if (!connection || !home || this.#isGoingHome || this.server === home) return;
     this.#isGoingHome = true;
     try {
-      if (!(await this.#greets(home)) || !this.#isUp || this.#openRequests > 0) return;
-      // The client tries its servers in turn and forgets none.
-      for (const _ of this.#options.servers) {
-        if (this.#isClosed || this.server === home) return;
-        await connection.reconnect().catch(() => undefined);
-        await this.waitUntilUp(HOME_WAIT_MS);
-      }
+      if (!(await this.#isHeardAt(home)) || !this.#isUp || this.#openRequests > 0) return;
+      // So that home is the next in turn, and not behind one that may not answer.
+      connection.setServers(this.#options.servers);
+      await connection.reconnect();
+    } catch (error) {
+      this.#options.log.warn({ error: String(error) }, 'not back at the nearest log server');
     } finally {
       this.#isGoingHome = false;
     }
   }
 
-  async #greets(server: string): Promise<boolean> {
+  /** Whether what is published here arrives there. A server that has just started may not know the others yet. */
+  async #isHeardAt(server: string): Promise<boolean> {
+    const { user, password: pass, name } = this.#options;
+    let probe: NatsConnection | null = null;
     try {
-      const { user, password: pass, name } = this.#options;
-      const options = {
+      probe = await connect({
         servers: server,
         user,
         pass,
         name,
         reconnect: false,
         timeout: HOME_WAIT_MS,
-      };
-      const probe = await connect({ ...options, ignoreClusterUpdates: true, noAsyncTraces: true });
-      const isOurs = this.#isOurs(probe);
-      await probe.close();
-      return isOurs;
+        ignoreClusterUpdates: true,
+        noAsyncTraces: true,
+      });
+      if (!this.#isOurs(probe)) return false;
+      const inbox = createInbox();
+      const { promise: heard, resolve } = Promise.withResolvers<true>();
+      probe.subscribe(inbox, { max: 1, callback: () => resolve(true) });
+      const calling = setInterval(() => this.publish(inbox, ''), CALL_EVERY_MS);
+      const tooLate = sleep(HOME_WAIT_MS, false);
+      return await Promise.race([heard, tooLate]).finally(() => clearInterval(calling));
     } catch {
       return false;
+    } finally {
+      await probe?.close().catch(() => undefined);
     }
   }
 

@@ -338,23 +338,8 @@ export class TestCluster implements AsyncDisposable {
 
   /** Cuts every relay between this node and the others, both ways. */
   cutOff(name: string): void {
-    const sides = this.sidesWithout(name);
-    this.history.beginFault(`${name} cut off`, { nodes: [name], sides });
+    this.history.beginFault(`${name} cut off`, { nodes: [name], sides: [[name]] });
     for (const link of this.#linksOf(name)) link.relay.cut();
-  }
-
-  /**
-   * Who is alone while that node's links or log server do not work: the node, and each whose workers use its log
-   * server (their own was away once). Those that are not named reach each other. Without relays only the node is known.
-   */
-  sidesWithout(name: string): string[][] {
-    const leaning = this.relays
-      .filter(({ from, to, relay }) => {
-        const isWorker = (client: string) => client.startsWith(`${from} worker`);
-        return to === name && relay.clientNames().some(isWorker);
-      })
-      .map(({ from }) => from);
-    return [name, ...new Set(leaning)].map((alone) => [alone]);
   }
 
   heal(name: string): void {

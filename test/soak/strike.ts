@@ -15,7 +15,7 @@ export async function strike(
 ): Promise<() => Promise<void>> {
   const node = cluster.node(fault.node);
   const nodes = [node.name];
-  const sides = cluster.sidesWithout(node.name);
+  const sides = [nodes];
   switch (fault.kind) {
     case 'kill': {
       if (fault.part !== 'everything') {

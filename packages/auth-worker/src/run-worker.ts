@@ -100,13 +100,16 @@ export async function runWorker(
     const servers = clientAddresses(reachableServers(layout, config.logServers), config.node);
     const connection = { ...config.nats, servers, tag: layout.tag, log };
     const link = new NatsLink({ ...connection, name });
+    // Peers are asked on connections of their own: a slow log must not silence them, nor one server that is gone.
     const askLink = new NatsLink({ ...connection, name: `${name} asks` });
+    const askStates = new UserStates(askLink, incarnation.number);
+    const ways = servers.map(
+      (server) => new NatsLink({ ...connection, servers: [server], name: `${name} asks` }),
+    );
     const membership = new Membership(link);
     const states = new UserStates(link, incarnation.number);
-    // Peers are asked on a connection of their own: a slow log must not silence them.
-    const askStates = new UserStates(askLink, incarnation.number);
     const asks = new Asks({
-      link: askLink,
+      links: ways,
       node: config.node,
       sealer: sealerOf(keys.command),
       answer: (ask) => answerAsk({ db, states: askStates }, ask),
@@ -175,7 +178,7 @@ export async function runWorker(
         ending.abort();
         await Promise.race([Promise.all([merging, tellingStops]), sleep(1000)]);
         await asks[Symbol.asyncDispose]();
-        await Promise.all([link.close(), askLink.close()]);
+        await Promise.all([link, askLink, ...ways].map((one) => one.close()));
       },
     };
   }

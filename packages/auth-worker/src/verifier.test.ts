@@ -39,7 +39,7 @@ const keys = { seed: key(), 'wrong-code': key(), 'attempt-id': key() };
 function startAsks(node: string, known: () => UserState | null): Asks {
   const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
   const asks = new Asks({
-    link: test.link(),
+    links: [test.link()],
     node,
     sealer: plain,
     answer: async () => {

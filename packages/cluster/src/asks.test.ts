@@ -11,17 +11,17 @@ const ask = { userId: 'user', item: 'totp:a:1', attemptId: 'attempt' };
 let nats: TestNats;
 const opened: AsyncDisposable[] = [];
 
-function connect(): NatsLink {
-  const servers = nats.urls.map((url) => url.replace('nats://', ''));
+function connect(urls = nats.urls): NatsLink {
+  const servers = urls.map((url) => url.replace('nats://', ''));
   const { user, password } = nats;
   const link = new NatsLink({ servers, user, password, name: 'test', log: silent });
   opened.push(link);
   return link;
 }
 
-function start(link: NatsLink, node: string, answer: (ask: Ask) => boolean): Asks {
+function start(link: NatsLink | NatsLink[], node: string, answer: (ask: Ask) => boolean): Asks {
   const asks = new Asks({
-    link,
+    links: [link].flat(),
     node,
     sealer: plain,
     answer: async (asked) => ({ isGranted: answer(asked), state: null }),
@@ -32,7 +32,7 @@ function start(link: NatsLink, node: string, answer: (ask: Ask) => boolean): Ask
 }
 
 beforeAll(async () => {
-  nats = await startTestNats({ servers: 1 });
+  nats = await startTestNats({ servers: 3 });
 }, 60_000);
 
 afterEach(async () => {
@@ -57,6 +57,20 @@ describe('asks', () => {
     await waitFor('the peer', () => peer.isUp, { timeoutMs: 5000 });
     const answers = await start(connect(), 'node-4', () => true).broadcast(ask);
     expect(answers.map(({ node }) => node)).toEqual(['node-3']);
+  });
+
+  it('are answered without a pause when the nearest server dies', { timeout: 60_000 }, async () => {
+    const [own, others] = [nats.urls, nats.urls].map((urls) => urls.map((url) => connect([url])));
+    start(others!, 'node-1', () => true);
+    const asks = start(own!, 'node-2', () => true);
+    await waitFor('all connections', () => [...own!, ...others!].every(({ isUp }) => isUp), {
+      timeoutMs: 10_000,
+    });
+    await waitFor('the peer', () => asks.liveNodes().includes('node-1'), { timeoutMs: 5000 });
+    await nats.kill(0);
+    const answers = await asks.broadcast(ask);
+    expect(answers.map(({ node }) => node)).toEqual(['node-1']);
+    await nats.restart(0);
   });
 
   it('go on being answered after somebody says he lives in nonsense', async () => {

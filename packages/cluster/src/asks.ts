@@ -42,7 +42,8 @@ const LIVE_WITHIN_MS = 5000;
 const MAX_NODES = 64;
 
 export type AsksOptions = {
-  link: NatsLink;
+  /** One to each log server, the nearest first: while any of them reaches the others, so do asks. */
+  links: readonly NatsLink[];
   node: string;
   sealer: Sealer;
   answer(ask: Ask): Promise<Omit<AskAnswer, 'node'>>;
@@ -57,6 +58,8 @@ export class Asks implements AsyncDisposable {
   readonly #inbox = createInbox();
   readonly #waiting = new Map<string, Waiting>();
   readonly #alive = new Map<string, { seenAt: number; offsetMs: number; bestAt: number }>();
+  /** Asks in work here: the same one arrives by several ways. */
+  readonly #answering = new Map<string, Promise<AskAnswer>>();
   readonly #timer: NodeJS.Timeout;
   readonly #startedAt = performance.now();
   /** When the connection was last seen down: who lives is not known yet right after. */
@@ -65,7 +68,9 @@ export class Asks implements AsyncDisposable {
 
   constructor(options: AsksOptions) {
     this.#options = options;
-    options.link.whenFirstConnected((connection) => this.#subscribe(connection));
+    for (const [way, link] of options.links.entries()) {
+      link.whenFirstConnected((connection) => this.#subscribe(connection, link, way));
+    }
     this.#timer = setInterval(() => this.#sayAlive(), ALIVE_EVERY_MS);
   }
 
@@ -92,14 +97,15 @@ export class Asks implements AsyncDisposable {
     const mayBeMore = performance.now() - this.#deafAt < HEARD_WITHIN_MS;
     if (expected.length === 0 && !mayBeMore) return [];
     const id = String((this.#lastId += 1));
-    const reply = `${this.#inbox}.${id}`;
-    const sealed = this.#seal(
-      { ...ask, node: this.#options.node, reply, sentAtMs: Date.now() },
-      'ask',
-    );
+    const body = { ...ask, node: this.#options.node, sentAtMs: Date.now() };
+    const ways = this.#options.links.map((link, way) => ({
+      link,
+      sealed: this.#seal({ ...body, reply: `${this.#inbox}.${way}.${id}` }, 'ask'),
+    }));
     const answers = new Map<string, AskAnswer>();
-    const send = () => this.#options.link.publish(ASK_SUBJECT, sealed);
-    const resend = setInterval(send, RESEND_MS);
+    const resend = setInterval(() => {
+      for (const { link, sealed } of ways) link.publish(ASK_SUBJECT, sealed);
+    }, RESEND_MS);
     try {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, ASK_TIMEOUT_MS);
@@ -113,7 +119,9 @@ export class Asks implements AsyncDisposable {
             resolve();
           },
         });
-        send();
+        // By the nearest way first, which is enough on nearly every day.
+        const nearest = ways.find(({ link }) => link.isUp);
+        nearest?.link.publish(ASK_SUBJECT, nearest.sealed);
       });
     } finally {
       clearInterval(resend);
@@ -124,34 +132,35 @@ export class Asks implements AsyncDisposable {
 
   tellSettled(settled: Omit<Settled, 'node'>): void {
     const message = { ...settled, node: this.#options.node };
-    this.#options.link.publish(SETTLED_SUBJECT, this.#seal(message, 'settled'));
+    this.#publishEveryWay(SETTLED_SUBJECT, this.#seal(message, 'settled'));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
   }
 
-  #subscribe(connection: NatsConnection): void {
+  #subscribe(connection: NatsConnection, link: NatsLink, way: number): void {
     const { node } = this.#options;
-    // One worker of each node answers: the queue group is the node.
+    // One worker of each node answers, by each way: a server may not know yet that a way has ended.
+    const queue = `${node} ${way}`.replaceAll(' ', '.');
     connection.subscribe(ASK_SUBJECT, {
-      queue: node,
+      queue,
       callback: (error, message) => {
-        if (!error) void this.#onAsk(message.data);
+        if (!error) void this.#onAsk(message.data, link);
       },
     });
     connection.subscribe(SETTLED_SUBJECT, {
-      queue: node,
+      queue,
       callback: (error, message) => {
         const settled = error ? null : this.#open<Settled>(message.data, 'settled');
         if (settled && settled.node !== node)
           this.#options.onSettled(settled).catch(() => undefined);
       },
     });
-    connection.subscribe(`${this.#inbox}.*`, {
+    connection.subscribe(`${this.#inbox}.${way}.*`, {
       callback: (error, message) => {
         if (error) return;
-        const waiting = this.#waiting.get(message.subject.slice(this.#inbox.length + 1));
+        const waiting = this.#waiting.get(message.subject.split('.').at(-1)!);
         const answer = this.#open<AskAnswer>(message.data, 'answer');
         if (!waiting || !answer) return;
         waiting.answers.set(answer.node, answer);
@@ -169,26 +178,41 @@ export class Asks implements AsyncDisposable {
         this.#noteAlive(name, wallMs - Date.now());
       },
     });
-    this.#deafAt = performance.now();
+    if (!this.#options.links.some((other) => other !== link && other.isUp)) {
+      this.#deafAt = performance.now();
+    }
     this.#sayAlive();
   }
 
   async #isReachable(): Promise<boolean> {
-    const { link } = this.#options;
-    const downForMs = performance.now() - Math.max(link.lastUpAt, this.#startedAt);
-    return link.waitUntilUp(downForMs < RECONNECTS_WITHIN_MS ? ASK_TIMEOUT_MS : 0);
+    const { links } = this.#options;
+    if (links.some(({ isUp }) => isUp)) return true;
+    const lastUpAt = Math.max(this.#startedAt, ...links.map((link) => link.lastUpAt));
+    if (performance.now() - lastUpAt >= RECONNECTS_WITHIN_MS) return false;
+    await Promise.race(links.map((link) => link.waitUntilUp(ASK_TIMEOUT_MS)));
+    return links.some(({ isUp }) => isUp);
   }
 
-  async #onAsk(data: Uint8Array): Promise<void> {
+  async #onAsk(data: Uint8Array, link: NatsLink): Promise<void> {
     const ask = this.#open<Ask & { reply: string; sentAtMs: number }>(data, 'ask');
     if (!ask || ask.node === this.#options.node || this.#isStale(ask)) return;
     try {
-      const answer = await this.#options.answer(ask);
-      const body: AskAnswer = { ...answer, node: this.#options.node };
-      this.#options.link.publish(ask.reply, this.#seal(body, 'answer'));
+      link.publish(ask.reply, this.#seal(await this.#answer(ask), 'answer'));
     } catch {
       // No answer is an answer: the asker counts this node as unreachable.
     }
+  }
+
+  #answer(ask: Ask): Promise<AskAnswer> {
+    const key = `${ask.node} ${ask.attemptId} ${ask.item}`;
+    const running = this.#answering.get(key);
+    if (running) return running;
+    const answering = this.#options
+      .answer(ask)
+      .then((answer) => ({ ...answer, node: this.#options.node }))
+      .finally(() => this.#answering.delete(key));
+    this.#answering.set(key, answering);
+    return answering;
   }
 
   // A log server that hung delivers all it was given at once: nobody waits for those answers any more.
@@ -210,8 +234,12 @@ export class Asks implements AsyncDisposable {
   }
 
   #sayAlive(): void {
-    if (!this.#options.link.isUp) this.#deafAt = performance.now();
-    this.#options.link.publish(aliveSubject(this.#options.node), String(Date.now()));
+    if (!this.#options.links.some(({ isUp }) => isUp)) this.#deafAt = performance.now();
+    this.#publishEveryWay(aliveSubject(this.#options.node), String(Date.now()));
+  }
+
+  #publishEveryWay(subject: string, payload: Uint8Array | string): void {
+    for (const link of this.#options.links) link.publish(subject, payload);
   }
 
   #seal(message: object, context: string): Uint8Array {

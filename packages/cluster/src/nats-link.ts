@@ -34,6 +34,7 @@ export type NatsLinkOptions = {
   log: Log;
 };
 
+const CONNECT_PAUSE_MS = 150;
 const FOREIGN_PAUSE_MS = 200;
 const HOME_EVERY_MS = 5000;
 const HOME_WAIT_MS = 1000;
@@ -148,6 +149,7 @@ export class NatsLink implements AsyncDisposable {
 
   async #connectForEver(): Promise<void> {
     let servers = this.#options.servers;
+    let hasFailed = false;
     while (!this.#isClosed && !this.#connection) {
       try {
         const connection = await connect({
@@ -161,7 +163,6 @@ export class NatsLink implements AsyncDisposable {
           pingInterval: 2000,
           maxPingOut: 2,
           timeout: 2000,
-          waitOnFirstConnect: true,
           noRandomize: true,
           ignoreClusterUpdates: true,
           noAsyncTraces: true,
@@ -173,13 +174,16 @@ export class NatsLink implements AsyncDisposable {
         if (!this.#isOurs(connection)) {
           await connection.close();
           servers = [...servers.slice(1), servers[0]!];
-          await new Promise((resolve) => setTimeout(resolve, FOREIGN_PAUSE_MS));
+          await sleep(FOREIGN_PAUSE_MS);
           continue;
         }
         this.#connection = connection;
       } catch (error) {
-        this.#options.log.warn({ error: String(error) }, 'could not connect to the log servers');
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        if (!hasFailed) {
+          this.#options.log.warn({ error: String(error) }, 'cannot connect to the log servers yet');
+        }
+        hasFailed = true;
+        await sleep(CONNECT_PAUSE_MS);
       }
     }
     if (!this.#connection) return;

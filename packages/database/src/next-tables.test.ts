@@ -93,7 +93,7 @@ describe('tables for the next incarnation', () => {
       7,
     );
     const incarnation = await fill(db);
-    const applied = await swapInNextTables(db);
+    const applied = await swapInNextTables(db, incarnation.id);
     expect(applied).toMatchObject({ incarnation, revision: 4, isFilled: true });
     expect(await readApplied(db)).toEqual(applied);
     expect(await readNextApplied(db)).toBeNull();
@@ -113,7 +113,7 @@ describe('tables for the next incarnation', () => {
       const incarnation = nextOf(2, number);
       await beginNextTables(db, incarnation);
       await applyChanges(db, rebuilt(2), { intoNext: true });
-      expect((await swapInNextTables(db)).incarnation).toEqual(incarnation);
+      expect((await swapInNextTables(db, incarnation.id)).incarnation).toEqual(incarnation);
     }
     const indexes = await db.sql`
       select from pg_indexes where schemaname = 'public' and tablename = 'documents'`;
@@ -122,7 +122,7 @@ describe('tables for the next incarnation', () => {
 
   it('come into use under readers whose statements are prepared, none of whom notices', async () => {
     const { name, db } = await start();
-    await fill(db);
+    const { id } = await fill(db);
     const readers = [postgres.open(name, { max: 2 }), postgres.open(name, { max: 2 })];
     const seen: (string | undefined)[] = [];
     let isOver = false;
@@ -133,7 +133,7 @@ describe('tables for the next incarnation', () => {
       }
     });
     await waitFor('reads', () => seen.length >= 50);
-    await waitFor('the swap', () => swapInNextTables(db).then(Boolean, isLockTimeout));
+    await waitFor('the swap', () => swapInNextTables(db, id).then(Boolean, isLockTimeout));
     const swappedAt = seen.length;
     await waitFor('more reads', () => seen.length >= swappedAt + 50);
     isOver = true;
@@ -146,7 +146,7 @@ describe('tables for the next incarnation', () => {
   it('are not put in place while somebody reads the old ones for long, and nothing is changed then', async () => {
     const { db } = await start();
     const before = await readApplied(db);
-    await fill(db);
+    const { id } = await fill(db);
     const reading = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
     const reader = db.transaction(async (tx) => {
@@ -155,16 +155,25 @@ describe('tables for the next incarnation', () => {
       await released.promise;
     });
     await reading.promise;
-    await expect(swapInNextTables(db)).rejects.toThrow(/lock timeout/);
+    await expect(swapInNextTables(db, id)).rejects.toThrow(/lock timeout/);
     expect(await readApplied(db)).toEqual(before);
     released.resolve();
     await reader;
-    expect((await swapInNextTables(db)).incarnation.number).toBe(2);
+    expect((await swapInNextTables(db, id)).incarnation.number).toBe(2);
+  });
+
+  it('are not put in place for an incarnation that others are being filled for by now', async () => {
+    const { db } = await start();
+    const before = await readApplied(db);
+    const { id } = await fill(db);
+    await beginNextTables(db, nextOf(2, 3));
+    await expect(swapInNextTables(db, id)).rejects.toThrow(/not there any more/);
+    expect(await readApplied(db)).toEqual(before);
   });
 });
 
 /** The swap gives way to readers and is tried again. */
 function isLockTimeout(error: unknown): false {
-  if (!String(error).includes('lock timeout')) throw error;
+  if (!/lock timeout|deadlock/.test(String(error))) throw error;
   return false;
 }

@@ -23,8 +23,9 @@ const TABLES = [
   'command_results',
 ];
 const SCHEMA = 'next';
-/** Less than PostgreSQL's `deadlock_timeout` (1 s): of two that wait for each other the swap gives up, not the reader. */
-const LOCK_TIMEOUT_MS = 300;
+const LOCK_TIMEOUT_MS = 1000;
+/** PostgreSQL looks for a deadlock after 1 s: of two that wait for each other the swap must give up, not the reader. */
+const DEADLOCK_TIMEOUT_MS = 100;
 
 /** From here to its end the transaction reads and writes the tables that are being filled. */
 export async function useNextTables(tx: Transaction): Promise<void> {
@@ -69,13 +70,17 @@ export async function beginNextTables(
 }
 
 /**
- * Puts the filled tables in place of those in use, in one transaction that readers wait for. User states stay, as
- * the first guess they are; how far other streams were followed is forgotten, because they begin anew.
- * @throws PostgresError when readers did not let go of the old tables in 0.3 s: try again
+ * Puts the tables filled for that incarnation in place of those in use, in one transaction that readers wait for. User
+ * states stay, as the first guess they are; how far other streams were followed is forgotten, because they begin anew.
+ * @throws PostgresError when readers did not let go of the old tables in 1 s, or want them in another order: try again
  */
-export async function swapInNextTables(db: Database): Promise<Applied> {
+export async function swapInNextTables(db: Database, incarnationId: string): Promise<Applied> {
   return db.transaction(async (tx) => {
+    const filled = await tx<{ id: string }[]>`
+      select incarnation ->> 'id' as id from next.applied for update`;
+    if (filled[0]?.id !== incarnationId) throw new Error('those tables are not there any more');
     await tx.unsafe(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    await tx.unsafe(`set local deadlock_timeout = ${DEADLOCK_TIMEOUT_MS}`);
     await tx.unsafe(`lock table ${TABLES.map((table) => `public.${table}`).join(', ')}`);
     for (const table of TABLES) {
       await tx.unsafe(`drop table public.${table}`);

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
+import { setImmediate as nextTurnOfLoop, setTimeout as sleep } from 'node:timers/promises';
 import {
   ChangeFormatError,
   decodeChange,
@@ -73,6 +73,7 @@ export class Replica {
   #problem: string | null = null;
   /** The log's end as last heard lies before what is applied here. */
   #end: { revision: number; isBehind: boolean } | null = null;
+  #stopping: AbortSignal | null = null;
 
   static async open(options: ReplicaOptions): Promise<Replica> {
     const { db, incarnation } = options;
@@ -135,6 +136,7 @@ export class Replica {
   }
 
   async follow(signal: AbortSignal): Promise<void> {
+    this.#stopping = signal;
     const { db, incarnation, link, log } = this.#options;
     if (this.#mode === 'stranded') {
       log.warn({}, this.#problem ?? 'stranded');
@@ -308,11 +310,13 @@ export class Replica {
     if (!isSealed) return;
     for (;;) {
       try {
-        this.#applied = await swapInNextTables(db);
+        this.#applied = await swapInNextTables(db, incarnation.id);
         break;
       } catch (error) {
         log.warn({ error: String(error) }, 'the filled tables could not be put in place yet');
-        await new Promise((resolve) => setTimeout(resolve, SWAP_RETRY_MS));
+        await sleep(SWAP_RETRY_MS);
+        // What is filled next may be another incarnation's.
+        if (this.#stopping?.aborted) throw error;
         // Done, and only the answer was lost?
         const applied = await readApplied(db);
         if (applied?.incarnation.id !== incarnation.id || (await readNextApplied(db))) continue;

@@ -10,7 +10,7 @@ import { findStreamLeader, untilStreamCurrent } from './harness/stream-leader.ts
 import { VerificationLoad } from './harness/workload.ts';
 import { expectHistoryHolds } from './history/expect-history-holds.ts';
 
-const ROUNDS = 60;
+const ROUNDS = process.env.COUNTERSIGN_LONG === '1' ? 300 : 60;
 const STATES = 'KV_STATES-1';
 /** How long a code that nobody was let in with is tried again. */
 const RETRY_MS = 10_000;
@@ -106,7 +106,9 @@ describe('the same code on all nodes at the same instant', () => {
       relay.slow(2000, (name) => name.startsWith(`${slowNode.name} `) && !name.endsWith('asks'));
     }
     const playing = new Rounds();
-    await waitFor('rounds', () => playing.count >= 2 * ROUNDS, { timeoutMs: 60_000 });
+    await waitFor('rounds', () => playing.count >= 2 * ROUNDS, {
+      timeoutMs: ROUNDS * 1000,
+    });
     const rounds = await playing.stop();
     for (const { relay } of links) relay.slow(0, () => false);
     await bringBack();

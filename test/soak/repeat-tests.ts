@@ -13,7 +13,15 @@ export function repeatTests(only: string, minutes: number): boolean {
     const startedAt = Date.now();
     const { status } = spawnSync(
       process.execPath,
-      ['node_modules/vitest/vitest.mjs', 'run', '--project', 'cluster', only],
+      [
+        'node_modules/vitest/vitest.mjs',
+        'run',
+        '--project',
+        'cluster',
+        '--project',
+        'faults',
+        only,
+      ],
       { stdio: 'inherit', env: { ...process.env, COUNTERSIGN_LONG: '1' } },
     );
     if (status !== 0) failed += 1;

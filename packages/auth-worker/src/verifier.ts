@@ -291,7 +291,12 @@ export class Verifier {
     const item = judgement.item!;
     const key = { userId: step.user.id, item, attemptId: step.ids.attemptId };
     if (step.reserved === item) {
-      await gate.pass(() => markPhase(db, { ...key, from: ['cas'], to: 'asking', degraded: true }));
+      const mark = { ...key, from: ['cas'], to: 'asking', degraded: true } as const;
+      if (!(await gate.pass(() => markPhase(db, mark)))) {
+        // Another node has approved it meanwhile: the row stays and goes on denying it here.
+        step.reserved = null;
+        return this.#denyBegun(step, 'replayed', true);
+      }
     } else {
       const refusal = await this.#reserve(step, judgement, 'asking', true);
       if (refusal) return this.#denyBegun(step, refusal, true);

@@ -35,7 +35,8 @@ export async function grantAsk(db: Database, ask: OwnReservation): Promise<AskOu
 
 /**
  * Notes how another node's step ended. An approval is kept also where its ask never arrived, and
- * takes the code from a step that is still asking, so that this node denies it from now on.
+ * takes the code from a step that is still asking, so that this node denies it from now on. A step
+ * that waits for its compare-and-set keeps its row, and learns of it if it has to ask after all.
  */
 export async function settleForeign(
   db: Database,
@@ -49,11 +50,15 @@ export async function settleForeign(
     return;
   }
   const claim = settled.claim && jsonText(settled.claim);
-  await db.sql`
+  const noted = await db.sql`
     insert into reservations as r (user_id, item, attempt_id, holder, phase, degraded, claim)
     values (${userId}, ${item}, ${attemptId}, ${holder}, 'approved', true, ${claim}::text::jsonb)
     on conflict (user_id, item) do update set
       attempt_id = excluded.attempt_id, holder = excluded.holder, phase = 'approved',
       degraded = true, claim = excluded.claim, merged = false, created_at = now()
     where r.phase = 'asking' or (r.attempt_id = excluded.attempt_id and r.phase = 'cas')`;
+  if (noted.count > 0) return;
+  await db.sql`
+    update reservations set claim = ${claim}::text::jsonb
+    where user_id = ${userId} and item = ${item} and phase = 'cas'`;
 }

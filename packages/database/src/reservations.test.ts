@@ -320,6 +320,17 @@ describe('an ask of another node', () => {
     }
   });
 
+  it('settled as approved is learned by one that waited for its compare-and-set', async () => {
+    const key = { userId: randomUUID(), item, attemptId: 'a' };
+    await begin(beginning(key.userId, 'a'));
+    const claim = approvalClaim('m');
+    await settleForeign(db, { ...askOf(key.userId, 'm'), outcome: 'approved', claim });
+    const mark = { ...key, from: ['cas'] as const, to: 'asking' as const, degraded: true };
+    expect(await markPhase(db, mark)).toBe(false);
+    const next = await begin(beginning(key.userId, 'n'));
+    expect(next).toMatchObject([{ kind: 'refused', by: { phase: 'cas' } }]);
+  });
+
   it('settled as approved twice is not merged twice', async () => {
     const settled = { ...askOf(randomUUID(), 'm'), outcome: 'approved' as const };
     const claim = approvalClaim('m');

@@ -152,7 +152,7 @@ export async function finishAttempts(
 
 /**
  * Moves a reservation on if it is still its own and in a phase of `from`.
- * @returns false if another attempt has the code, or the phase is another
+ * @returns false if another attempt has the code, or was approved meanwhile, or the phase is another
  */
 export async function markPhase(
   db: Database,
@@ -161,7 +161,7 @@ export async function markPhase(
   const marked = await db.sql`
     update reservations set phase = ${mark.to}, degraded = ${mark.degraded}
     where user_id = ${mark.userId} and item = ${mark.item} and attempt_id = ${mark.attemptId}
-      and phase in ${db.sql(mark.from)}`;
+      and phase in ${db.sql(mark.from)} and claim is null`;
   return marked.count > 0;
 }
 

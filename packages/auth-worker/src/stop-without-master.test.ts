@@ -35,7 +35,7 @@ function request(
   args: Record<string, unknown>,
   idempotencyKey: string | null = null,
 ): CommandRequest {
-  return { name, args, caller, idempotencyKey, timeoutMs: 300 };
+  return { name, args, caller, idempotencyKey, timeoutMs: 5000 };
 }
 
 const block = (username: string, idempotencyKey?: string) =>
@@ -103,7 +103,12 @@ describe('without a master', () => {
 });
 
 describe('with a master', () => {
-  it.each<{ how: string; answer: () => Promise<MasterReply>; becomes: string }>([
+  it.each<{
+    how: string;
+    answer: () => Promise<MasterReply>;
+    becomes: string;
+    timeoutMs?: number;
+  }>([
     {
       how: 'does it',
       answer: async () => ({ kind: 'done', revision: 0, result: {} }),
@@ -119,8 +124,8 @@ describe('with a master', () => {
       answer: async () => ({ kind: 'refused', status: 503, code: 'busy', detail: 'later' }),
       becomes: 'stopped',
     },
-    { how: 'hangs', answer: () => new Promise(() => {}), becomes: 'stopped' },
-  ])('that $how, a block is $becomes', async ({ answer, becomes }) => {
+    { how: 'hangs', answer: () => new Promise(() => {}), becomes: 'stopped', timeoutMs: 300 },
+  ])('that $how, a block is $becomes', async ({ answer, becomes, timeoutMs = 5000 }) => {
     const path = startPath();
     const instance = randomUUID();
     serveCommands({ ...path, instance, handle: answer });
@@ -150,7 +155,7 @@ describe('with a master', () => {
     });
     await waitFor('the master', () => path.membership.master() !== null, { timeoutMs: 2000 });
     const user = await test.addUser(seedKey, randomBytes(20));
-    const reply = await runCommand(path, block(user.username), () => ({}));
+    const reply = await runCommand(path, { ...block(user.username), timeoutMs }, () => ({}));
     expect(reply.kind).toBe(becomes);
     const facts = await listStopFactsOfUser(path.db, user.id);
     expect(facts).toHaveLength(becomes === 'stopped' ? 1 : 0);

@@ -140,10 +140,11 @@ describe('the change log', () => {
     const append = async () => {
       const outcome = await log.append(change(3, randomUUID()), end);
       if (outcome.kind === 'stored') end = outcome.sequence;
-      else if (outcome.kind === 'silent') {
+      else {
+        // Refused where one that went unanswered has landed after the end was read.
         const state = await readStreamState(writer, namesOf(1).changes, 1000);
         end = state?.lastSequence ?? end;
-      } else throw new Error('refused');
+      }
     };
     for (let i = 0; i < 50; i += 1) await append();
     await waitFor('the follower', () => seen.at(-1)?.sequence === end, { timeoutMs: 10_000 });

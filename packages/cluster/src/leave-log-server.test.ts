@@ -29,12 +29,15 @@ afterAll(async () => {
 it('no stream is led by a server that is about to stop, and writes go on at once', async () => {
   const node = await leaderOf('FIRST');
   expect(await untilOthersAreCurrent({ link, streams, node, timeoutMs: 10_000 })).toBe(true);
-  expect(await moveLeadersAway({ link, streams, node, timeoutMs: 5000 })).toBe(true);
-
-  for (const stream of streams) expect(await leaderOf(stream)).not.toBe(node);
+  // On a busy machine an election may bring one back.
+  const haveMoved = async () => {
+    if (!(await moveLeadersAway({ link, streams, node, timeoutMs: 5000 }))) return false;
+    return !(await Promise.all(streams.map(leaderOf))).includes(node);
+  };
+  await waitFor('other leaders', haveMoved, { timeoutMs: 30_000 });
   const outcome = await publish(link, 'FIRST.x', Buffer.from('1'), 1000);
   expect(outcome.kind).toBe('stored');
-});
+}, 90_000);
 
 it('a server that has just come back is waited for until it has caught up', async () => {
   const node = await leaderOf('FIRST');
@@ -50,7 +53,7 @@ it('a server that has just come back is waited for until it has caught up', asyn
 
   expect(await untilOthersAreCurrent({ link, streams, node, timeoutMs: 20_000 })).toBe(true);
   expect(await seen(`test-${other}`)).toMatchObject({ isCurrent: true });
-});
+}, 90_000);
 
 it('a server that is gone is not waited for', async () => {
   const node = await leaderOf('FIRST');
@@ -61,7 +64,7 @@ it('a server that is gone is not waited for', async () => {
     everyMs: 100,
   });
   expect(await untilOthersAreCurrent({ link, streams, node, timeoutMs: 10_000 })).toBe(true);
-});
+}, 90_000);
 
 async function make(name: string): Promise<boolean> {
   const config = {

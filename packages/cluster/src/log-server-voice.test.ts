@@ -35,22 +35,22 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await Promise.all([...links.values()].map((link) => link.close()));
-  for (const child of running.values()) child.kill('SIGKILL');
+  await Promise.all([...running.keys()].map((name) => stop(name, 'SIGKILL')));
   rmSync(folder, { recursive: true, force: true });
 });
 
 it('a mute log server is told from the others before there is any stream', async () => {
   await untilHeard('one');
   await untilHeard('two');
-  expect(await voiceOf('three')).toBe('unheard');
-});
+  expect(await answerAbout('three')).toBe('unheard');
+}, 90_000);
 
 it('a log server that was started again is heard, and the first stream can be made', async () => {
   await restart('three', { isMute: false });
   await untilHeard('three');
   await waitFor('an incarnation', () => begin(), { timeoutMs: 30_000, everyMs: 100 });
   for (const name of names) await untilHeard(name);
-});
+}, 90_000);
 
 it('a log server that comes up mute later is told from the others by what the leader says', async () => {
   await restart('three', { isMute: true });
@@ -60,14 +60,14 @@ it('a log server that comes up mute later is told from the others by what the le
   });
   await untilHeard('one');
   await untilHeard('two');
-  expect(await voiceOf('three')).toBe('unheard');
-});
+  expect(await answerAbout('three')).toBe('unheard');
+}, 90_000);
 
 it('without a leader nobody is called mute', async () => {
   await stop('one');
   await stop('two');
   expect(await voiceOf('three')).toBe('unknown');
-});
+}, 90_000);
 
 async function begin(): Promise<boolean> {
   return findOrBeginIncarnation(links.get('one')!, { logReplicas: 3 }).then(
@@ -78,6 +78,15 @@ async function begin(): Promise<boolean> {
 
 function voiceOf(name: string) {
   return askWhetherHeard(links.get(name)!, name);
+}
+
+/** The first answer there is: on a busy machine it may take longer than one ask waits. */
+function answerAbout(name: string) {
+  const answer = async () => {
+    const voice = await voiceOf(name);
+    return voice === 'unknown' ? null : voice;
+  };
+  return waitFor(`an answer about ${name}`, answer, { timeoutMs: 30_000, everyMs: 100 });
 }
 
 async function untilHeard(name: string): Promise<void> {
@@ -92,9 +101,10 @@ async function restart(name: string, how: { isMute: boolean }): Promise<void> {
   start(name, how);
 }
 
-async function stop(name: string): Promise<void> {
+async function stop(name: string, signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
   const child = running.get(name)!;
-  child.kill('SIGTERM');
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill(signal);
   await once(child, 'exit');
 }
 
@@ -117,5 +127,7 @@ function start(name: string, { isMute }: { isMute: boolean }): void {
     }`;
   const file = join(folder, `${name}.conf`);
   writeFileSync(file, config);
-  running.set(name, spawn(binary, ['--config', file, '-l', join(folder, `${name}.log`)]));
+  // With more threads it may come up mute by itself on a busy machine (docs/decisions.md).
+  const env = { ...process.env, GOMAXPROCS: '1' };
+  running.set(name, spawn(binary, ['--config', file, '-l', join(folder, `${name}.log`)], { env }));
 }

@@ -56,6 +56,13 @@ function startListening(incarnationNumber: number, node: string) {
   return heard;
 }
 
+/** What the link sent before, its subscriptions too, has then been taken by the server. */
+function roundTrip(link: NatsLink): Promise<void> {
+  return new Promise((resolve) => {
+    link.whenFirstConnected((connection) => resolve(connection.flush()));
+  });
+}
+
 const fact = (reason = 'lost'): Fact => ({ id: randomUUID(), reason });
 
 beforeAll(async () => {
@@ -79,6 +86,7 @@ describe('telling stop facts', () => {
     await waitFor('everyone', () => [...everyone, { link }].every((one) => one.link.isUp), {
       timeoutMs: 5000,
     });
+    await Promise.all(everyone.map((one) => roundTrip(one.link)));
     link.publish(STOP_FACTS_SUBJECT, 'nonsense');
     link.publish(STOP_FACTS_SUBJECT, sealer.seal(Buffer.from('{"node":"x"}'), 'asks|ask'));
     link.publish(STOP_FACTS_SUBJECT, sealer.seal(Buffer.from('null'), 'stop-facts|told'));

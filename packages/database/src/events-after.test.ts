@@ -70,7 +70,9 @@ describe('following events', () => {
   });
 
   it('works with the partitions of a year, for several readers at once', async () => {
-    const db = postgres.open(await postgres.migratedDatabase());
+    // A year of partitions in one statement.
+    const name = await postgres.migratedDatabase();
+    const db = postgres.open(name, { statementTimeoutMs: 30_000 });
     const days = Array.from({ length: 366 }, (_, ago) =>
       new Date(Date.now() - ago * DAY_MS).toISOString().slice(0, 10),
     );

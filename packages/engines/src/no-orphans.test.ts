@@ -76,25 +76,29 @@ it('kill -9 of a supervisor leaves neither postgres nor nats-server, and the nex
   expect(Object.values(first.pids).filter(isRunning)).toEqual([]);
   second.kill();
   await expectNothingLeft(second);
-});
+}, 90_000);
 
-it.runIf(isRoot)('an ordinary user runs both engines, and kill -9 leaves neither', async () => {
-  await using folder = await makeTrialFolder();
-  const nobody = await lookUpOsUser('nobody');
-  if (!nobody) throw new Error('this machine has no user nobody');
-  const found = await findNatsServer({ toolBinary: toolNatsServer });
-  const copy = await copyEngines(folder.path, found.binary);
-  const home = join(folder.path, 'home');
-  await mkdir(home);
-  const args = [`${nobody.uid}:${nobody.gid}`, home];
-  await runOnce({ command: 'chown', args, timeoutMs: 5_000 });
-  const supervisor = await startSupervisor({ folder: home, ...copy, runAs: nobody });
-  for (const pid of Object.values(supervisor.pids)) {
-    expect(await readFile(`/proc/${pid}/status`, 'utf8')).toContain(`Uid:\t${nobody.uid}\t`);
-  }
-  supervisor.kill();
-  await expectNothingLeft(supervisor);
-});
+it.runIf(isRoot)(
+  'an ordinary user runs both engines, and kill -9 leaves neither',
+  async () => {
+    await using folder = await makeTrialFolder();
+    const nobody = await lookUpOsUser('nobody');
+    if (!nobody) throw new Error('this machine has no user nobody');
+    const found = await findNatsServer({ toolBinary: toolNatsServer });
+    const copy = await copyEngines(folder.path, found.binary);
+    const home = join(folder.path, 'home');
+    await mkdir(home);
+    const args = [`${nobody.uid}:${nobody.gid}`, home];
+    await runOnce({ command: 'chown', args, timeoutMs: 5_000 });
+    const supervisor = await startSupervisor({ folder: home, ...copy, runAs: nobody });
+    for (const pid of Object.values(supervisor.pids)) {
+      expect(await readFile(`/proc/${pid}/status`, 'utf8')).toContain(`Uid:\t${nobody.uid}\t`);
+    }
+    supervisor.kill();
+    await expectNothingLeft(supervisor);
+  },
+  90_000,
+);
 
 /** What an ordinary user needs, wherever this checkout may lie. */
 async function copyEngines(folder: string, natsBinary: string) {

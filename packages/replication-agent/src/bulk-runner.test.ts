@@ -78,17 +78,28 @@ describe('a bulk request', () => {
   }, 30_000);
 
   it('lets a single command in before it is done, and keeps the order of those on the same name', async () => {
-    const master = await startTestMaster(test);
+    const singleIsDone = Promise.withResolvers<void>();
+    let slices = 0;
+    const master = await startTestMaster(test, {
+      async hold({ name }) {
+        if (name !== 'user.add-many') return;
+        slices += 1;
+        // The last one of the 500.
+        if (slices === 4) await singleIsDone.promise;
+      },
+    });
     const bulk = addMany(
       master,
       master.command('user.add-many', { users: namesFrom('ordered', 500) }),
     );
-    const early = master.mastership
+    const early = await master.mastership
       .handle(master.command('user.add', { username: 'single' }))
-      .then((reply) => (reply.kind === 'done' ? reply.revision : 0));
+      .finally(() => singleIsDone.resolve());
+    if (early.kind !== 'done') throw new Error(JSON.stringify(early));
     const results = await bulk;
-    const last = Math.max(...results.map((one) => ('revision' in one ? one.revision : Infinity)));
-    expect(await early).toBeLessThan(last);
+    expect(results.every((one) => one.status === 201)).toBe(true);
+    const last = Math.max(...results.map((one) => ('revision' in one ? one.revision : 0)));
+    expect(early.revision).toBeLessThan(last);
     const again = master.command('user.add-many', { users: namesFrom('ordered', 500) });
     const removal = master.command('user.remove', { username: 'ordered-7' });
     const [removed, repeated] = await Promise.all([

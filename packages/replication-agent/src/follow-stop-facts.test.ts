@@ -160,7 +160,8 @@ describe('stop facts of a cluster', () => {
     ]);
     expect(master.commands.toSorted()).toEqual(facts.map(({ id }) => id).toSorted());
     expect(other.commands).toEqual([]);
-    expect(await listUnpublishedStopFacts(other.db, 10)).toEqual([]);
+    const isPublished = async () => (await listUnpublishedStopFacts(other.db, 1)).length === 0;
+    await waitFor('the other to note that', isPublished, { timeoutMs: 5000 });
   });
 
   it('are lifted by unblocking and do not come back, while a later one counts again', async () => {

@@ -124,10 +124,14 @@ async function rebuildFrom(
   setting: Setting,
   more: Partial<RebuildOptions> = {},
 ): Promise<Incarnation> {
-  return rebuild((await readApplied(db))!, {
+  return rebuild((await readApplied(db))!, { ...optionsOf(db, setting), ...more });
+}
+
+function optionsOf(db: Database, { link, sealer }: Setting): RebuildOptions {
+  return {
     db,
-    link: setting.link,
-    sealer: setting.sealer,
+    link,
+    sealer,
     node: 'node-1',
     logReplicas: 1,
     limits,
@@ -135,8 +139,7 @@ async function rebuildFrom(
     disasterAt: null,
     log: silent,
     signal: new AbortController().signal,
-    ...more,
-  });
+  };
 }
 
 /** The number is taken and the streams stand, as a rebuild begins. */
@@ -209,10 +212,13 @@ describe('a rebuild', () => {
 
   it('loses against another that took the number first', async () => {
     const setting = await start();
-    await findIncarnation(setting.link, { logReplicas: 1 });
+    const { source, other, link } = setting;
+    await findIncarnation(link, { logReplicas: 1 });
+    const [left, right] = [(await readApplied(source))!, (await readApplied(other))!];
+    // In the same tick: one that looks for the number when the other has it takes the next one.
     const runs = await Promise.allSettled([
-      rebuildFrom(setting.source, setting),
-      rebuildFrom(setting.other, setting),
+      rebuild(left, optionsOf(source, setting)),
+      rebuild(right, optionsOf(other, setting)),
     ]);
     expect(runs.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
     const lost = runs.find((run) => run.status === 'rejected')!;

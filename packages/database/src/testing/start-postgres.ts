@@ -80,14 +80,15 @@ async function startServer(directory: string, asUser: string[]): Promise<ChildPr
   settings.push('log_min_messages=fatal');
   const args = [`${binaries}/postgres`, '-D', `${directory}/data`];
   args.push(...settings.flatMap((setting) => ['-c', setting]));
-  const server = spawn(asUser[0] as string, [...asUser.slice(1), ...args], {
-    stdio: 'ignore',
-    cwd: directory,
-  });
+  const start = () =>
+    spawn(asUser[0] as string, [...asUser.slice(1), ...args], { stdio: 'ignore', cwd: directory });
+  let server = start();
   const deadline = Date.now() + START_DEADLINE_MS;
   while (!(await accepts(`${directory}/.s.PGSQL.5432`))) {
-    if (server.exitCode !== null) throw new Error(`postgres ended with ${server.exitCode}`);
-    if (Date.now() > deadline) throw new Error('postgres did not start in time');
+    const { exitCode } = server;
+    if (Date.now() > deadline) throw new Error(`no postgres in time, the last gave ${exitCode}`);
+    // It refuses its data while a backend of a killed server has not ended yet.
+    if (exitCode !== null) server = start();
     await delay(20);
   }
   return server;

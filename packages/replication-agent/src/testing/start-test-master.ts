@@ -11,8 +11,14 @@ import { silent, type useTestLog } from './use-test-log.ts';
 
 const node = 'node-1';
 
-/** A master alone, taking commands. */
-export async function startTestMaster(test: ReturnType<typeof useTestLog>) {
+/**
+ * A master alone, taking commands. `hold` is awaited before each command is authorised, and for a bulk request before
+ * each of its slices.
+ */
+export async function startTestMaster(
+  test: ReturnType<typeof useTestLog>,
+  { hold }: { hold?(command: Command): Promise<void> } = {},
+) {
   const link = test.connect();
   const incarnation = await test.beginIncarnation(link);
   const db = await test.openDatabase();
@@ -56,7 +62,10 @@ export async function startTestMaster(test: ReturnType<typeof useTestLog>) {
     seedKey: keys.seed,
     events: new AgentEvents(db, node, () => undefined),
     onRoleChange: () => undefined,
-    authorise: (command) => authoriseCommand({ db, socketKey: keys['socket-proof'] }, command),
+    authorise: async (command) => {
+      await hold?.(command);
+      return authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
+    },
     describeResult: (command, result) =>
       describeResult({ db, seedKey: keys.seed }, command, result),
   });

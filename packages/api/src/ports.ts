@@ -37,7 +37,8 @@ export type ApiPorts = {
 /** What only an operator at the node may do. Each shows first what it would do; `token` comes from there. */
 export type OperatorPorts = {
   describePromotion(): Promise<DisasterReport>;
-  forcePromotion(token: string): Promise<void>;
+  /** `missed`: why its log server may have held more than was taken over. */
+  forcePromotion(token: string): Promise<{ missed: string | null }>;
   describeRejoin(): Promise<RejoinReport>;
   rejoin(token: string): Promise<{ file: string }>;
 };

@@ -7,7 +7,8 @@ import type { LocalSession } from './local-session.ts';
 import { printJson, printLines } from './print.ts';
 
 const PATH = '/api/v1/node/forced-promotion';
-const SURVEY_TIMEOUT_MS = 10_000;
+/** Log servers that are there may take 10 s to elect who leads. */
+const SURVEY_TIMEOUT_MS = 20_000;
 const START_TIMEOUT_MS = 90_000;
 const DONE_WITHIN_MS = 180_000;
 const POLL_MS = 300;
@@ -36,10 +37,16 @@ export async function forcePromotion(
     );
   }
   const body = { token: (seen as DisasterReport).token };
-  await session.call({ method: 'POST', path: PATH, body, timeoutMs: START_TIMEOUT_MS });
+  const begun = await session.call({
+    method: 'POST',
+    path: PATH,
+    body,
+    timeoutMs: START_TIMEOUT_MS,
+  });
+  const { missed } = escapeAll(begun as { missed: string | null });
   const incarnation = await untilMaster(session, report);
-  if (session.json) return printJson({ ...report, incarnation });
-  printLines(describeAfter(report, incarnation));
+  if (session.json) return printJson({ ...report, incarnation, missed });
+  printLines(describeAfter(report, incarnation, missed));
 }
 
 export function describeDisaster(report: DisasterReport): string[] {
@@ -57,10 +64,15 @@ export function describeDisaster(report: DisasterReport): string[] {
   ];
 }
 
-function describeAfter({ node, review }: DisasterReport, incarnation: number): string[] {
+function describeAfter(
+  { node, review }: DisasterReport,
+  incarnation: number,
+  missed: string | null,
+): string[] {
   return [
     '',
     `${node} is the master of incarnation ${incarnation}.`,
+    ...(missed ? [`its log server may have held more, which is given up: ${missed}`] : []),
     'TOTP codes made before this moment are refused; HOTP tokens ask for two codes in a row once.',
     'look at these, they may have been changed where nobody can see it any more:',
     `  blocked users: ${review.blockedUsers.join(', ') || 'none'}`,

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   isInHistoryOf,
   isOnline,
+  UserStates,
   type Hello,
   type Incarnation,
   type LogLayout,
@@ -31,13 +33,17 @@ export class DisasterError extends Error {
   override name = 'DisasterError';
   readonly code: string;
 
-  constructor(code: string, message: string) {
-    super(message);
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.code = code;
   }
 }
 
 const MAX_LISTED = 1000;
+const PROBE_MS = 1000;
+const PROBE_PAUSE_MS = 300;
+/** Raft takes 4-8.5 s. */
+const ELECTION_MS = 10_000;
 
 /**
  * What an operator does exactly once: goes on from this node alone when the log's majority is gone for good, or gives
@@ -46,21 +52,27 @@ const MAX_LISTED = 1000;
  */
 export class Disaster {
   readonly #options: {
-    shared: AgentShared;
+    shared: Pick<AgentShared, 'config' | 'keys' | 'db' | 'events' | 'log'>;
     layout: LogLayout;
     link: NatsLink;
     incarnation: Incarnation;
     replica: Replica;
     membership: Membership;
+    stopApplying(): Promise<void>;
+    beginAgain(): void;
   };
 
   constructor(options: {
-    shared: AgentShared;
+    shared: Pick<AgentShared, 'config' | 'keys' | 'db' | 'events' | 'log'>;
     layout: LogLayout;
     link: NatsLink;
     incarnation: Incarnation;
     replica: Replica;
     membership: Membership;
+    /** From then on this node applies nothing, so it acknowledges nothing either. */
+    stopApplying(): Promise<void>;
+    /** Another life in the same log: this one has stopped for nothing. */
+    beginAgain(): void;
   }) {
     this.#options = options;
   }
@@ -69,7 +81,7 @@ export class Disaster {
     const { shared, layout, membership } = this.#options;
     const { config, db } = shared;
     const applied = await this.#readOwn();
-    const { answering, elsewhere } = await this.#findAnswering(applied);
+    const survey = await this.#findAnswering(applied);
     const heard = membership.nodes().filter(({ node }) => node !== config.node);
     const servers = layout.servers.map(({ name }) => name);
     const blocked = await listBlockedUsers(db, MAX_LISTED);
@@ -80,25 +92,25 @@ export class Disaster {
       epoch: applied.epoch,
       appliedAt: applied.appliedAt.toISOString(),
       logServers: servers,
-      answering,
+      answering: survey.answering,
       lastHeard: heard.map((seen) => ({
         node: seen.node,
         at: seen.seenAtWall,
         revision: seen.revision,
         online: isOnline(seen),
       })),
-      refused: this.#whyNot(answering, elsewhere, servers),
+      refused: this.#whyNot(survey, servers) ?? (await this.#whyNotYet(survey, servers)),
       review: { blockedUsers: blocked, apiKeys: await listApiKeyNames(db, MAX_LISTED) },
       token: tokenOf('promote', applied, config.node),
     };
   }
 
   /**
-   * The layout in which this node goes on alone. Takes over first what its log server still holds.
+   * The layout in which this node goes on alone, and why its log server may have held more than was taken over first.
    * @throws DisasterError where a majority answers, or something changed since it was described
    */
-  async promote(token: string, stopApplying: () => Promise<void>): Promise<LogLayout> {
-    const { shared, link, replica } = this.#options;
+  async promote(token: string): Promise<{ layout: LogLayout; missed: string | null }> {
+    const { shared, link, replica, incarnation } = this.#options;
     const { config, db, events, log } = shared;
     const report = await this.describePromotion();
     if (report.refused) throw new DisasterError('majority_answers', report.refused);
@@ -106,12 +118,14 @@ export class Disaster {
       throw new DisasterError('changed', 'something changed meanwhile: look at it again');
     }
     await holdCircuitOpen(db, 'promote --force', HOLD_MS);
-    await stopApplying();
-    const { incarnation } = this.#options;
-    await drainLog({ db, link, incarnation, replica, log });
+    const { missed } = await this.#atStandstill(() =>
+      drainLog({ db, link, incarnation, replica, log }),
+    );
     const disasterAt = new Date().toISOString();
-    events.forced({ revision: replica.applied.revision, incarnation: report.incarnation });
-    return nextLayout({ servers: [config.logServer!], by: config.node, disasterAt });
+    const { revision } = replica.applied;
+    events.forced({ revision, incarnation: report.incarnation, missed });
+    const layout = nextLayout({ servers: [config.logServer!], by: config.node, disasterAt });
+    return { layout, missed };
   }
 
   async describeRejoin(): Promise<RejoinReport> {
@@ -146,17 +160,36 @@ export class Disaster {
     if (tokenOf(`rejoin ${there.incarnation.id}`, applied, config.node) !== token) {
       throw new DisasterError('changed', 'something changed meanwhile: look at it again');
     }
-    const { file, changes } = await saveChanges({
-      db,
-      sealer: sealerOf(keys.document),
-      dataDirectory: config.dataDirectory,
-      incarnationNumber: applied.incarnation.number,
-      fromRevision: from,
+    const { file, changes } = await this.#atStandstill(async () => {
+      const saved = await saveChanges({
+        db,
+        sealer: sealerOf(keys.document),
+        dataDirectory: config.dataDirectory,
+        incarnationNumber: applied.incarnation.number,
+        fromRevision: from,
+      });
+      wishToRejoin(config.dataDirectory, there.incarnation.id);
+      return saved;
     });
-    wishToRejoin(config.dataDirectory, there.incarnation.id);
     await holdCircuitOpen(db, 'rejoin', HOLD_MS);
     events.rejoined({ to: hello.node, dropped: changes.length, file });
     return { layout: hello.layout, file };
+  }
+
+  /** Stops before `work`, and where that fails goes on as before. */
+  async #atStandstill<T>(work: () => Promise<T>): Promise<T> {
+    const { stopApplying, beginAgain, shared } = this.#options;
+    try {
+      await stopApplying();
+      return await work();
+    } catch (cause) {
+      shared.log.warn({ error: String(cause) }, 'not done, going on as before');
+      beginAgain();
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new DisasterError('not_done', `${why}: the node goes on as before, try again`, {
+        cause,
+      });
+    }
   }
 
   async #readOwn(): Promise<Applied> {
@@ -167,10 +200,7 @@ export class Disaster {
     return applied;
   }
 
-  /** Nodes of this log, with data, that answer now; and one that lives in another log that takes writes. */
-  async #findAnswering(
-    applied: Applied,
-  ): Promise<{ answering: string[]; elsewhere: Hello | null }> {
+  async #findAnswering(applied: Applied): Promise<Answering> {
     const { shared, layout } = this.#options;
     const surveys = await surveyPeers(shared, layout, shared.config.nats);
     const hellos = surveys.flatMap((survey) => survey.hellos);
@@ -181,10 +211,14 @@ export class Disaster {
     const elsewhere = hellos.find(
       (hello) => hello.layout.tag !== layout.tag && hello.place !== null && hello.isLogWritable,
     );
-    return { answering: [...new Set(names)].toSorted(), elsewhere: elsewhere ?? null };
+    return {
+      answering: [...new Set(names)].toSorted(),
+      listening: surveys.filter(({ tag }) => tag === layout.tag).map(({ server }) => server.name),
+      elsewhere: elsewhere ?? null,
+    };
   }
 
-  #whyNot(answering: string[], elsewhere: Hello | null, servers: string[]): string | null {
+  #whyNot({ answering, elsewhere }: Answering, servers: string[]): string | null {
     const { config } = this.#options.shared;
     if (elsewhere) {
       return (
@@ -200,6 +234,26 @@ export class Disaster {
     return (
       `${there.length} of ${servers.length} log servers' nodes answer (${there.join(', ')}), a majority: ` +
       `use countersign promote ${config.node} without --force`
+    );
+  }
+
+  /** Agents may hang, and their log servers go on: an agent that wakes up has a log that never ended. */
+  async #whyNotYet({ answering, listening }: Answering, servers: string[]): Promise<string | null> {
+    const { shared, link, incarnation } = this.#options;
+    const { node } = shared.config;
+    const states = new UserStates(link, incarnation.number);
+    const isOneOf = (name: string) => name === node || listening.includes(name);
+    // They may be about to elect who leads.
+    const mayElect = servers.filter(isOneOf).length * 2 > servers.length;
+    const giveUpAt = performance.now() + (mayElect ? ELECTION_MS : 0);
+    while (!(await states.probe(node, PROBE_MS))) {
+      if (performance.now() >= giveUpAt) return null;
+      await sleep(PROBE_PAUSE_MS);
+    }
+    const hanging = servers.filter((name) => name !== node && !answering.includes(name));
+    return (
+      `the log takes writes, only the agents of ${hanging.join(', ')} do not answer: restart those nodes, and ` +
+      `use countersign promote ${node} without --force`
     );
   }
 
@@ -249,6 +303,15 @@ export class Disaster {
     return isMineNewer || sealedAt > 0 ? sealedAt + 1 : 0;
   }
 }
+
+type Answering = {
+  /** Nodes of this log, with data, that answer now. */
+  answering: string[];
+  /** Nodes whose log server for this log is there. */
+  listening: string[];
+  /** One that lives in another log that takes writes. */
+  elsewhere: Hello | null;
+};
 
 function tokenOf(what: string, applied: Applied, node: string): string {
   return createHash('sha256')

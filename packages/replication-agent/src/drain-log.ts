@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   namesOf,
   readNextDirect,
+  SilenceError,
   UserStates,
   type FollowedMessage,
   type Incarnation,
@@ -8,86 +10,124 @@ import {
   type NatsLink,
 } from '@countersign/cluster';
 import { readPosition, storeUserStates, type Database } from '@countersign/database';
-import { parseState } from '@countersign/verification';
+import { parseStates } from './follow-states.ts';
 import type { Replica } from './replica.ts';
 
 const READ_MS = 500;
+const PAUSE_MS = 100;
+/** A log server is silent for a moment when the others have just gone, or while it starts. */
+const SILENT_MS = 10_000;
 const BATCH = 200;
 const DEADLINE_MS = 60_000;
 
-/**
- * Takes over what this node's own log server still holds beyond its PostgreSQL, message by message: all that works
- * without a leader. Returns how much that was; stops early, and says so, where the server does not answer.
- */
-export async function drainLog(options: {
+type DrainOptions = {
   db: Database;
   link: NatsLink;
   incarnation: Incarnation;
   replica: Replica;
   log: Log;
-}): Promise<{ changes: number; states: number }> {
-  const { log } = options;
-  const giveUpAt = performance.now() + DEADLINE_MS;
-  const changes = await drainChanges(options, giveUpAt);
-  const states = await drainStates(options, giveUpAt);
-  log.info({ changes, states }, 'drained what the log server here still held');
-  return { changes, states };
+};
+
+export type Drained = {
+  /** Revisions. */
+  changes: number;
+  states: number;
+  /** Why there may be more that was not taken over. */
+  missed: string | null;
+};
+
+/**
+ * Takes over what this node's own log server still holds beyond its PostgreSQL, message by message: all that works
+ * without a leader. Goes as far as the server answers and the messages can be read, and says where that ended.
+ * Throws where PostgreSQL does not take it.
+ */
+export async function drainLog(options: DrainOptions): Promise<Drained> {
+  const { replica, log } = options;
+  const drained: Drained = { changes: 0, states: 0, missed: null };
+  if (replica.mode === 'live') {
+    const giveUpAt = performance.now() + DEADLINE_MS;
+    try {
+      await drainChanges(options, giveUpAt, drained);
+      await drainStates(options, giveUpAt, drained);
+    } catch (error) {
+      if (!(error instanceof SilenceError)) throw error;
+      drained.missed ??= error.message;
+    }
+  } else drained.missed = 'the tables in use are not of this log';
+  if (drained.missed) log.warn(drained, 'what the log server here held was not all taken over');
+  else log.info(drained, 'drained what the log server here still held');
+  return drained;
 }
 
 async function drainChanges(
-  options: { link: NatsLink; incarnation: Incarnation; replica: Replica },
+  { link, incarnation, replica }: DrainOptions,
   giveUpAt: number,
-): Promise<number> {
-  const { link, incarnation, replica } = options;
-  const names = namesOf(incarnation.number);
+  drained: Drained,
+): Promise<void> {
+  const { changes: stream, allChanges: subject } = namesOf(incarnation.number);
   const from = replica.applied.revision - incarnation.baseRevision + 1;
-  let count = 0;
-  for await (const messages of readOn(link, names.changes, names.allChanges, from, giveUpAt)) {
-    await replica.applyDrained(messages);
-    count += messages.length;
+  for await (const messages of readOn({ link, stream, subject, from, giveUpAt })) {
+    const { revision } = replica.applied;
+    drained.missed = await replica.applyDrained(messages);
+    drained.changes += replica.applied.revision - revision;
+    if (drained.missed !== null) return;
   }
-  return count;
 }
 
 async function drainStates(
-  options: { db: Database; link: NatsLink; incarnation: Incarnation },
+  { db, link, incarnation, log }: DrainOptions,
   giveUpAt: number,
-): Promise<number> {
-  const { db, link, incarnation } = options;
-  const names = namesOf(incarnation.number);
+  drained: Drained,
+): Promise<void> {
+  const { states: stream, allStates: subject } = namesOf(incarnation.number);
   const from = (await readPosition(db, 'states')) + 1;
-  let count = 0;
-  for await (const messages of readOn(link, names.states, names.allStates, from, giveUpAt)) {
-    const rows = UserStates.read(messages, incarnation.number).map((state) => ({
-      userId: state.userId,
-      revision: state.revision,
-      state: state.bytes && parseState(state.bytes),
-    }));
+  for await (const messages of readOn({ link, stream, subject, from, giveUpAt })) {
+    const rows = parseStates(UserStates.read(messages, incarnation.number), log);
     await storeUserStates(db, rows, messages.at(-1)!.sequence);
-    count += rows.length;
+    drained.states += rows.length;
   }
-  return count;
 }
 
-async function* readOn(
-  link: NatsLink,
-  stream: string,
-  subject: string,
-  from: number,
-  giveUpAt: number,
-): AsyncGenerator<FollowedMessage[]> {
-  let sequence = from;
-  for (let isEnd = false; !isEnd && performance.now() < giveUpAt;) {
-    const messages: FollowedMessage[] = [];
-    while (messages.length < BATCH && !isEnd) {
-      const read = await readNextDirect(link, stream, subject, sequence, READ_MS);
-      if (read.kind !== 'found') isEnd = true;
-      else {
-        const { message } = read;
-        messages.push({ ...message, pending: 0, at: new Date(message.at) });
-        sequence = message.sequence + 1;
-      }
+type Reading = { link: NatsLink; stream: string; subject: string; giveUpAt: number };
+
+/** Throws {@link SilenceError} after everything that was read. */
+async function* readOn(reading: Reading & { from: number }): AsyncGenerator<FollowedMessage[]> {
+  let sequence = reading.from;
+  let batch: FollowedMessage[] = [];
+  for (;;) {
+    let message: FollowedMessage | null;
+    try {
+      message = await readNext(reading, sequence);
+    } catch (error) {
+      if (batch.length > 0) yield batch;
+      throw error;
     }
-    if (messages.length > 0) yield messages;
+    if (message) {
+      batch.push(message);
+      sequence = message.sequence + 1;
+    }
+    if (batch.length === BATCH || (!message && batch.length > 0)) {
+      yield batch;
+      batch = [];
+    }
+    if (!message) return;
+  }
+}
+
+/** Null at the end. */
+async function readNext(reading: Reading, sequence: number): Promise<FollowedMessage | null> {
+  const { link, stream, subject } = reading;
+  const giveUpAt = Math.min(reading.giveUpAt, performance.now() + SILENT_MS);
+  for (;;) {
+    const read = await readNextDirect(link, stream, subject, sequence, READ_MS);
+    if (read.kind === 'absent') return null;
+    if (performance.now() > giveUpAt) {
+      const why = read.kind === 'silent' ? read.why : `not done in ${DEADLINE_MS / 1000} s`;
+      throw new SilenceError(`${stream} could not be read from ${sequence} on: ${why}`);
+    }
+    if (read.kind === 'found') {
+      return { ...read.message, pending: 0, at: new Date(read.message.at) };
+    }
+    await sleep(PAUSE_MS);
   }
 }

@@ -49,7 +49,8 @@ export class AgentEvents {
     this.#record({ type: 'cluster.log_moved', details });
   }
 
-  forced(details: { revision: number; incarnation: number }): void {
+  /** `missed`: why its log server may have held more than was taken over. */
+  forced(details: { revision: number; incarnation: number; missed: string | null }): void {
     this.#record({ type: 'cluster.forced', actor: 'operator at the node', details });
   }
 

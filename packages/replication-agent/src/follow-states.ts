@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EventStream, Log, UserStates } from '@countersign/cluster';
+import type { EventStream, FollowedState, Log, UserStates } from '@countersign/cluster';
 import {
   readPosition,
   storeEvents,
@@ -36,23 +36,24 @@ export async function followStates(options: FollowOptions & { states: UserStates
       await kept.begin();
     },
     async onStates(newest, last) {
-      const rows = newest.flatMap((state): StoredUserState[] => {
-        if (state.bytes === null) {
-          return [{ userId: state.userId, revision: state.revision, state: null }];
-        }
-        try {
-          const parsed = parseState(state.bytes);
-          return [{ userId: state.userId, revision: state.revision, state: parsed }];
-        } catch (error) {
-          log.warn({ userId: state.userId, error: String(error) }, 'a user state cannot be read');
-          return [];
-        }
-      });
+      const rows = parseStates(newest, log);
       await storeUserStates(db, await kept.compare(rows), last);
       position = last;
       await kept.placeRest(last);
       await sleep(COALESCE_MS);
     },
+  });
+}
+
+/** What is to be stored of these; one that cannot be read is told and left out. */
+export function parseStates(states: readonly FollowedState[], log: Log): StoredUserState[] {
+  return states.flatMap(({ userId, revision, bytes }): StoredUserState[] => {
+    try {
+      return [{ userId, revision, state: bytes && parseState(bytes) }];
+    } catch (error) {
+      log.warn({ userId, error: String(error) }, 'a user state cannot be read');
+      return [];
+    }
   });
 }
 

@@ -177,9 +177,17 @@ export class Replica {
     });
   }
 
-  /** Applies what was read past the follower, which must have stopped. */
-  async applyDrained(messages: FollowedMessage[]): Promise<void> {
-    if (this.#mode === 'live') await this.#apply(messages);
+  /**
+   * Applies what was read past the follower, which must have stopped, without a leader that knows the log's end.
+   * Returns why it got no further; null where it has applied everything.
+   */
+  async applyDrained(messages: FollowedMessage[]): Promise<string | null> {
+    const { changes, unreadable } = await this.#readAll(messages);
+    if (changes.length > 0) {
+      this.#horizon = Math.max(this.#horizon, changes.at(-1)!.revision);
+      await this.#applyTo(changes);
+    }
+    return unreadable?.message ?? null;
   }
 
   #hasApplied(revision: number): boolean {

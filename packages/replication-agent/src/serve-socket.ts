@@ -26,7 +26,6 @@ export async function serveSocket(options: {
   stopFacts: StopFacts<StopFact>;
   /** What only an operator at the node may do was asked for: live there from now on. */
   onMove(layout: LogLayout): void;
-  stopApplying(): Promise<void>;
   /** Of this node itself, also while the log is away. */
   examine(): Promise<NodeExamination>;
   log: Logger;
@@ -67,7 +66,9 @@ export async function serveSocket(options: {
     operator: {
       describePromotion: () => told(disaster.describePromotion()),
       forcePromotion: async (token) => {
-        options.onMove(await told(disaster.promote(token, options.stopApplying)));
+        const { layout, missed } = await told(disaster.promote(token));
+        options.onMove(layout);
+        return { missed };
       },
       describeRejoin: () => told(disaster.describeRejoin()),
       rejoin: async (token) => {

@@ -47,6 +47,8 @@ const rejoinReport = z.object({
   token: z.string(),
 }) satisfies z.ZodType<RejoinReport>;
 
+const promotionStarted = z.object({ started: z.boolean(), missed: z.string().nullable() });
+
 /** Served on a node's own socket alone: whoever uses them sits at the machine. */
 export function addOperatorOperations(api: ApiServer, operator: OperatorPorts): void {
   const tags = ['node'];
@@ -72,12 +74,12 @@ export function addOperatorOperations(api: ApiServer, operator: OperatorPorts): 
         tags,
         querystring: noQuery,
         body: confirmed,
-        response: { 200: z.object({ started: z.boolean() }), ...problemReply },
+        response: { 200: promotionStarted, ...problemReply },
       },
     },
     async (request) => {
-      await operator.forcePromotion(request.body.token);
-      return { started: true };
+      const { missed } = await operator.forcePromotion(request.body.token);
+      return { started: true, missed };
     },
   );
   api.get(

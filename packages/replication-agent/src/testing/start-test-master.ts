@@ -111,5 +111,12 @@ export async function startTestMaster(
     return state?.lastSequence ?? 0;
   };
 
-  return { db, changeLog, readLogEnd, replica, mastership, command, stallApplying };
+  /** As an agent does it before a log is left. */
+  async function stopApplying(): Promise<void> {
+    stop.abort();
+    await running[0];
+  }
+
+  const place = { link, incarnation, keys, db, replica };
+  return { ...place, changeLog, readLogEnd, mastership, command, stallApplying, stopApplying };
 }

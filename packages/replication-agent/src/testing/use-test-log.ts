@@ -13,6 +13,7 @@ import {
   type TestNats,
 } from '@countersign/testing';
 import { afterAll, beforeAll } from 'vitest';
+import { AGENT_KEYS } from '../config.ts';
 
 export const silent: Log = { info() {}, warn() {} };
 
@@ -32,15 +33,15 @@ export function makeIncarnation(number = 1): Incarnation {
   };
 }
 
-/** A real nats-server and real PostgreSQL databases for one test file. */
-export function useTestLog() {
+/** Real nats-servers and real PostgreSQL databases for one test file. */
+export function useTestLog({ servers }: { servers: 1 | 3 } = { servers: 1 }) {
   const closing: (() => Promise<unknown>)[] = [];
   const connections = new Map<Database, TestConnection>();
   let nats: TestNats;
   let lastNumber = 0;
 
   beforeAll(async () => {
-    nats = await startTestNats({ servers: 1 });
+    nats = await startTestNats({ servers });
   }, 60_000);
 
   afterAll(async () => {
@@ -48,10 +49,12 @@ export function useTestLog() {
     await nats.stop();
   });
 
-  function connect(): NatsLink {
-    const servers = nats.urls.map((url) => url.replace('nats://', ''));
+  /** To any of them, or to one alone. */
+  function connect(index?: number): NatsLink {
+    const all = nats.urls.map((url) => url.replace('nats://', ''));
     const { user, password } = nats;
-    const link = new NatsLink({ servers, user, password, name: 'test', log: silent });
+    const to = index === undefined ? all : [all[index]!];
+    const link = new NatsLink({ servers: to, user, password, name: 'test', log: silent });
     closing.push(() => link.close());
     return link;
   }
@@ -65,6 +68,7 @@ export function useTestLog() {
 
   return {
     connect,
+    nats: () => nats,
     /** Runs at the end, before what was opened earlier is closed. */
     atEnd: (close: () => Promise<unknown>) => void closing.push(close),
     /** Streams of their own. */
@@ -72,7 +76,7 @@ export function useTestLog() {
       // Rebuilds count on from here.
       lastNumber += 10;
       const number = lastNumber;
-      const begin = () => ensureStreams(link, namesOf(number), { logReplicas: 1, limits });
+      const begin = () => ensureStreams(link, namesOf(number), { logReplicas: servers, limits });
       await waitFor('the streams', () => begin().then(() => true), { timeoutMs: 15_000 });
       return makeIncarnation(number);
     },
@@ -89,7 +93,7 @@ export function useTestLog() {
       const folder = mkdtempSync(join(tmpdir(), 'countersign-agent-'));
       closing.push(async () => rmSync(folder, { recursive: true, force: true }));
       const key = createClusterKeyFile(join(folder, 'cluster.key'));
-      return deriveKeys(key, ['document', 'seed', 'socket-proof', 'event']);
+      return deriveKeys(key, AGENT_KEYS);
     },
   };
 }

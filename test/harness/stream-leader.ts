@@ -32,9 +32,9 @@ export async function untilStreamCurrent(cluster: TestCluster, stream: string): 
   );
 }
 
-/** To whichever log server answers, round all relays. */
-export function connectToLog(cluster: TestCluster): NatsLink {
-  const configs = cluster.nodes.map((node) => readNodeConfig(join(node.folder, 'node.json')));
+/** To whichever of these nodes' log servers answers, round all relays. */
+export function connectToLog(cluster: TestCluster, nodes = cluster.nodes): NatsLink {
+  const configs = nodes.map((node) => readNodeConfig(join(node.folder, 'node.json')));
   const servers = configs.flatMap(({ name, logServers }) =>
     logServers
       .filter((server) => server.name === name)

@@ -61,6 +61,7 @@ export class Disaster {
     stopApplying(): Promise<void>;
     beginAgain(): void;
   };
+  #isStandingStill = false;
 
   constructor(options: {
     shared: Pick<AgentShared, 'config' | 'keys' | 'db' | 'events' | 'log'>;
@@ -99,7 +100,7 @@ export class Disaster {
         revision: seen.revision,
         online: isOnline(seen),
       })),
-      refused: this.#whyNot(survey, servers) ?? (await this.#whyNotYet(survey, servers)),
+      refused: this.#whyNot(survey, servers) ?? (await this.#whyLogLives(survey, servers)),
       review: { blockedUsers: blocked, apiKeys: await listApiKeyNames(db, MAX_LISTED) },
       token: tokenOf('promote', applied, config.node),
     };
@@ -168,17 +169,19 @@ export class Disaster {
         incarnationNumber: applied.incarnation.number,
         fromRevision: from,
       });
+      await holdCircuitOpen(db, 'rejoin', HOLD_MS);
       wishToRejoin(config.dataDirectory, there.incarnation.id);
       return saved;
     });
-    await holdCircuitOpen(db, 'rejoin', HOLD_MS);
     events.rejoined({ to: hello.node, dropped: changes.length, file });
     return { layout: hello.layout, file };
   }
 
-  /** Stops before `work`, and where that fails goes on as before. */
+  /** The last thing in this life: stops before `work`, and where that fails another life goes on as before. */
   async #atStandstill<T>(work: () => Promise<T>): Promise<T> {
     const { stopApplying, beginAgain, shared } = this.#options;
+    if (this.#isStandingStill) throw new DisasterError('in_progress', 'it is being done already');
+    this.#isStandingStill = true;
     try {
       await stopApplying();
       return await work();
@@ -238,8 +241,11 @@ export class Disaster {
   }
 
   /** Agents may hang, and their log servers go on: an agent that wakes up has a log that never ended. */
-  async #whyNotYet({ answering, listening }: Answering, servers: string[]): Promise<string | null> {
-    const { shared, link, incarnation } = this.#options;
+  async #whyLogLives(
+    { answering, listening }: Answering,
+    servers: string[],
+  ): Promise<string | null> {
+    const { shared, link, incarnation, replica } = this.#options;
     const { node } = shared.config;
     const states = new UserStates(link, incarnation.number);
     const isOneOf = (name: string) => name === node || listening.includes(name);
@@ -249,6 +255,12 @@ export class Disaster {
     while (!(await states.probe(node, PROBE_MS))) {
       if (performance.now() >= giveUpAt) return null;
       await sleep(PROBE_PAUSE_MS);
+    }
+    if (replica.mode !== 'live') {
+      return (
+        `the log takes writes, in incarnation ${incarnation.number}: ` +
+        `${node} follows it by itself, or after "countersign rejoin"`
+      );
     }
     const hanging = servers.filter((name) => name !== node && !answering.includes(name));
     return (

@@ -121,12 +121,13 @@ async function readNext(reading: Reading, sequence: number): Promise<FollowedMes
   for (;;) {
     const read = await readNextDirect(link, stream, subject, sequence, READ_MS);
     if (read.kind === 'absent') return null;
-    if (performance.now() > giveUpAt) {
+    const now = performance.now();
+    if (read.kind === 'found' && now < reading.giveUpAt) {
+      return { ...read.message, pending: 0, at: new Date(read.message.at) };
+    }
+    if (now >= giveUpAt) {
       const why = read.kind === 'silent' ? read.why : `not done in ${DEADLINE_MS / 1000} s`;
       throw new SilenceError(`${stream} could not be read from ${sequence} on: ${why}`);
-    }
-    if (read.kind === 'found') {
-      return { ...read.message, pending: 0, at: new Date(read.message.at) };
     }
     await sleep(PAUSE_MS);
   }

@@ -139,7 +139,7 @@ describe('a user removed while one node was down', () => {
     const { status } = await cluster.api(absent).call('GET', '/api/v1/users/leaver');
     expect(status).toBe(404);
     master.start();
-    await cluster.untilWhole();
+    await cluster.untilWhole(120_000);
     await cluster.untilDigestsEqual();
     for (const node of cluster.nodes) {
       const found = await cluster.api(node).call('GET', '/api/v1/users/leaver');

@@ -17,6 +17,7 @@ const UNNOTICED_MS = 1000;
 
 let cluster: TestCluster;
 let people: Person[];
+let bringBack: () => Promise<void> = async () => undefined;
 
 beforeAll(async () => {
   cluster = await TestCluster.start({ relays: true });
@@ -29,6 +30,7 @@ afterEach(async () => {
     cluster.nodes.map((node) => node.pids.agentPid),
     'SIGCONT',
   );
+  await bringBack();
   await cluster.untilWhole();
   await cluster.untilDigestsEqual();
 });
@@ -120,7 +122,7 @@ describe('a would-be master paused inside its barrier and continued after the ne
     { where: 'only the last message still on the way', index: 128 },
   ])('resigns, and nothing of it counts: $where', async ({ where, index }) => {
     const { node, relay } = await subordinateBehindRelay();
-    const giver = await cluster.untilWhole();
+    const giver = await cluster.master();
     expect(giver.name).not.toBe(node.name);
     const verifications = verifyOn(cluster.nodes);
     const trap = relay.trap(
@@ -142,6 +144,7 @@ describe('a would-be master paused inside its barrier and continued after the ne
     const next = await cluster.master(cluster.others(node.name));
     expect(trap.release(), 'its messages arrive').toBe(true);
     signal([node.pids.agentPid], 'SIGCONT');
+    await bringBack();
     const { acknowledged } = writes;
     await waitFor('more writes', () => writes.acknowledged > acknowledged + 20, {
       timeoutMs: 20_000,
@@ -176,7 +179,7 @@ describe('a would-be master paused inside its barrier and continued after the ne
 describe("the master's agent", () => {
   it('paused with a write in flight cannot write any more, and there is one history', async () => {
     const { node, relay } = await subordinateBehindRelay();
-    const giver = await cluster.untilWhole();
+    const giver = await cluster.master();
     await cluster.api(giver).done('POST', '/api/v1/cluster/promote', { node: node.name });
     const others = cluster.others(node.name);
     const verifications = verifyOn(cluster.nodes);
@@ -201,6 +204,7 @@ describe("the master's agent", () => {
     expect(trap.release(), 'the straggler arrives').toBe(true);
     await over;
     signal([node.pids.agentPid], 'SIGCONT');
+    await bringBack();
     await waitFor(
       'it to be a subordinate',
       async () => {
@@ -246,7 +250,9 @@ describe("the master's agent", () => {
 async function subordinateBehindRelay() {
   const master = await cluster.untilWhole();
   const node = cluster.others(master.name)[0]!;
-  return { node, relay: await putAgentBehindRelay(cluster, node) };
+  const behind = await putAgentBehindRelay(cluster, node);
+  bringBack = behind.bringBack;
+  return { node, relay: behind.relay };
 }
 
 function verifyOn(nodes: TestNode[]): VerificationLoad {

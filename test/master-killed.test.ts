@@ -1,10 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
+import type { Reply } from './harness/api-client.ts';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { report } from './harness/report.ts';
+import { findStreamLeader } from './harness/stream-leader.ts';
 import { VerificationLoad, WriteLoad } from './harness/workload.ts';
 import { expectHistoryHolds } from './history/expect-history-holds.ts';
+
+const PROMOTE_FOR_MS = 20_000;
 
 let cluster: TestCluster;
 let people: Person[];
@@ -16,13 +20,27 @@ beforeAll(async () => {
 });
 afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
-/** When the log answers again, seen from a node that is left. */
+/** When the log and the lease can be written again, seen from a node that is left. */
 async function whenLogHasLeader(node: TestNode): Promise<number> {
   await waitFor('a leader of the log', async () => (await cluster.api(node).cluster()).quorum, {
     timeoutMs: 40_000,
     everyMs: 50,
   });
+  const { incarnation } = await cluster.api(node).cluster();
+  await findStreamLeader(cluster, `KV_LEASE-${incarnation.number}`);
   return performance.now();
+}
+
+/** Right after a death the log may still be electing: who is told so tries again. */
+async function promote(node: TestNode): Promise<Reply<Record<string, unknown>>> {
+  const until = performance.now() + PROMOTE_FOR_MS;
+  for (;;) {
+    const reply = await cluster
+      .api(node)
+      .call('POST', '/api/v1/cluster/promote', { body: { node: node.name }, timeoutMs: 30_000 });
+    const mayCome = ['no_quorum', 'master_alive'].includes(reply.body.code ?? '');
+    if (!mayCome || performance.now() > until) return reply;
+  }
 }
 
 describe('the whole master node killed -9', () => {
@@ -99,9 +117,7 @@ describe('the whole master node killed -9', () => {
     expect(refused.body.code).toBe('master_offline');
 
     const leaderAt = whenLogHasLeader(target);
-    const promoted = await cluster
-      .api(target)
-      .call('POST', '/api/v1/cluster/promote', { body: { node: target.name }, timeoutMs: 30_000 });
+    const promoted = await promote(target);
     expect(promoted.status, JSON.stringify(promoted.body)).toBe(200);
     await cluster.api(others[1]!).done('POST', '/api/v1/users', { username: 'after-promote' });
     const writesAfterMs = performance.now() - killedAt;
@@ -122,8 +138,9 @@ describe('the whole master node killed -9', () => {
     expect(verified.failed).toEqual([]);
     expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
     expect(refusedInMs).toBeLessThanOrEqual(1000);
-    // 12 s hold while the log's own election takes its usual 4-8.5 s; longer ones leave us 3 s.
-    const allowedMs = Math.max(12_000, (await leaderAt) - killedAt + 3000);
+    // 12 s hold while the log's own elections take their usual 4-8.5 s. After longer ones a candidate may first have
+    // to see the lease stand still for ttl and skew, 4.5 s, and 3 s are ours.
+    const allowedMs = Math.max(12_000, (await leaderAt) - killedAt + 4500 + 3000);
     expect(writesAfterMs).toBeLessThanOrEqual(allowedMs);
     expect(view.master).toBe(target.name);
     const { status } = await cluster.api(first).call('GET', '/api/v1/users/nobody');

@@ -216,14 +216,7 @@ export class TestCluster implements AsyncDisposable {
         timeoutMs: 60_000,
         everyMs: 100,
       });
-      await waitFor(
-        'a master that every node knows',
-        async () => {
-          const views = await Promise.all(cluster.nodes.map((node) => cluster.api(node).cluster()));
-          return views.every((view) => view.master !== null && view.master === views[0]?.master);
-        },
-        { timeoutMs: 60_000, everyMs: 100 },
-      );
+      await cluster.untilWhole();
       return cluster;
     } catch (error) {
       await cluster[Symbol.asyncDispose]();

@@ -109,11 +109,16 @@ export class Trap {
   }
 }
 
+/** One direction of a connection: what was sent and is due later, in order. */
+type Direction = { to: Socket; waiting: Buffer[]; dueAt: number };
+
 class Pair {
   name = '';
   onClose: () => void = () => undefined;
   readonly #client: Socket;
   readonly #upstream: Socket;
+  readonly #toServer: Direction;
+  readonly #toClient: Direction;
   readonly #delayMs: (name: string) => number;
   #isHeld = false;
 
@@ -124,14 +129,16 @@ class Pair {
   ) {
     this.#client = client;
     this.#upstream = upstream;
+    this.#toServer = { to: upstream, waiting: [], dueAt: 0 };
+    this.#toClient = { to: client, waiting: [], dueAt: 0 };
     this.#delayMs = link.delayMs;
     client.setNoDelay(true);
     upstream.setNoDelay(true);
     client.on('data', (chunk) => {
       this.#learnName(chunk);
-      if (!link.isTrapped(chunk)) this.#pass(upstream, chunk);
+      if (!link.isTrapped(chunk)) this.#pass(this.#toServer, chunk);
     });
-    upstream.on('data', (chunk) => this.#pass(client, chunk));
+    upstream.on('data', (chunk) => this.#pass(this.#toClient, chunk));
     for (const socket of [client, upstream]) {
       socket.on('error', () => this.destroy());
       socket.on('close', () => this.destroy());
@@ -144,7 +151,7 @@ class Pair {
 
   arrive(bytes: Buffer): boolean {
     if (this.#isHeld || this.#upstream.destroyed) return false;
-    this.#upstream.write(bytes);
+    this.#pass(this.#toServer, bytes);
     return true;
   }
 
@@ -156,15 +163,22 @@ class Pair {
     this.onClose();
   }
 
-  #pass(to: Socket, chunk: Buffer): void {
+  /** Nothing overtakes what was sent before it, also when the link has become faster meanwhile. */
+  #pass(direction: Direction, chunk: Buffer): void {
     if (this.#isHeld) return;
+    const { to, waiting } = direction;
     const delayMs = this.#delayMs(this.name);
-    if (delayMs === 0) to.write(chunk);
-    else {
-      setTimeout(() => {
-        if (!this.#isHeld && !to.destroyed) to.write(chunk);
-      }, delayMs);
+    if (delayMs === 0 && waiting.length === 0) {
+      to.write(chunk);
+      return;
     }
+    const now = performance.now();
+    direction.dueAt = Math.max(now + delayMs, direction.dueAt);
+    waiting.push(chunk);
+    setTimeout(() => {
+      const first = waiting.shift()!;
+      if (!this.#isHeld && !to.destroyed) to.write(first);
+    }, direction.dueAt - now);
   }
 
   #learnName(chunk: Buffer): void {

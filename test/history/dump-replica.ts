@@ -6,9 +6,20 @@ type AppliedRow = Pick<ReplicaDump, 'incarnation' | 'baseRevision' | 'revision' 
   digest: string;
 };
 
-/** Reads what the checker needs from one node's PostgreSQL, in one snapshot but for the digest computed anew. */
+const TRIES = 10;
+
+/** Reads what the checker needs from one node's PostgreSQL, and the digest computed anew at the same revision. */
 export async function dumpReplica(db: Database, node: string): Promise<ReplicaDump> {
-  const dump = await db.transaction(async (tx) => {
+  for (let attempt = 1; attempt <= TRIES; attempt += 1) {
+    const dump = await dumpSnapshot(db, node);
+    const { digest, revision } = await recomputeDigest(db);
+    if (revision === dump.revision) return { ...dump, recomputedDigest: digest };
+  }
+  throw new Error(`${node} was written to during each of ${TRIES} dumps`);
+}
+
+function dumpSnapshot(db: Database, node: string): Promise<Omit<ReplicaDump, 'recomputedDigest'>> {
+  return db.transaction(async (tx) => {
     const [applied] = await tx<AppliedRow[]>`
       select incarnation ->> 'id' as incarnation,
         (incarnation ->> 'baseRevision')::bigint as "baseRevision", revision, horizon,
@@ -26,8 +37,6 @@ export async function dumpReplica(db: Database, node: string): Promise<ReplicaDu
       from events where type = 'verification' and details ? 'verification'`;
     return { node, ...applied, documents, epochs, events, users: users.map(viewUser) };
   }, 'isolation level repeatable read read only');
-  const { digest } = await recomputeDigest(db);
-  return { ...dump, recomputedDigest: digest };
 }
 
 function viewUser(row: {

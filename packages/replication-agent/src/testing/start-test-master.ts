@@ -45,6 +45,7 @@ export async function startTestMaster(
     isFit: () => replica.problem === null,
     onGain: (term) => mastership.begin(term),
     onLoss: () => mastership.end(),
+    onMoved() {},
     log: silent,
   });
   const changeLog = new ChangeLog(link, incarnation, sealer);
@@ -111,5 +112,17 @@ export async function startTestMaster(
     return state?.lastSequence ?? 0;
   };
 
-  return { db, changeLog, readLogEnd, replica, mastership, command, stallApplying };
+  return {
+    db,
+    link,
+    incarnation,
+    sealer,
+    lease,
+    changeLog,
+    readLogEnd,
+    replica,
+    mastership,
+    command,
+    stallApplying,
+  };
 }

@@ -205,6 +205,7 @@ describe('the lease', () => {
           terms.set(node, term);
         },
         onLoss: () => history.push({ node, epoch: 0, gained: false }),
+        onMoved() {},
         log: silent,
       });
       return { lease, stop, run: lease.run(stop.signal) };
@@ -283,6 +284,7 @@ describe('the lease', () => {
         gainedAt = performance.now();
       },
       onLoss() {},
+      onMoved() {},
       log: silent,
     });
     const run = lease.run(stop.signal);

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { startTestNats, waitFor, type TestNats } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deleteStream, ensureStream, publishIf, readStreamState } from './jetstream.ts';
-import { Lease, LEASE_TIMES, type LeaseRecord } from './lease.ts';
+import { Lease, LEASE_TIMES, type LeaseRecord, type Term } from './lease.ts';
+import type { LogLayout } from './log-layout.ts';
 import { namesOf } from './names.ts';
 import { NatsLink, type Log } from './nats-link.ts';
 
@@ -39,9 +40,15 @@ async function makeBucket(incarnationNumber: number): Promise<void> {
   await waitFor('the bucket', make, { timeoutMs: 10_000 });
 }
 
-function candidate(incarnationNumber: number, node: string, mode: 'automatic' | 'manual') {
+function candidate(
+  incarnationNumber: number,
+  node: string,
+  mode: 'automatic' | 'manual',
+  ttlMs = times.ttlMs,
+) {
   const stop = new AbortController();
-  let gains = 0;
+  const terms: Term[] = [];
+  const moved: { to: string; at: number }[] = [];
   const lease = new Lease({
     link,
     incarnationNumber,
@@ -51,12 +58,13 @@ function candidate(incarnationNumber: number, node: string, mode: 'automatic' | 
     isPromotable: true,
     policy: () => ({ mode, afterMs: times.ttlMs + times.skewMs }),
     isFit: () => true,
-    onGain: () => (gains += 1),
+    onGain: (term) => terms.push(term),
     onLoss() {},
-    times,
+    onMoved: ({ tag }) => moved.push({ to: tag, at: performance.now() }),
+    times: { ...times, ttlMs },
     log: silent,
   });
-  return { lease, stop, run: lease.run(stop.signal), gains: () => gains };
+  return { lease, terms, moved, stop, run: lease.run(stop.signal) };
 }
 
 describe('an offer whose giver and taker both died', () => {
@@ -109,7 +117,7 @@ describe('a lease whose bucket lost its last renewals', () => {
     const until = performance.now() + 4 * times.ttlMs;
     await waitFor('time', () => performance.now() > until, { timeoutMs: 5000 });
     await waitFor('the holder', () => holder.lease.isHeld, { timeoutMs: 8000 });
-    expect(other.gains()).toBe(0);
+    expect(other.terms).toEqual([]);
     holder.stop.abort();
     await holder.run;
     await waitFor('the other', () => other.lease.isHeld, { timeoutMs: 8000 });
@@ -117,3 +125,121 @@ describe('a lease whose bucket lost its last renewals', () => {
     await other.run;
   }, 30_000);
 });
+
+describe('a log that its master closed', () => {
+  const next: LogLayout = { tag: 'next', servers: [], by: 'node-1', disasterAt: null };
+
+  it('is taken by nobody any more, and sends away who finds it so', async () => {
+    await makeBucket(4);
+    const master = candidate(4, 'node-1', 'automatic', LEASE_TIMES.ttlMs);
+    await waitFor('the master', () => master.lease.isHeld, { timeoutMs: 8000 });
+    const other = candidate(4, 'node-2', 'manual');
+    await waitFor('the watcher', () => other.lease.record !== null, { timeoutMs: 8000 });
+    const closedAt = performance.now();
+    expect(await master.lease.closeLog(next, master.terms[0]!)).toBe('closed');
+    expect(master.terms[0]!.isValid()).toBe(false);
+
+    const newcomer = candidate(4, 'node-3', 'automatic');
+    await waitFor('the newcomer', () => newcomer.moved.length > 0, { timeoutMs: 5000 });
+    await waitFor('the watcher', () => other.moved.length > 0, { timeoutMs: 5000 });
+    expect(other.moved[0]).toMatchObject({ to: 'next' });
+    expect(newcomer.moved[0]).toMatchObject({ to: 'next' });
+    expect(newcomer.moved[0]!.at).toBeLessThan(other.moved[0]!.at);
+    expect(other.moved[0]!.at - closedAt).toBeGreaterThanOrEqual(times.ttlMs);
+    // Longer than an unclaimed offer would stand, and by command too.
+    expect(await other.lease.takeOver(4 * times.ttlMs)).toBe('held');
+    expect(await newcomer.lease.claimOffer()).toBe(false);
+    for (const { lease, terms, stop, run } of [master, other, newcomer]) {
+      expect(lease.isHeld).toBe(false);
+      expect(terms).toHaveLength(lease === master.lease ? 1 : 0);
+      stop.abort();
+      await run;
+    }
+    expect(other.lease.record).toMatchObject({ holder: null, movedTo: next });
+  }, 30_000);
+
+  it('stays open where another took over meanwhile', async () => {
+    await makeBucket(5);
+    const master = candidate(5, 'node-1', 'automatic', LEASE_TIMES.ttlMs);
+    await waitFor('the master', () => master.lease.isHeld, { timeoutMs: 8000 });
+    const record: LeaseRecord = { ...master.lease.record!, holder: 'node-2', instance: 'two' };
+    await overwrite(5, { ...record, epoch: 2 });
+    expect(await master.lease.closeLog(next, master.terms[0]!)).toBe('kept');
+    const other = candidate(5, 'node-3', 'automatic');
+    await waitFor('a look', () => other.lease.record !== null, { timeoutMs: 5000 });
+    expect(other.lease.record).toMatchObject({ holder: 'node-2', epoch: 2 });
+    expect(other.lease.record).not.toHaveProperty('movedTo');
+    for (const { stop, run } of [master, other]) {
+      stop.abort();
+      await run;
+    }
+  }, 30_000);
+
+  it('stays with its master, as the next epoch, where that could not close it', async () => {
+    await makeBucket(6);
+    const master = candidate(6, 'node-1', 'automatic', LEASE_TIMES.ttlMs);
+    await waitFor('the master', () => master.lease.isHeld, { timeoutMs: 8000 });
+    // Like a renewal of its own that landed without an answer.
+    await overwrite(6, master.lease.record!);
+    expect(await master.lease.closeLog(next, master.terms[0]!)).toBe('kept');
+    await waitFor('the next epoch', () => master.terms.length === 2, { timeoutMs: 5000 });
+    expect(master.terms[1]).toMatchObject({ epoch: 2 });
+
+    const { record } = master.lease;
+    await deleteStream(link, namesOf(6).lease, 1000);
+    expect(await master.lease.closeLog(next, master.terms[1]!)).toBe('unknown');
+    await makeBucket(6);
+    await overwrite(6, record!);
+    await waitFor('the third epoch', () => master.terms.length === 3, { timeoutMs: 5000 });
+    expect(await master.lease.closeLog(next, master.terms[1]!)).toBe('kept');
+    expect(await master.lease.closeLog(next, master.terms[2]!)).toBe('closed');
+    master.stop.abort();
+    await master.run;
+  }, 30_000);
+
+  it('is taken for open where the log servers lost that record again', async () => {
+    await makeBucket(7);
+    const open: LeaseRecord = {
+      holder: 'node-1',
+      instance: 'one',
+      epoch: 1,
+      since: '',
+      previous: 'node-1',
+      offeredTo: null,
+    };
+    await overwrite(7, open);
+    const other = candidate(7, 'node-2', 'manual');
+    await waitFor('a look', () => other.lease.record !== null, { timeoutMs: 5000 });
+    await overwrite(7, { ...open, holder: null, instance: null, movedTo: next });
+    await waitFor('the closing', () => other.lease.record?.movedTo, {
+      timeoutMs: 5000,
+      everyMs: 5,
+    });
+    await deleteStream(link, namesOf(7).lease, 1000);
+    await makeBucket(7);
+    // The same number of records as before.
+    await overwrite(7, open);
+    await overwrite(7, open);
+    const until = performance.now() + 3 * times.ttlMs;
+    await waitFor('time', () => performance.now() > until, { timeoutMs: 5000 });
+    expect(other.moved).toEqual([]);
+    expect(other.lease.record).toEqual(open);
+    other.stop.abort();
+    await other.run;
+  }, 30_000);
+});
+
+/** Puts a record in the place of the one that stands. */
+async function overwrite(incarnationNumber: number, record: LeaseRecord): Promise<void> {
+  const { lease, leaseKey } = namesOf(incarnationNumber);
+  const bytes = Buffer.from(JSON.stringify(record));
+  await waitFor(
+    'the record to stand',
+    async () => {
+      const lastSubjectSequence = (await readStreamState(link, lease, 500))?.lastSequence ?? 0;
+      const outcome = await publishIf(link, leaseKey, bytes, { lastSubjectSequence }, 1000);
+      return outcome.kind === 'stored';
+    },
+    { timeoutMs: 5000, everyMs: 1 },
+  );
+}

@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import { publishIf, readLast } from './jetstream.ts';
+import type { LogLayout } from './log-layout.ts';
 import type { Log, NatsLink } from './nats-link.ts';
 import { namesOf } from './names.ts';
 
@@ -35,6 +37,8 @@ export type LeaseRecord = {
   previous: string | null;
   /** A planned hand-over: only this node may claim it before the ttl is over. */
   offeredTo: string | null;
+  /** The log is closed, and goes on there: nobody is master of this one any more. */
+  movedTo?: LogLayout;
 };
 
 export type FailoverPolicy = { mode: 'automatic' | 'manual'; afterMs: number };
@@ -61,6 +65,8 @@ export type LeaseOptions = {
   isFit(): boolean;
   onGain(term: Term): void;
   onLoss(why: string): void;
+  /** The log was closed: it stood there when this node first looked, or has for ttl. May be called again. */
+  onMoved(next: LogLayout): void;
   times?: LeaseTimes;
   log: Log;
 };
@@ -168,6 +174,32 @@ export class Lease {
     });
   }
 
+  /**
+   * Ends `term` and closes the log for good, in one compare-and-set: nobody takes the lease any more, and whoever
+   * reads it goes on in `next`. `kept`: it did not happen, and this node goes on as the next epoch unless another
+   * took over. `unknown`: the log did not answer; both of that once it does.
+   */
+  async closeLog(next: LogLayout, term: Term): Promise<'closed' | 'kept' | 'unknown'> {
+    return this.#exclusively(async () => {
+      const mine = this.#held;
+      if (!mine || !term.isValid()) return 'kept';
+      const record: LeaseRecord = {
+        ...this.#ownRecord(mine.epoch),
+        holder: null,
+        instance: null,
+        movedTo: next,
+      };
+      this.#endTerm('the log moves');
+      const outcome = await this.#write(record, mine.revision);
+      if (outcome.kind === 'stored') {
+        this.#see(record, outcome.sequence);
+        return 'closed';
+      }
+      this.#lapsed = { epoch: mine.epoch, revision: mine.revision, since: performance.now() };
+      return outcome.kind === 'refused' ? 'kept' : 'unknown';
+    });
+  }
+
   /** Reads the lease now and claims it if it was offered to this node. */
   async claimOffer(): Promise<boolean> {
     return this.#exclusively(async () => {
@@ -200,7 +232,13 @@ export class Lease {
   async #tick(): Promise<void> {
     if (this.#held) return this.#renew();
     if (this.#lapsed) return this.#reclaim();
+    const isFirstLook = this.#seen === null;
     if (!(await this.#read())) return;
+    const movedTo = this.#seen?.record.movedTo;
+    // While its last master tells everybody, nobody runs ahead: the record is not on disk yet.
+    if (movedTo && (isFirstLook || this.#stoodForMs() >= this.#times.ttlMs)) {
+      this.#options.onMoved(movedTo);
+    }
     if (this.#mayTake()) await this.#take();
   }
 
@@ -267,6 +305,7 @@ export class Lease {
   }
 
   async #take(): Promise<void> {
+    if (this.#seen?.record.movedTo) return;
     const epoch = (this.#seen?.record.epoch ?? this.#options.baseEpoch) + 1;
     const record = this.#ownRecord(epoch);
     const startedAt = performance.now();
@@ -342,7 +381,11 @@ export class Lease {
     if (!seen) return true;
     if (seen.record.holder === null && seen.record.offeredTo === null) return true;
     const patience = this.#times.ttlMs + this.#times.skewMs + Math.max(0, extraMs);
-    return performance.now() - seen.at >= patience;
+    return this.#stoodForMs() >= patience;
+  }
+
+  #stoodForMs(): number {
+    return performance.now() - (this.#seen?.at ?? Infinity);
   }
 
   async #read(): Promise<boolean> {
@@ -363,9 +406,11 @@ export class Lease {
     return true;
   }
 
-  // A smaller revision too: log servers that lost their last writes know no other, and the compare-and-set decides.
+  // A smaller revision too, or another record at the same: log servers that lost their last writes know no other, and
+  // the compare-and-set decides.
   #see(record: LeaseRecord, revision: number): void {
-    if (revision === this.#seen?.revision) return;
+    const seen = this.#seen;
+    if (seen?.revision === revision && isDeepStrictEqual(seen.record, record)) return;
     this.#seen = { record, revision, at: performance.now() };
   }
 

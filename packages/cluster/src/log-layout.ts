@@ -18,6 +18,8 @@ export type LogLayout = {
   by: string | null;
   /** When `promote --force` made this set: what may have been lost is refused from there on. */
   disasterAt: string | null;
+  /** Tag of the set whose log was closed for this one: whatever stands there, `by` has. */
+  after?: string;
 };
 
 export const FIRST_LAYOUT_TAG = '1';

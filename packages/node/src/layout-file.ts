@@ -22,6 +22,7 @@ const noted = z.strictObject({
       .max(5),
     by: z.string().nullable(),
     disasterAt: z.string().nullable(),
+    after: z.string().exactOptional(),
   }),
   runsLogServer: z.boolean(),
   leftTags: z.array(z.string()).default([]),

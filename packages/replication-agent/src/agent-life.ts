@@ -246,6 +246,10 @@ export class AgentLife {
         mastership.end();
         heartbeats.send();
       },
+      onMoved: (next) => {
+        log.info({ to: next.tag }, 'this log is closed, following the one it was closed for');
+        this.end(next);
+      },
       log,
     });
     const mastership: Mastership = new Mastership({
@@ -295,7 +299,7 @@ export class AgentLife {
       events,
       log,
     };
-    const moveOptions = { ...handOverOptions, db, incarnationNumber: number };
+    const moveOptions = { ...handOverOptions, db, incarnation };
     const states = new UserStates(link, number);
     const stream = new EventStream(link, number, sealerOf(keys.event));
     const stopFacts = new StopFacts({
@@ -307,7 +311,7 @@ export class AgentLife {
     const examine = () => examineNode({ node, db: lazyDb, membership, dataDirectory, tables });
     const moveSoon = (next: LogLayout) => setTimeout(() => this.end(next), ANSWER_FIRST_MS);
     const tryMove = async (servers: LogLayout['servers']): Promise<boolean> => {
-      const next = nextLayout({ servers, by: node, disasterAt: null });
+      const next = nextLayout({ servers, by: node, disasterAt: null, after: layout.tag });
       if (!(await moveLog(next, moveOptions))) return false;
       events.logMoved({ servers: servers.map(({ name }) => name).join(', ') });
       moveSoon(next);

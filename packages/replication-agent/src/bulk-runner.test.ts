@@ -126,6 +126,38 @@ describe('a bulk request', () => {
     expect(await countDocuments(master.db, 'user')).toBe(200);
   }, 30_000);
 
+  it('keeps its names until they are applied, though its event could not be finished', async () => {
+    const master = await startTestMaster(test);
+    const { sql } = master.db;
+    await sql`create function fail() returns trigger language plpgsql as $$begin raise 'no'; end$$`;
+    await sql`create trigger fails before update on outbox for each row execute function fail()`;
+    const stall = await master.stallApplying();
+    const users = [{ username: 'alice' }];
+    const bulk = master.mastership.handle(master.command('user.add-many', { users }));
+    expect(await bulk).toMatchObject({ kind: 'done', result: { results: [{ status: 504 }] } });
+    const add = (remainingMs: number) =>
+      master.mastership.handle(master.command('user.add', { username: 'alice' }, remainingMs));
+    expect(await add(500)).toMatchObject({ kind: 'refused', code: 'busy' });
+    await stall.release();
+    expect(await add(8000)).toMatchObject({ kind: 'refused', code: 'username_taken' });
+    expect(await countDocuments(master.db, 'user')).toBe(1);
+  }, 30_000);
+
+  it('sends nothing when its turn comes after the master began to hand over', async () => {
+    const master = await startTestMaster(test);
+    const command = master.command('user.add-many', { users: namesFrom('late', 3) });
+    let reply: Promise<unknown> | undefined;
+    await master.mastership.inTurn(async () => {
+      reply = master.mastership.handle(command);
+      // It has passed its first look and waits for its turn.
+      for (let i = 0; i < 100; i += 1) await new Promise(setImmediate);
+      master.mastership.isHandingOver = true;
+    });
+    expect(await reply).toEqual({ kind: 'handing_over' });
+    master.mastership.isHandingOver = false;
+    expect(await addMany(master, command)).toMatchObject([{}, {}, {}].map(() => ({ status: 201 })));
+  }, 30_000);
+
   it('is refused as a whole where its proof is worth nothing, or it holds too many', async () => {
     const master = await startTestMaster(test);
     const command = master.command('user.add-many', { users: namesFrom('forged', 2) });

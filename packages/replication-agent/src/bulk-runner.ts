@@ -46,7 +46,11 @@ type Item = {
 type PlannedItem = { item: Item; plan: Extract<Plan, { kind: 'change' }> };
 
 /** What the log acknowledged of a slice. */
-type Sent = { items: { item: Item; revision: number; id: string }[]; lastRevision: number };
+type Sent = {
+  items: { item: Item; revision: number; id: string }[];
+  lastRevision: number;
+  finishEvent(): Promise<void>;
+};
 
 const SLICE = 128;
 /** Planning a user takes about 0.15 ms, and the lease is renewed in between. */
@@ -154,6 +158,8 @@ export class BulkRunner {
     if (!turn) return null;
     let settled: Promise<unknown> = Promise.resolve();
     try {
+      // Both were long ago where others had the turn before.
+      if (!pipeline.isOpen || this.#mastership.isHandingOver) return null;
       const { planned, known } = await this.#plan(command, slice);
       const sent = await this.#send(command, planned, pipeline);
       settled = this.#mastership.untilSettled(sent.lastRevision, pipeline.term);
@@ -197,7 +203,7 @@ export class BulkRunner {
 
   /** Those that the log acknowledged, with their revisions. */
   async #send(command: Command, planned: PlannedItem[], pipeline: ChangePipeline): Promise<Sent> {
-    if (planned.length === 0) return { items: [], lastRevision: 0 };
+    if (planned.length === 0) return { items: [], lastRevision: 0, finishEvent: async () => {} };
     const { actor } = command;
     const { events, baseRevision } = this.#options;
     const finishEvent = await events.beginBulk(actor, planned.length);
@@ -211,8 +217,8 @@ export class BulkRunner {
       }),
     );
     const lastRevision = Math.max(0, ...items.map(({ revision }) => revision));
-    await finishEvent({ userIds: items.map(({ id }) => id), lastRevision });
-    return { items, lastRevision };
+    const userIds = items.map(({ id }) => id);
+    return { items, lastRevision, finishEvent: () => finishEvent({ userIds, lastRevision }) };
   }
 
   #append(
@@ -247,7 +253,11 @@ export class BulkRunner {
     deadline: number,
   ): Promise<void> {
     const { replica } = this.#options;
-    if (!(await replica.waitFor(sent.lastRevision, deadline - performance.now()))) return;
+    const [isApplied] = await Promise.all([
+      replica.waitFor(sent.lastRevision, deadline - performance.now()),
+      sent.finishEvent(),
+    ]);
+    if (!isApplied) return;
     const added = [...sent.items];
     for (const { item, result } of known) {
       if (result.contentHash !== item.contentHash) item.outcome = refusal(CONFLICT);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   askAgent,
   type Lease,
@@ -40,6 +41,9 @@ export async function handOver(
   const { mastership, membership, lease, replica, log } = options;
   const refusal = refuseTarget(options, target);
   if (refusal) return refusal;
+  // An earlier one may have ended a moment ago.
+  if (mastership.isHandingOver) await sleep(CLEAR_AFTER_MS);
+  if (mastership.isHandingOver) return ALREADY;
   if (!mastership.isActive) return { kind: 'not_master' };
   mastership.isHandingOver = true;
   try {
@@ -81,6 +85,13 @@ export function bestTarget(options: { node: string; membership: Membership }): s
     );
   return candidates[0]?.node ?? null;
 }
+
+const ALREADY: MasterReply = {
+  kind: 'refused',
+  status: 409,
+  code: 'busy',
+  detail: 'another hand-over, or a move of the log, is under way; try again in a moment',
+};
 
 function refuseTarget(options: HandOverOptions, target: string): MasterReply | null {
   const seen = options.membership.find(target);

@@ -81,6 +81,25 @@ describe('a node that lives in another log', () => {
     expect(kindOf(empty, hello(first, 5, unwritable))).toBe('follow');
   });
 
+  it('is followed before its log takes writes where this log was closed for that one', () => {
+    const waits = (revision: number, after: string) => {
+      const there = hello(first, revision, unwritable);
+      return { ...there, layout: { ...there.layout, after } };
+    };
+    expect(kindOf(own(first, 100, dead), waits(100, 'mine'))).toBe('follow');
+    expect(kindOf(own(first, 101, dead), waits(100, 'mine'))).toBe('ignore');
+    expect(kindOf(own(first, 100, dead), waits(100, 'another'))).toBe('ignore');
+    expect(kindOf(own(first, 100, alive), waits(100, 'mine'))).toBe('ignore');
+  });
+
+  it('is not gone back to where that log was closed for this one, unless it went on all the same', () => {
+    const here = own(first, 100, dead);
+    const moved = { ...here, layout: { ...here.layout, after: 'theirs' } };
+    expect(kindOf(here, hello(first, 100, writable))).toBe('follow');
+    expect(kindOf(moved, hello(first, 100, writable))).toBe('ignore');
+    expect(kindOf(moved, hello(first, 228, writable))).toBe('follow');
+  });
+
   it('is of no interest in the same log', () => {
     const here = hello(forced('node-2', 100), 150, { tag: 'mine', ...writable });
     expect(kindOf(own(first, 100, alive), here)).toBe('ignore');

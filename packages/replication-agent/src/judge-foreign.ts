@@ -21,10 +21,17 @@ export function judgeForeign(own: OwnPlace, hello: Hello): ForeignVerdict {
   if (!own.place) return { kind: 'follow', hello };
   const mine = { incarnationId: own.place.incarnation.id, revision: own.place.revision };
   const isKnownThere = isInHistoryOf(hello.place.incarnation, mine);
-  if (isKnownThere && !own.isLogAlive) {
-    return hello.isLogWritable ? { kind: 'follow', hello } : { kind: 'ignore' };
-  }
   const theirs = { incarnationId: hello.place.incarnation.id, revision: hello.place.revision };
+  const isSame = theirs.incarnationId === mine.incarnationId;
+  // That log was closed for this one, and stands there still: whoever is left there comes here.
+  const wasLeft = own.layout.after === hello.layout.tag;
+  if (wasLeft && isSame && theirs.revision <= mine.revision) return { kind: 'ignore' };
+  if (isKnownThere && !own.isLogAlive) {
+    // This log was closed for that one, which may wait for this node's server.
+    const isNext = hello.layout.after === own.layout.tag;
+    const waitsForThis = isNext && (!isSame || theirs.revision >= mine.revision);
+    return hello.isLogWritable || waitsForThis ? { kind: 'follow', hello } : { kind: 'ignore' };
+  }
   const isKnownHere = isInHistoryOf(own.place.incarnation, theirs);
   // It will follow by itself, or is told the same as this node would be.
   if (isKnownHere && !hello.isLogWritable) return { kind: 'ignore' };

@@ -226,7 +226,6 @@ export class Mastership {
     }
     if (!term.isValid()) return;
     this.#open(term, outcome.end);
-    this.isHandingOver = false;
     log.info({ epoch: term.epoch, revision }, 'promoted: this node is master');
     this.#options.events.promoted({ epoch: term.epoch, revision });
     this.#options.onRoleChange();

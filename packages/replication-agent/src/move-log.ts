@@ -4,6 +4,8 @@ import {
   namesOf,
   readStreamState,
   type AgentVerb,
+  type Incarnation,
+  type Lease,
   type LogLayout,
   type Membership,
   type NatsLink,
@@ -16,18 +18,18 @@ import {
   releaseCircuit,
   type Database,
 } from '@countersign/database';
+import type { ChangePipeline } from './change-pipeline.ts';
 import type { Mastership } from './mastership.ts';
-import type { Replica } from './replica.ts';
 
 export type MoveOptions = {
   node: string;
   db: Database;
   link: NatsLink;
   sealer: Sealer;
-  incarnationNumber: number;
+  incarnation: Incarnation;
   membership: Membership;
+  lease: Lease;
   mastership: Mastership;
-  replica: Replica;
   log: Log;
 };
 
@@ -38,17 +40,28 @@ const APPLIED_MS = 5000;
 /** A verification waits for the log this long, and a little. */
 export const OPEN_WRITES_MS = 900;
 const DRAIN_MS = 5000;
+/** Log servers sync their stores once a second. */
+const ON_DISK_MS = 2000;
 
 /**
- * Brings the cluster to the point where nothing is in the old log that the master's PostgreSQL does not have: nodes
- * verify without the log, writes have stopped, user states are followed to the end. Then tells everybody the new
- * layout. False, with everything as before, when a node of the new layout does not take part.
+ * Moves the log to `next`. What holds at every instant: **there is one compare-and-set that closes the old log, and
+ * when it stands, nothing was acknowledged there that this node's PostgreSQL does not have.** Before it, nodes verify
+ * without the log, earlier writes are applied here and on every node of the new layout, and later ones wait; it fails
+ * when this node was not master under one and the same term all the while. After it nobody can be master of the old
+ * log any more, this node neither: there is only forward. Nobody is told, and nobody leaves by itself, before the
+ * log's servers have it on disk. So whoever comes back to the old log, also after a power loss and whatever it has
+ * noted, reads there where it went. The new log is filled by this node, or by one that had all of it applied.
+ *
+ * False when the old log was not closed: everything is as before, but for the next epoch of this node.
  */
 export async function moveLog(next: LogLayout, options: MoveOptions): Promise<boolean> {
-  const { node, db, membership, mastership, replica, log } = options;
-  const others = membership.online().filter((seen) => seen.node !== node);
-  const needed = next.servers.map(({ name }) => name).filter((name) => name !== node);
-  const askAll = async (verb: AgentVerb, body: Record<string, unknown>, timeoutMs: number) => {
+  const { db, membership, mastership, log } = options;
+  const { pipeline } = mastership;
+  if (!pipeline?.isOpen || mastership.isHandingOver) return false;
+  const others = membership.online().filter((seen) => seen.node !== options.node);
+  const needed = next.servers.map(({ name }) => name).filter((name) => name !== options.node);
+  /** Who of those that are needed did not say yes. */
+  const askAll: AskAll = async (verb, body, timeoutMs) => {
     const answers = await Promise.all(
       others.map(async (other) => ({
         node: other.node,
@@ -57,37 +70,70 @@ export async function moveLog(next: LogLayout, options: MoveOptions): Promise<bo
     );
     return needed.filter((name) => !answers.some((answer) => answer.node === name && answer.isOk));
   };
-  const giveUp = async (why: string): Promise<false> => {
-    log.warn({ why }, 'the log stays where it is');
-    await askAll('release', {}, ASK_MS);
-    await releaseCircuit(db);
-    mastership.isHandingOver = false;
-    return false;
-  };
 
   log.info({ servers: next.servers.map(({ name }) => name) }, 'moving the log');
-  const unheld = await askAll('hold', {}, ASK_MS);
-  if (unheld.length > 0) return giveUp(`${unheld.join(', ')} did not answer`);
-  await holdCircuitOpen(db, 'the log moves', HOLD_MS);
   mastership.isHandingOver = true;
-  const hasMoved = await mastership.inTurn(async () => {
-    const { revision } = replica.applied;
+  const closing = await closeDrained(next, pipeline, askAll, options).catch(
+    (error: unknown): Closing => ({ kind: 'kept', why: String(error) }),
+  );
+  if (closing.kind !== 'closed') {
+    log.warn({ ...closing }, 'the log stays where it is');
+    mastership.isHandingOver = false;
+    // It may be closed yet: the circuits stay open for their minute.
+    if (closing.kind === 'unknown') return false;
+    await askAll('release', {}, ASK_MS);
+    await releaseCircuit(db);
+    return false;
+  }
+  await sleep(ON_DISK_MS);
+  const unmoved = await askAll('move', { layout: next }, ASK_MS);
+  if (unmoved.length > 0) log.warn({ unmoved }, 'not everybody has said that it moves');
+  return true;
+}
+
+type AskAll = (
+  verb: AgentVerb,
+  body: Record<string, unknown>,
+  timeoutMs: number,
+) => Promise<string[]>;
+
+type Closing = { kind: 'closed' } | { kind: 'kept'; why: string } | { kind: 'unknown' };
+
+/** Closes the log as soon as nothing is in it that would be left behind. */
+async function closeDrained(
+  next: LogLayout,
+  pipeline: ChangePipeline,
+  askAll: AskAll,
+  options: MoveOptions,
+): Promise<Closing> {
+  const { db, mastership, lease, incarnation } = options;
+  const { term } = pipeline;
+  const unheld = await askAll('hold', {}, ASK_MS);
+  if (unheld.length > 0) return kept(`${unheld.join(', ')} did not answer`);
+  await holdCircuitOpen(db, 'the log moves', HOLD_MS);
+  // Writes come in turn: this one has them to itself until the log is closed.
+  const closing = await mastership.inTurn(async (): Promise<Closing> => {
+    const revision = pipeline.end + incarnation.baseRevision;
+    const isApplied = await mastership.hasApplied(revision, term, performance.now() + APPLIED_MS);
+    if (!isApplied) return kept('earlier writes are not applied here');
     const late = await askAll('applied', { revision, timeoutMs: APPLIED_MS }, APPLIED_MS + 500);
-    if (late.length > 0) return giveUp(`${late.join(', ')} did not catch up`);
+    if (late.length > 0) return kept(`${late.join(', ')} did not catch up`);
     await sleep(OPEN_WRITES_MS);
-    if (!(await haveStatesArrived(options))) return giveUp('user states did not arrive in time');
-    const unmoved = await askAll('move', { layout: next }, ASK_MS);
-    // From here on there is only forward: some have left.
-    if (unmoved.length > 0) log.warn({ unmoved }, 'not everybody has said that it moves');
-    return true;
+    if (!(await haveStatesArrived(options))) return kept('user states did not arrive in time');
+    const outcome = await lease.closeLog(next, term);
+    return outcome === 'kept' ? kept('the lease was lost meanwhile') : { kind: outcome };
   });
-  return hasMoved ?? giveUp('earlier writes did not end in time');
+  return closing ?? kept('earlier writes did not end in time');
+}
+
+function kept(why: string): Closing {
+  return { kind: 'kept', why };
 }
 
 /** Waits until this node's PostgreSQL has every user state that stands in the log now. */
 async function haveStatesArrived(options: MoveOptions): Promise<boolean> {
-  const { db, link, incarnationNumber } = options;
-  const end = await readStreamState(link, namesOf(incarnationNumber).states, 2000);
+  const { db, link, incarnation } = options;
+  const end = await readStreamState(link, namesOf(incarnation.number).states, 2000);
   if (!end) return false;
   const giveUpAt = performance.now() + DRAIN_MS;
   while (performance.now() < giveUpAt) {

@@ -56,6 +56,7 @@ export function nextLayout(options: {
   servers: LogServerAddress[];
   by: string;
   disasterAt: string | null;
+  after?: string;
 }): LogLayout {
   return { tag: newTag(), ...options };
 }

@@ -45,6 +45,7 @@ export async function startTestMaster(
     isFit: () => replica.problem === null,
     onGain: (term) => mastership.begin(term),
     onLoss: () => mastership.end(),
+    onMoved() {},
     log: silent,
   });
   const changeLog = new ChangeLog(link, incarnation, sealer);
@@ -117,6 +118,7 @@ export async function startTestMaster(
     await running[0];
   }
 
-  const place = { link, incarnation, keys, db, replica };
-  return { ...place, changeLog, readLogEnd, mastership, command, stallApplying, stopApplying };
+  const place = { link, incarnation, keys, sealer, db, replica };
+  const log = { changeLog, readLogEnd, lease, mastership };
+  return { ...place, ...log, command, stallApplying, stopApplying };
 }

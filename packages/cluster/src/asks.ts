@@ -37,6 +37,8 @@ const OFFSET_KEPT_MS = 10_000;
 const HEARD_WITHIN_MS = 2 * ALIVE_EVERY_MS;
 /** A connection lost (or wanted) no longer ago than this is worth waiting for. */
 const RECONNECTS_WITHIN_MS = 3000;
+/** A way that carried nothing for so long is not used where another does. */
+const WAY_HEARD_WITHIN_MS = 4 * ALIVE_EVERY_MS;
 /** A node heard within this is waited for. */
 const LIVE_WITHIN_MS = 5000;
 const MAX_NODES = 64;
@@ -58,10 +60,14 @@ export class Asks implements AsyncDisposable {
   readonly #inbox = createInbox();
   readonly #waiting = new Map<string, Waiting>();
   readonly #alive = new Map<string, { seenAt: number; offsetMs: number; bestAt: number }>();
-  /** Asks in work here: the same one arrives by several ways. */
+  /** Answers of the last 150 ms: the same ask arrives by several ways, and again. */
   readonly #answering = new Map<string, Promise<AskAnswer>>();
   readonly #timer: NodeJS.Timeout;
   readonly #startedAt = performance.now();
+  /** What was noted in the last 150 ms: it arrives by several ways too. */
+  readonly #settled = new Set<string>();
+  /** When something last came by each way; this node's own voice does too. */
+  readonly #heardAt: number[] = [];
   /** When the connection was last seen down: who lives is not known yet right after. */
   #deafAt = performance.now();
   #lastId = 0;
@@ -98,8 +104,8 @@ export class Asks implements AsyncDisposable {
     if (expected.length === 0 && !mayBeMore) return [];
     const id = String((this.#lastId += 1));
     const body = { ...ask, node: this.#options.node, sentAtMs: Date.now() };
-    const ways = this.#options.links.map((link, way) => ({
-      link,
+    const ways = this.#openWays().map((way) => ({
+      link: this.#options.links[way]!,
       sealed: this.#seal({ ...body, reply: `${this.#inbox}.${way}.${id}` }, 'ask'),
     }));
     const answers = new Map<string, AskAnswer>();
@@ -120,8 +126,7 @@ export class Asks implements AsyncDisposable {
           },
         });
         // By the nearest way first, which is enough on nearly every day.
-        const nearest = ways.find(({ link }) => link.isUp);
-        nearest?.link.publish(ASK_SUBJECT, nearest.sealed);
+        ways[0]?.link.publish(ASK_SUBJECT, ways[0].sealed);
       });
     } finally {
       clearInterval(resend);
@@ -132,7 +137,8 @@ export class Asks implements AsyncDisposable {
 
   tellSettled(settled: Omit<Settled, 'node'>): void {
     const message = { ...settled, node: this.#options.node };
-    this.#publishEveryWay(SETTLED_SUBJECT, this.#seal(message, 'settled'));
+    const sealed = this.#seal(message, 'settled');
+    for (const way of this.#openWays()) this.#options.links[way]!.publish(SETTLED_SUBJECT, sealed);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -141,20 +147,18 @@ export class Asks implements AsyncDisposable {
 
   #subscribe(connection: NatsConnection, link: NatsLink, way: number): void {
     const { node } = this.#options;
-    // One worker of each node answers, by each way: a server may not know yet that a way has ended.
-    const queue = `${node} ${way}`.replaceAll(' ', '.');
+    // One worker of each node answers: the queue group is the node.
     connection.subscribe(ASK_SUBJECT, {
-      queue,
+      queue: node,
       callback: (error, message) => {
         if (!error) void this.#onAsk(message.data, link);
       },
     });
     connection.subscribe(SETTLED_SUBJECT, {
-      queue,
+      queue: node,
       callback: (error, message) => {
         const settled = error ? null : this.#open<Settled>(message.data, 'settled');
-        if (settled && settled.node !== node)
-          this.#options.onSettled(settled).catch(() => undefined);
+        if (settled && settled.node !== node) this.#noteSettled(settled);
       },
     });
     connection.subscribe(`${this.#inbox}.${way}.*`, {
@@ -170,6 +174,7 @@ export class Asks implements AsyncDisposable {
     connection.subscribe(ALL_ALIVE, {
       callback: (error, message) => {
         if (error) return;
+        this.#heardAt[way] = performance.now();
         const name = message.subject.slice(message.subject.lastIndexOf('.') + 1);
         if (name === node) return;
         if (!this.#alive.has(name) && this.#alive.size >= MAX_NODES) return;
@@ -182,6 +187,23 @@ export class Asks implements AsyncDisposable {
       this.#deafAt = performance.now();
     }
     this.#sayAlive();
+  }
+
+  #noteSettled(settled: Settled): void {
+    const key = `${settled.node} ${settled.attemptId} ${settled.item} ${settled.outcome}`;
+    if (this.#settled.has(key)) return;
+    this.#settled.add(key);
+    setTimeout(() => this.#settled.delete(key), ASK_TIMEOUT_MS).unref();
+    this.#options.onSettled(settled).catch(() => undefined);
+  }
+
+  /** Where something was heard lately; else the nearest that is up: a server that hangs would only store the rest. */
+  #openWays(): number[] {
+    const { links } = this.#options;
+    const up = [...links.keys()].filter((way) => links[way]!.isUp);
+    const since = performance.now() - WAY_HEARD_WITHIN_MS;
+    const open = up.filter((way) => (this.#heardAt[way] ?? 0) >= since);
+    return open.length > 0 ? open : up.slice(0, 1);
   }
 
   async #isReachable(): Promise<boolean> {
@@ -209,9 +231,9 @@ export class Asks implements AsyncDisposable {
     if (running) return running;
     const answering = this.#options
       .answer(ask)
-      .then((answer) => ({ ...answer, node: this.#options.node }))
-      .finally(() => this.#answering.delete(key));
+      .then((answer) => ({ ...answer, node: this.#options.node }));
     this.#answering.set(key, answering);
+    setTimeout(() => this.#answering.delete(key), ASK_TIMEOUT_MS).unref();
     return answering;
   }
 
@@ -235,11 +257,8 @@ export class Asks implements AsyncDisposable {
 
   #sayAlive(): void {
     if (!this.#options.links.some(({ isUp }) => isUp)) this.#deafAt = performance.now();
-    this.#publishEveryWay(aliveSubject(this.#options.node), String(Date.now()));
-  }
-
-  #publishEveryWay(subject: string, payload: Uint8Array | string): void {
-    for (const link of this.#options.links) link.publish(subject, payload);
+    const subject = aliveSubject(this.#options.node);
+    for (const link of this.#options.links) link.publish(subject, String(Date.now()));
   }
 
   #seal(message: object, context: string): Uint8Array {

@@ -45,36 +45,29 @@ const PROBE_PAUSE_MS = 300;
 /** Raft takes 4-8.5 s. */
 const ELECTION_MS = 10_000;
 
+type DisasterOptions = {
+  shared: Pick<AgentShared, 'config' | 'keys' | 'db' | 'events' | 'log'>;
+  layout: LogLayout;
+  link: NatsLink;
+  incarnation: Incarnation;
+  replica: Replica;
+  membership: Membership;
+  /** From then on this node applies nothing, so it acknowledges nothing either. */
+  stopApplying(): Promise<void>;
+  /** Another life in the same log: this one has stopped for nothing. */
+  beginAgain(): void;
+};
+
 /**
  * What an operator does exactly once: goes on from this node alone when the log's majority is gone for good, or gives
  * up what this node has and the cluster does not. Both show first what they would do; the token of that is what the
  * second call has to bring.
  */
 export class Disaster {
-  readonly #options: {
-    shared: Pick<AgentShared, 'config' | 'keys' | 'db' | 'events' | 'log'>;
-    layout: LogLayout;
-    link: NatsLink;
-    incarnation: Incarnation;
-    replica: Replica;
-    membership: Membership;
-    stopApplying(): Promise<void>;
-    beginAgain(): void;
-  };
+  readonly #options: DisasterOptions;
   #isStandingStill = false;
 
-  constructor(options: {
-    shared: Pick<AgentShared, 'config' | 'keys' | 'db' | 'events' | 'log'>;
-    layout: LogLayout;
-    link: NatsLink;
-    incarnation: Incarnation;
-    replica: Replica;
-    membership: Membership;
-    /** From then on this node applies nothing, so it acknowledges nothing either. */
-    stopApplying(): Promise<void>;
-    /** Another life in the same log: this one has stopped for nothing. */
-    beginAgain(): void;
-  }) {
+  constructor(options: DisasterOptions) {
     this.#options = options;
   }
 

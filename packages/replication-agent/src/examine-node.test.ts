@@ -1,44 +1,17 @@
-import { randomUUID } from 'node:crypto';
-import { CHANGE_FORMAT, Membership, type Heartbeat } from '@countersign/cluster';
+import { CHANGE_FORMAT, Membership } from '@countersign/cluster';
 import { initApplied } from '@countersign/database';
 import { sealerOf } from '@countersign/operations';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AgentEvents } from './events.ts';
 import { examineNode } from './examine-node.ts';
 import { TablesWatch } from './tables-watch.ts';
+import { heartbeatOf } from './testing/heartbeat-of.ts';
 import { makeIncarnation, silent, useTestLog } from './testing/use-test-log.ts';
 
 const test = useTestLog();
 const stop = new AbortController();
 let setting: Parameters<typeof examineNode>[0];
 afterAll(() => stop.abort());
-
-function heartbeat(node: string, aheadMs: number): Heartbeat {
-  return {
-    node,
-    instance: randomUUID(),
-    role: 'subordinate',
-    isHandingOver: false,
-    masterSince: null,
-    leaseHolder: null,
-    epoch: 1,
-    incarnation: { number: 1, id: 'test' },
-    filling: null,
-    logServer: null,
-    logServerTag: null,
-    storeMark: null,
-    revision: 1,
-    digest: '',
-    isDigestComparable: true,
-    isPromotable: true,
-    version: '1',
-    format: CHANGE_FORMAT,
-    url: null,
-    isLogWritable: true,
-    problems: [],
-    wallMs: Date.now() + aheadMs,
-  };
-}
 
 beforeAll(async () => {
   const db = await test.openDatabase();
@@ -75,12 +48,12 @@ describe('looking at a node', () => {
       ['node-2', 0],
       ['node-3', 0],
     ] as const) {
-      membership.send(heartbeat(node, aheadMs));
+      membership.send(heartbeatOf(node, { format: CHANGE_FORMAT, wallMs: Date.now() + aheadMs }));
     }
     const clock = await checkOf('clock');
     expect(clock).toMatchObject({ ok: false });
     expect(clock?.detail).toMatch(/^(79|80)\d\d ms ahead of the median of 3 nodes$/);
-    membership.send(heartbeat('node-1', -100));
+    membership.send(heartbeatOf('node-1', { format: CHANGE_FORMAT, wallMs: Date.now() - 100 }));
     expect(await checkOf('clock')).toMatchObject({ ok: true });
   });
 

@@ -5,7 +5,6 @@ import {
   Membership,
   serveAgentRequests,
   type AgentVerb,
-  type Heartbeat,
   type LogLayout,
 } from '@countersign/cluster';
 import { countDocuments, readCircuit } from '@countersign/database';
@@ -15,6 +14,7 @@ import type { BulkOutcome } from './bulk-runner.ts';
 import { AgentEvents } from './events.ts';
 import { handOver } from './hand-over.ts';
 import { moveLog } from './move-log.ts';
+import { heartbeatOf } from './testing/heartbeat-of.ts';
 import { startTestMaster } from './testing/start-test-master.ts';
 import { silent, useTestLog } from './testing/use-test-log.ts';
 
@@ -52,7 +52,9 @@ async function startMasterAndPeer() {
   });
   const peerMembership = new Membership(link);
   const isHeard = () => {
-    peerMembership.send(heartbeatOf('node-2'));
+    peerMembership.send(
+      heartbeatOf('node-2', { isDigestComparable: false, revision: 0, epoch: 0 }),
+    );
     return membership.find('node-2') !== null;
   };
   await waitFor('the other node to be heard', isHeard, { timeoutMs: 5000 });
@@ -160,30 +162,3 @@ describe('moving the log', () => {
     expect(peer.asked).toEqual(['hold', 'applied', 'move']);
   }, 30_000);
 });
-
-function heartbeatOf(name: string): Heartbeat {
-  return {
-    node: name,
-    instance: name,
-    role: 'subordinate',
-    isHandingOver: false,
-    masterSince: null,
-    leaseHolder: null,
-    epoch: 0,
-    incarnation: { number: 1, id: 'one' },
-    filling: null,
-    logServer: null,
-    logServerTag: null,
-    storeMark: null,
-    revision: 0,
-    digest: '',
-    isDigestComparable: true,
-    isPromotable: true,
-    version: '1',
-    format: 1,
-    url: null,
-    isLogWritable: true,
-    problems: [],
-    wallMs: Date.now(),
-  };
-}

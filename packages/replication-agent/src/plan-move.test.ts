@@ -1,6 +1,7 @@
 import type { LogLayout, LogServerAddress, SeenNode } from '@countersign/cluster';
 import { describe, expect, it } from 'vitest';
 import { nextLayout, planMove } from './plan-move.ts';
+import { heartbeatOf } from './testing/heartbeat-of.ts';
 
 const server = (name: string): LogServerAddress => ({
   name,
@@ -19,28 +20,7 @@ const layoutOf = (...names: string[]): LogLayout => ({
 /** A node that is well and runs its server of the present layout. */
 function seen(node: string, differs: Partial<SeenNode> = {}): SeenNode {
   return {
-    node,
-    instance: node,
-    role: 'subordinate',
-    isHandingOver: false,
-    masterSince: null,
-    leaseHolder: 'a',
-    epoch: 1,
-    incarnation: { number: 1, id: 'one' },
-    filling: null,
-    logServer: server(node),
-    storeMark: null,
-    logServerTag: 'now',
-    revision: 1000,
-    digest: '',
-    isDigestComparable: true,
-    isPromotable: true,
-    version: '1',
-    format: 1,
-    url: null,
-    isLogWritable: true,
-    problems: [],
-    wallMs: 0,
+    ...heartbeatOf(node, { logServer: server(node), logServerTag: 'now', revision: 1000 }),
     seenAt: 0,
     seenAtWall: '',
     offsetMs: 0,

@@ -1,3 +1,4 @@
+import { cpSync, existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { SmallDisk } from '../harness/small-disk.ts';
 import type { FillDisk } from './strike.ts';
@@ -22,11 +23,15 @@ export class SmallDisks {
     return async () => disk.makeRoom();
   };
 
-  /** Nothing may run there any more. */
+  /** Nothing may run there any more. What the nodes logged stays in their folders. */
   unmount(): void {
     for (const { nats, postgres } of this.#disks.values()) {
+      const logs = join(postgres.folder, 'logs');
+      const kept = `${postgres.folder}.logs`;
+      if (existsSync(logs)) cpSync(logs, kept, { recursive: true });
       nats.unmount();
       postgres.unmount();
+      if (existsSync(kept)) renameSync(kept, logs);
     }
   }
 }

@@ -7,6 +7,8 @@ export function namesOf(incarnationNumber: number) {
     changes: `CHANGES-${n}`,
     change: (kind: string, id: string) => `change.${n}.${kind}.${id}`,
     epochs: `change.${n}.epoch.*`,
+    /** The last message of the rebuild that made this incarnation. */
+    seal: `change.${n}.seal.${n}`,
     allChanges: `change.${n}.>`,
 
     states: `KV_STATES-${n}`,

@@ -5,6 +5,7 @@ import {
   deleteOtherIncarnations,
   ensureStreams,
   findIncarnation,
+  giveUpUnsealed,
   namesOf,
   nextIncarnation,
   RebuildError,
@@ -51,8 +52,8 @@ const SETUP_PAUSE_MS = 250;
 /**
  * Makes the next incarnation out of this node's PostgreSQL: takes the next number in the log, writes every document
  * and user state there, and seals it. The replica must not be applying meanwhile. Whoever stops half way leaves an
- * incarnation without a seal, which nobody uses; a second run begins the next one.
- * @throws RebuildError when another rebuild was first, or the log servers stopped answering
+ * incarnation without a seal, which nobody uses; a second run gives that up for good and begins the next one.
+ * @throws RebuildError when another rebuild was first or is finished, or the log servers stopped answering
  */
 export async function rebuild(source: Applied, options: RebuildOptions): Promise<Incarnation> {
   const { db, link, sealer, log, signal } = options;
@@ -76,6 +77,11 @@ export async function rebuild(source: Applied, options: RebuildOptions): Promise
 async function takeNextNumber(source: Applied, options: RebuildOptions): Promise<Incarnation> {
   const { link, signal, node, disasterAt } = options;
   const found = await untilAnswered(() => findIncarnation(link, options), signal);
+  if (found && found.incarnation.id !== source.incarnation.id) {
+    const unfinished = found.incarnation;
+    await deleteOtherIncarnations(link, unfinished.number, source.incarnation.number);
+    await untilAnswered(() => giveUpUnsealed(link, unfinished, options), signal);
+  }
   const incarnation = nextIncarnation({
     parent: source.incarnation,
     left: source,
@@ -170,7 +176,7 @@ async function untilAnswered<T>(work: () => Promise<T>, signal: AbortSignal): Pr
     try {
       return await work();
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted || error instanceof RebuildError) throw error;
       if (tries >= SETUP_TRIES) throw new RebuildError(String(error), { cause: error });
       await sleep(SETUP_PAUSE_MS);
     }

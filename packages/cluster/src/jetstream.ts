@@ -296,7 +296,7 @@ export type JetStreamAnswer = {
   streams?: string[] | null;
   message?: { subject: string; seq: number; data?: string; time: string };
   state?: { last_seq: number; bytes: number };
-  config?: { num_replicas: number; max_bytes: number };
+  config?: { num_replicas: number; max_bytes: number; subjects: string[] };
   cluster?: {
     leader?: string;
     /** `active`: nanoseconds since the leader heard of it, 0 = never. */

@@ -14,6 +14,8 @@ export function namesOf(incarnationNumber: number) {
     states: `KV_STATES-${n}`,
     state: (userId: string) => `$KV.STATES-${n}.${userId}`,
     allStates: `$KV.STATES-${n}.>`,
+    /** All that a bucket that is shut still takes: no user's, like those of probes. */
+    statesEnd: `$KV.STATES-${n}.probe-END`,
 
     stops: `KV_STOPS-${n}`,
     stopFact: (id: string) => `$KV.STOPS-${n}.${id}`,

@@ -5,7 +5,6 @@ import {
   ensureStreams,
   findIncarnation,
   giveUpUnsealed,
-  hasSeal,
   Membership,
   namesOf,
   nextIncarnation,
@@ -424,22 +423,6 @@ describe('a rebuild whose node was suspended', () => {
     expect(await readApplied(other)).toEqual(place);
     const awake = await follow({ db: other, link, incarnation: finished, sealer });
     expect((await untilLive(awake.replica)).incarnation).toEqual(finished);
-  });
-
-  it('races with the seal, and exactly one of the two stands', async () => {
-    const setting = await start();
-    const { link, sealer, users } = setting;
-    // Numbers of other tests begin 10 further on.
-    for (let round = 0; round < 8; round += 1) {
-      const incarnation = await beginByHand(setting);
-      const rebuilt = new RebuildLog(link, incarnation, sealer);
-      await rebuilt.publish(oldChange(users[0]!));
-      const sealing = rebuilt.seal({ count: 1, digest: '' }, sealedBy);
-      const givingUp = giveUpUnsealed(test.connect(), incarnation, { logReplicas: 1, limits });
-      const [sealed, givenUp] = await Promise.allSettled([sealing, givingUp]);
-      expect(givenUp.status).not.toBe(sealed.status);
-      expect(await hasSeal(link, incarnation)).toBe(sealed.status === 'fulfilled');
-    }
   });
 });
 

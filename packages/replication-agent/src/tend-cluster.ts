@@ -81,7 +81,11 @@ async function tendOnce(duties: Duties): Promise<void> {
 
 /** A master that was gone in the middle of a move has left the user states shut. */
 export async function letWriteAfterMove(
-  { mastership, link, incarnationNumber }: Pick<Duties, 'mastership' | 'link' | 'incarnationNumber'>,
+  {
+    mastership,
+    link,
+    incarnationNumber,
+  }: Pick<Duties, 'mastership' | 'link' | 'incarnationNumber'>,
   moving: { openedAt: number },
 ): Promise<void> {
   const now = performance.now();

@@ -61,7 +61,7 @@ it('lets no state of any node in while it is shut, gives all away, and takes the
     expect(next).toMatchObject({ kind: 'found', message: { sequence: first.revision } });
   }
   // A master that did not hear whether it was shut does it again.
-  expect(await shutStates(link, 1)).toBeGreaterThan(end);
+  expect(await shutStates(link, 1)).toBeGreaterThan(end!);
   await openStates(link, 1);
   await openStates(link, 1);
   expect(await areStatesShut(link, 1)).toBe(false);
@@ -85,7 +85,7 @@ it('says where it ends: what was under way is in front of that or was refused', 
     expect(some.kind).toBe('written');
     const end = await shutStates(links[round]!, 2);
     for (const write of await Promise.all(writing)) {
-      if (write.kind === 'written') expect(write.revision).toBeLessThan(end);
+      if (write.kind === 'written') expect(write.revision).toBeLessThan(end!);
     }
     await openStates(links[round]!, 2);
     for (const one of states) {

@@ -126,6 +126,7 @@ async function closeDrained(
     if (!term.isValid()) return kept('the lease was lost meanwhile');
     // Nodes that did not hear of it, and what was on its way for longer, are refused from here on.
     const end = await shutStates(link, incarnation.number);
+    if (end === null) return kept('the log has no user states');
     if (!(await haveStatesArrived(end, options))) return kept('user states did not arrive in time');
     if (!(await areStatesShut(link, incarnation.number))) return kept('user states were let in');
     const outcome = await lease.closeLog(next, term);

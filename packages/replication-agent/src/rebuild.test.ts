@@ -241,6 +241,30 @@ describe('a rebuild', () => {
     await expect(sealed).rejects.toThrow(/another rebuild was first/);
   });
 
+  it('carries what a node wrote into the old bucket that had not heard of it, and lets it write no more', async () => {
+    const setting = await start();
+    const { source, link, users, incarnation } = setting;
+    const [alice, bob] = [users[0]!, users[1]!];
+    const old = new UserStates(link, incarnation.number);
+    const known = await old.write(alice.id, encodeState(stateWith(100)), 0, 2000);
+    if (known.kind !== 'written') throw new Error(known.kind);
+    const row = { userId: alice.id, revision: known.revision, state: stateWith(100) };
+    await storeUserStates(source, [row], known.revision);
+    // Neither was copied here yet.
+    const late = await old.write(alice.id, encodeState(stateWith(101)), known.revision, 2000);
+    if (late.kind !== 'written') throw new Error(late.kind);
+    await old.write(bob.id, encodeState(stateWith(7)), 0, 2000);
+    const { number } = await rebuildFrom(source, setting);
+    const bucket = new UserStates(link, number);
+    for (const [userId, step] of [[alice.id, 101] as const, [bob.id, 7] as const]) {
+      const read = await bucket.readThroughLeader(userId, 2000);
+      if (read.kind !== 'found') throw new Error(read.kind);
+      expect(parseState(read.bytes).accepted['a-1']?.[0]).toBe(step);
+    }
+    const refused = await old.write(alice.id, encodeState(stateWith(102)), late.revision, 2000);
+    expect(refused.kind).toBe('silent');
+  });
+
   it('keeps what workers wrote into the new bucket meanwhile', async () => {
     const setting = await start();
     const { source, link, users } = setting;

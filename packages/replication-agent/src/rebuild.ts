@@ -10,6 +10,8 @@ import {
   nextIncarnation,
   RebuildError,
   RebuildLog,
+  shutStates,
+  SilenceError,
   UserStates,
   type Incarnation,
   type Log,
@@ -21,12 +23,15 @@ import {
   hashDocument,
   listDocuments,
   listUserStates,
+  readPosition,
   type Applied,
   type Database,
   type DocumentRow,
 } from '@countersign/database';
 import { encodeState, mergeStates, parseState, type UserState } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
+import { readOn } from './drain-log.ts';
+import { parseStates } from './follow-states.ts';
 
 export type RebuildOptions = {
   db: Database;
@@ -46,6 +51,7 @@ const BATCH = 500;
 const STATES_AT_ONCE = 64;
 const STATE_TIMEOUT_MS = 2000;
 const STATE_TRIES = 20;
+const LATE_STATES_MS = 30_000;
 const SETUP_TRIES = 60;
 const SETUP_PAUSE_MS = 250;
 
@@ -66,7 +72,17 @@ export async function rebuild(source: Applied, options: RebuildOptions): Promise
   await untilAnswered(() => ensureStreams(link, namesOf(number), options), signal);
   const rebuilt = new RebuildLog(link, incarnation, sealer);
   const { count, digest } = await publishDocuments(db, rebuilt, sealer, signal);
-  const states = await publishStates(db, new UserStates(link, number), signal);
+  const bucket = new UserStates(link, number);
+  // Whoever has not heard of all this is refused there from now on; nobody will ever go back to it.
+  const end = await shutStates(link, source.incarnation.number).catch((error: unknown) => {
+    log.warn({ error: String(error) }, 'the user states that are left could not be shut');
+    return null;
+  });
+  // Before those here are read: what comes in meanwhile is carried twice rather than not at all.
+  const from = (await readPosition(db, 'states')) + 1;
+  const states = await publishStates(db, bucket, signal);
+  const left = source.incarnation.number;
+  if (end !== null) await publishLateStates({ left, from, end }, bucket, options);
   const at = new Date().toISOString();
   await rebuilt.seal({ count, digest }, { changeId: uuidv7(), at, actor: `node ${options.node}` });
   const durationMs = Math.round(performance.now() - startedAt);
@@ -150,6 +166,35 @@ export async function publishStates(
     count += rows.length;
     after = rows.at(-1)?.userId ?? null;
     if (rows.length < BATCH) return count;
+  }
+}
+
+/** What stands in the bucket that is `left` and had not come here yet: without it, it is in the nodes' copies only. */
+async function publishLateStates(
+  about: { left: number; from: number; end: number },
+  bucket: UserStates,
+  { link, log, signal }: RebuildOptions,
+): Promise<void> {
+  const { left, end } = about;
+  const { states: stream, allStates: subject } = namesOf(left);
+  const giveUpAt = performance.now() + LATE_STATES_MS;
+  let { from } = about;
+  try {
+    while (from <= end) {
+      signal.throwIfAborted();
+      if (performance.now() > giveUpAt) throw new SilenceError(`${stream} ends before ${end}`);
+      for await (const messages of readOn({ link, stream, subject, from, giveUpAt })) {
+        for (const { userId, state } of parseStates(UserStates.read(messages, left), log)) {
+          if (state) await publishState(bucket, userId, state);
+        }
+        from = messages.at(-1)!.sequence + 1;
+      }
+      // The server that was asked may be behind the others.
+      if (from <= end) await sleep(SETUP_PAUSE_MS);
+    }
+  } catch (error) {
+    if (!(error instanceof SilenceError)) throw error;
+    log.warn({ error: error.message }, 'not all late user states were carried over');
   }
 }
 

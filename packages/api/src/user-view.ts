@@ -5,11 +5,19 @@ import { timestamp } from './schemas.ts';
 
 const authenticatorView = z.object({
   id: z.string(),
-  type: z.enum(['totp', 'hotp']),
+  type: z.enum(['totp', 'hotp', 'phone']),
   name: z.string().nullable(),
-  algorithm: z.string(),
-  digits: z.int(),
+  /** null for a phone. */
+  algorithm: z.string().nullable(),
+  digits: z.int().nullable(),
   periodSeconds: z.int().nullable(),
+  serial: z.string().nullable(),
+  /** Imported, and no code of it was ever given. */
+  awaitsActivation: z.boolean(),
+  /** null for a token. */
+  number: z.string().nullable(),
+  use: z.enum(['primary', 'backup']).nullable(),
+  verifiedAt: timestamp.nullable(),
   createdAt: timestamp,
 });
 
@@ -69,13 +77,20 @@ function viewBlock({ reason, at, by, expiresAt }: NonNullable<UserDocument['bloc
 
 // Field by field, so that a new secret field can't slip out.
 function viewAuthenticator(authenticator: UserDocument['authenticators'][number]) {
+  const phone = authenticator.type === 'phone' ? authenticator : null;
+  const token = authenticator.type === 'phone' ? null : authenticator;
   return {
     id: authenticator.id,
     type: authenticator.type,
     name: authenticator.name ?? null,
-    algorithm: authenticator.algorithm,
-    digits: authenticator.digits,
-    periodSeconds: authenticator.type === 'totp' ? authenticator.periodSeconds : null,
+    algorithm: token?.algorithm ?? null,
+    digits: token?.digits ?? null,
+    periodSeconds: token?.type === 'totp' ? token.periodSeconds : null,
+    serial: token?.serial ?? null,
+    awaitsActivation: token?.awaitsActivation ?? false,
+    number: phone?.number ?? null,
+    use: phone?.use ?? null,
+    verifiedAt: phone?.verifiedAt ?? null,
     createdAt: authenticator.createdAt,
   };
 }

@@ -2,7 +2,15 @@ import type { LogServerAddress } from '@countersign/cluster';
 import type { HandedKeys } from '@countersign/keys';
 
 /** All a worker is given: neither the cluster key nor what opens documents, events or an agent's proof. */
-export const WORKER_KEYS = ['seed', 'command', 'wrong-code', 'attempt-id'] as const;
+export const WORKER_KEYS = [
+  'seed',
+  'command',
+  'wrong-code',
+  'attempt-id',
+  'challenge',
+  'pin',
+  'spare-code',
+] as const;
 
 /** What the supervisor hands to an auth worker in its first IPC message: `{ type: 'start', config }`. */
 export type WorkerConfig = {

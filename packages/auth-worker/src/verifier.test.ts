@@ -125,7 +125,7 @@ describe('verifying', () => {
     expect(wrong).toMatchObject({ approved: false, reason: 'wrong_code', degraded: false });
     const stored = await storedState(user.id);
     expect(stored.state.accepted[user.authenticators[0]!.id]?.[0]).toBe(1);
-    expect(stored.state.methods.oath.failures).toBe(1);
+    expect(stored.state.methods.code.failures).toBe(1);
   });
 
   it('denies whom a stop fact blocks from the next step on, and counts nothing', async () => {
@@ -151,7 +151,7 @@ describe('verifying', () => {
     }
     const { state } = await storedState(user.id);
     expect(state.accepted[user.authenticators[0]!.id]?.[0]).toBe(0);
-    expect(state.methods.oath.failures).toBe(0);
+    expect(state.methods.code.failures).toBe(0);
   });
 
   it('tells an attempt its verdict again where another node approved it without the quorum', async () => {

@@ -601,9 +601,10 @@ export class Verifier {
 
   #openSecrets(user: UserDocument): Map<string, Buffer> {
     const secrets = new Map<string, Buffer>();
-    for (const { id, sealedSecret } of user.authenticators) {
+    for (const { id, ...authenticator } of user.authenticators) {
+      if (authenticator.type === 'phone') continue;
       try {
-        const sealed = Buffer.from(sealedSecret, 'base64');
+        const sealed = Buffer.from(authenticator.sealedSecret, 'base64');
         secrets.set(id, open(this.#options.keys.seed, sealed, seedContext(id)));
       } catch (error) {
         this.#options.log.error(

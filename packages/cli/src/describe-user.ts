@@ -23,9 +23,13 @@ export type Authenticator = {
   id: string;
   type: string;
   name: string | null;
-  algorithm: string;
-  digits: number;
+  algorithm: string | null;
+  digits: number | null;
   periodSeconds: number | null;
+  serial?: string | null;
+  awaitsActivation?: boolean;
+  number?: string | null;
+  use?: string | null;
   createdAt: string;
 };
 
@@ -63,11 +67,15 @@ export function describeUser(untrusted: User): string[] {
 export function describeAuthenticator(authenticator: Authenticator): string[] {
   const period =
     authenticator.periodSeconds === null ? '' : ` every ${authenticator.periodSeconds} s`;
+  const codes = authenticator.number
+    ? `${authenticator.number} (${authenticator.use})`
+    : `${authenticator.digits} digits${period}, ${authenticator.algorithm}` +
+      (authenticator.awaitsActivation ? ', not activated' : '');
   return [
     authenticator.id,
     authenticator.type,
     authenticator.name ?? '-',
-    `${authenticator.digits} digits${period}, ${authenticator.algorithm}`,
+    codes,
     timeOf(authenticator.createdAt),
   ];
 }

@@ -35,7 +35,7 @@ async function replicaWith(...usernames: string[]) {
 
 function lockedState(lockedUntil: number): UserState {
   const state = emptyState();
-  return { ...state, methods: { oath: { ...state.methods.oath, lockedUntil } } };
+  return { ...state, methods: { code: { ...state.methods.code, lockedUntil } } };
 }
 
 describe('reading for a verification', () => {

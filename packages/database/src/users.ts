@@ -115,7 +115,7 @@ function withLock(user: SelectedUser): ListedUser {
 }
 
 function lockedUntil(document: UserDocument, state: UserState): string | null {
-  const failures = failuresInForce(state.methods.oath, document);
+  const failures = failuresInForce(state.methods.code, document);
   if (!isLocked(failures, Date.now())) return null;
   if (failures.lockedUntil === LOCKED_UNTIL_UNLOCKED) return UNTIL_UNLOCKED;
   return new Date(failures.lockedUntil).toISOString();

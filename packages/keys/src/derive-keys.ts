@@ -12,6 +12,9 @@ export type KeyPurpose =
   | 'event'
   | 'wrong-code'
   | 'attempt-id'
+  | 'challenge'
+  | 'pin'
+  | 'spare-code'
   | 'nats-password'
   | 'socket-proof';
 

@@ -6,3 +6,5 @@ export { runCommand, type CommandPath } from './send-command.ts';
 export { replicaPorts, type ReplicaPorts } from './replica-ports.ts';
 export { LAST_FULL_KEY } from './stop-without-master.ts';
 export { CHILD_LOG, runAsChild } from './run-as-child.ts';
+export { hashPin, isPin } from './hash-pin.ts';
+export { newSpareCode, readSpareCode, spareCodeHash } from './spare-codes.ts';

@@ -290,7 +290,7 @@ export class BulkRunner {
         user.id,
         given.get(user.id)!.flatMap(({ secret }, index) => {
           const authenticator = user.authenticators[index];
-          if (!authenticator) return [];
+          if (!authenticator || authenticator.type === 'phone') return [];
           if (typeof secret === 'string') return [{ id: authenticator.id }];
           return [{ id: authenticator.id, otpauth: otpauthOf(seedKey, user, authenticator) }];
         }),

@@ -7,6 +7,8 @@ export const AGENT_KEYS = [
   'command',
   'event',
   'attempt-id',
+  'pin',
+  'spare-code',
   'socket-proof',
 ] as const;
 

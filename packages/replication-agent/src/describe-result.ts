@@ -2,7 +2,7 @@ import type { Command } from '@countersign/cluster';
 import { findUserById, type Database } from '@countersign/database';
 import { open, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
-import { otpauthUri, type Authenticator, type UserDocument } from '@countersign/verification';
+import { otpauthUri, type OathAuthenticator, type UserDocument } from '@countersign/verification';
 
 export const OTPAUTH_ISSUER = 'Countersign';
 
@@ -18,7 +18,7 @@ export async function describeResult(
   if (command.name !== 'authenticator.enroll') return result;
   const user = await findUserById(options.db, String(result.userId));
   const authenticator = user?.authenticators.find((one) => one.id === result.id);
-  if (!user || !authenticator) return result;
+  if (!user || !authenticator || authenticator.type === 'phone') return result;
   return { ...result, otpauth: otpauthOf(options.seedKey, user, authenticator) };
 }
 
@@ -26,7 +26,7 @@ export async function describeResult(
 export function otpauthOf(
   seedKey: PurposeKey,
   user: UserDocument,
-  authenticator: Authenticator,
+  authenticator: OathAuthenticator,
 ): string {
   const sealed = Buffer.from(authenticator.sealedSecret, 'base64');
   const secret = open(seedKey, sealed, seedContext(authenticator.id));

@@ -43,6 +43,6 @@ export function holdsClaim(state: UserState, claim: Claim): boolean {
   if ('last' in claim) return (state.accepted[claim.authenticatorId]?.[0] ?? -1) >= claim.last;
   return (
     Object.hasOwn(state.merged, shortId(claim.id)) ||
-    claim.unlockedAt < state.methods.oath.unlockedAt
+    claim.unlockedAt < state.methods.code.unlockedAt
   );
 }

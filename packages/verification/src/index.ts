@@ -4,6 +4,10 @@ export type { ApprovedClaim, Claim, FailureClaim } from './claims.ts';
 export {
   API_SCOPES,
   AUTHENTICATORS_MAX,
+  OATH_TOKENS_MAX,
+  PHONES_MAX,
+  PIN_HISTORY_MAX,
+  RECOVERY_CODES_MAX,
   DOCUMENT_KINDS,
   DocumentError,
   apiKeyDocument,
@@ -18,9 +22,23 @@ export type {
   Authenticator,
   DocumentKind,
   DocumentOf,
+  OathAuthenticator,
+  PhoneAuthenticator,
+  PinHash,
   NodeDocument,
   UserDocument,
 } from './documents.ts';
+export {
+  FACTORS,
+  FRONT_DOORS,
+  METHOD_TABLE,
+  METHODS,
+  asksPin,
+  methodRow,
+  modesOf,
+} from './methods.ts';
+export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
+export { isTrustedAddress, parseAddressRange } from './trusted-address.ts';
 export { judgeCode } from './judge-code.ts';
 export type { JudgeCodeInput, Judgement } from './judge-code.ts';
 export { isLastFullKey } from './last-full-key.ts';
@@ -38,8 +56,9 @@ export {
 export type { OtpAlgorithm, OtpDigits, OtpParameters } from './otp.ts';
 export { otpauthUri } from './otpauth-uri.ts';
 export type { OtpauthOptions } from './otpauth-uri.ts';
+export { checkNewPin, isWeakPin, mustChangePin } from './pin.ts';
 export { DENIAL_REASONS } from './reasons.ts';
-export type { DenialReason, Verdict } from './reasons.ts';
+export type { DenialReason, Skip, Verdict } from './reasons.ts';
 export { escapeUntrusted, isSafeText } from './safe-text.ts';
 export {
   SettingError,
@@ -55,6 +74,7 @@ export {
 export type {
   LockoutSettings,
   SettingChange,
+  SettingValue,
   Settings,
   SettingsDocument,
   WithoutQuorumPolicy,

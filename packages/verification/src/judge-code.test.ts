@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Authenticator, UserDocument } from './documents.ts';
+import type { OathAuthenticator, UserDocument } from './documents.ts';
 import { judgeCode } from './judge-code.ts';
 import type { JudgeCodeInput, Judgement } from './judge-code.ts';
 import { mergeClaims } from './merge-claims.ts';
@@ -14,7 +14,7 @@ const createdAt = '2025-01-01T00:00:00.000Z';
 const secret = Buffer.from('12345678901234567890');
 const otherSecret = Buffer.from('abcdefghijklmnopqrst');
 
-const totp: Authenticator = {
+const totp: OathAuthenticator = {
   type: 'totp',
   id: '00000000-0000-4000-8000-000000000001',
   algorithm: 'SHA1',
@@ -23,7 +23,7 @@ const totp: Authenticator = {
   sealedSecret: 'AQID',
   createdAt,
 };
-const hotpToken: Authenticator = {
+const hotpToken: OathAuthenticator = {
   type: 'hotp',
   id: '00000000-0000-4000-8000-000000000002',
   algorithm: 'SHA1',
@@ -105,7 +105,7 @@ describe('a TOTP code', () => {
   });
 
   it('is judged by its algorithm, digits and period', () => {
-    const authenticator: Authenticator = {
+    const authenticator: OathAuthenticator = {
       ...totp,
       algorithm: 'SHA512',
       digits: 8,
@@ -209,7 +209,7 @@ describe('a user with several authenticators', () => {
 
   it('pays one failure for a wrong code', () => {
     const judgement = judge({ user: both, secrets, code: WRONG });
-    expect(nextOf(judgement).methods.oath).toMatchObject({ failures: 1, consecutive: 1 });
+    expect(nextOf(judgement).methods.code).toMatchObject({ failures: 1, consecutive: 1 });
   });
 
   it('cannot use one code twice because two of them share a seed', () => {
@@ -321,7 +321,7 @@ describe('a wrong code', () => {
       item: null,
       claim: { id: 'one', at: start, failure: true, unlockedAt: 0 },
     });
-    expect(nextOf(judgement).methods.oath).toEqual({
+    expect(nextOf(judgement).methods.code).toEqual({
       failures: 1,
       firstFailureAt: start,
       lockedUntil: 0,
@@ -358,12 +358,12 @@ describe('a wrong code', () => {
 
   it('that alternates with another counts every time', () => {
     const codes = [WRONG, '000001', WRONG, '000001'];
-    expect(run(codes.map((code) => ({ code }))).methods.oath.failures).toBe(4);
+    expect(run(codes.map((code) => ({ code }))).methods.code.failures).toBe(4);
   });
 
   it('that is identical counts every time for a user with no TOTP', () => {
     const state = run([WRONG, WRONG].map((code) => ({ user: withToken, code })));
-    expect(state.methods.oath.failures).toBe(2);
+    expect(state.methods.code.failures).toBe(2);
   });
 });
 
@@ -374,7 +374,7 @@ describe('a lockout', () => {
     const fifth = judge({ state: four, code: 'fifth' });
     expect(fifth).toMatchObject({ kind: 'record', verdict: denied('wrong_code') });
     const state = nextOf(fifth);
-    expect(state.methods.oath.lockedUntil).toBe(start + 10 * MINUTE);
+    expect(state.methods.code.lockedUntil).toBe(start + 10 * MINUTE);
     for (const code of [totpCode(0), WRONG]) {
       expect(judge({ state, code })).toEqual({ kind: 'final', verdict: denied('locked_out') });
     }
@@ -399,8 +399,8 @@ describe('a lockout', () => {
         wrongCodes(5).map((code) => ({ ...code, nowMs })),
         state,
       );
-      minutes.push((state.methods.oath.lockedUntil - nowMs) / MINUTE);
-      nowMs = state.methods.oath.lockedUntil;
+      minutes.push((state.methods.code.lockedUntil - nowMs) / MINUTE);
+      nowMs = state.methods.code.lockedUntil;
     }
     expect(minutes).toEqual([10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
   });
@@ -409,30 +409,30 @@ describe('a lockout', () => {
     let state = run(wrongCodes(4));
     const late = start + 10 * MINUTE;
     state = run([{ code: 'late', nowMs: late }], state);
-    expect(state.methods.oath).toMatchObject({
+    expect(state.methods.code).toMatchObject({
       failures: 1,
       firstFailureAt: late,
       consecutive: 5,
       lockedUntil: 0,
     });
     const inTime = run([{ code: 'in time', nowMs: late - 1 }], run(wrongCodes(4)));
-    expect(inTime.methods.oath.lockedUntil).toBeGreaterThan(0);
+    expect(inTime.methods.code.lockedUntil).toBeGreaterThan(0);
   });
 
   it('is forgotten with all counts after a success', () => {
     const state = run([...wrongCodes(4), { code: totpCode(0) }]);
-    expect(state.methods.oath).toEqual(emptyState().methods.oath);
+    expect(state.methods.code).toEqual(emptyState().methods.code);
   });
 
   it('lasts until an administrator unlocks after 100 failures in a row', () => {
     let state = emptyState();
     let nowMs = start;
     for (let index = 0; index < 100; index += 1) {
-      expect(state.methods.oath.lockedUntil).toBe(0);
+      expect(state.methods.code.lockedUntil).toBe(0);
       state = run([{ code: `wrong ${index}`, nowMs }], state);
       nowMs += 10 * MINUTE;
     }
-    expect(state.methods.oath.lockedUntil).toBe(-1);
+    expect(state.methods.code.lockedUntil).toBe(-1);
     expect(judge({ state, code: totpCode(0), nowMs: nowMs + 1e12 })).toMatchObject({
       verdict: denied('locked_out'),
     });
@@ -449,7 +449,7 @@ describe('a lockout', () => {
     };
     const state = run(wrongCodes(4));
     expect(judge({ state, code: totpCode(0), settings })).toMatchObject({ verdict: approved });
-    expect(nextOf(judge({ state, code: 'x', settings })).methods.oath.lockedUntil).not.toBe(0);
+    expect(nextOf(judge({ state, code: 'x', settings })).methods.code.lockedUntil).not.toBe(0);
   });
 });
 
@@ -462,7 +462,7 @@ describe('an administrator’s unlock', () => {
       wrongCodes(5).map((wrong) => ({ ...wrong, user })),
       state,
     );
-    expect(again.methods.oath.unlockedAt).toBe(start + 15_000);
+    expect(again.methods.code.unlockedAt).toBe(start + 15_000);
     expect(judge({ state: again, code: totpCode(0), user })).toMatchObject({
       verdict: denied('locked_out'),
     });
@@ -478,7 +478,7 @@ describe('an administrator’s unlock', () => {
       verdict: denied('locked_out'),
     });
     const signedIn = nextOf(judge({ code: totpCode(0), user }));
-    expect(signedIn.methods.oath).toEqual({ ...noFailures, unlockedAt: start });
+    expect(signedIn.methods.code).toEqual({ ...noFailures, unlockedAt: start });
   });
 });
 
@@ -549,7 +549,7 @@ describe('codes from before a forced promotion (rule 30)', () => {
     const first = judge({ ...asked, code: hotpCode(30) });
     expect(first).toMatchObject({ kind: 'record', verdict: denied('resync'), item: null });
     const { next } = recorded(first);
-    expect(next.methods.oath).toEqual(noFailures);
+    expect(next.methods.code).toEqual(noFailures);
     const known = parseState(encodeState(next));
 
     expect(judge({ ...asked, state: known, code: hotpCode(30) })).toMatchObject({

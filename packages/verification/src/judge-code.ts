@@ -1,5 +1,5 @@
 import type { Claim } from './claims.ts';
-import type { Authenticator, UserDocument } from './documents.ts';
+import type { Authenticator, OathAuthenticator, UserDocument } from './documents.ts';
 import {
   addFailures,
   clearFailures,
@@ -79,9 +79,11 @@ export function judgeCode(input: JudgeCodeInput): Judgement {
   if (isKeyTaken(input)) return { kind: 'conflict' };
   if (!user.enabled) return denied('disabled');
   if (user.blocked && nowMs < Date.parse(user.blocked.expiresAt)) return denied('blocked');
-  const usable = user.authenticators.filter(({ id }) => input.secrets.has(id));
+  const usable = user.authenticators
+    .filter(isActiveToken)
+    .filter(({ id }) => input.secrets.has(id));
   if (usable.length === 0) return denied('no_method');
-  const failures = failuresInForce(state.methods.oath, user);
+  const failures = failuresInForce(state.methods.code, user);
   if (isLocked(failures, nowMs)) return denied('locked_out');
   if (isLocalBudgetSpent(input, failures)) return denied('locked_out');
 
@@ -116,7 +118,7 @@ function isLocalBudgetSpent(input: JudgeCodeInput, failures: MethodFailures): bo
 }
 
 type Match = {
-  type: Authenticator['type'];
+  type: OathAuthenticator['type'];
   authenticatorId: string;
   /** TOTP step or HOTP counter. */
   position: number;
@@ -125,12 +127,16 @@ type Match = {
   isUnproven: boolean;
 };
 
-function findMatches(authenticator: Authenticator, input: JudgeCodeInput): Match[] {
+function isActiveToken(authenticator: Authenticator): authenticator is OathAuthenticator {
+  return authenticator.type !== 'phone' && !authenticator.awaitsActivation;
+}
+
+function findMatches(authenticator: OathAuthenticator, input: JudgeCodeInput): Match[] {
   const secret = input.secrets.get(authenticator.id);
   if (!secret) return [];
   const key = otpKey(secret);
   const { type, id } = authenticator;
-  const lastAccepted = input.state.accepted[id]?.[0] ?? -1;
+  const lastAccepted = Math.max(input.state.accepted[id]?.[0] ?? -1, authenticator.usedUpTo ?? -1);
   const mustResync = isResyncDue(authenticator, input);
   const pending = mustResync ? pendingCounter(id, input) : null;
   const lastGone = Math.max(lastAccepted, lastStepOfLostTime(authenticator, input));
@@ -155,13 +161,13 @@ function findMatches(authenticator: Authenticator, input: JudgeCodeInput): Match
 }
 
 /** Steps up to this one may have been used where nobody remembers it. */
-function lastStepOfLostTime(authenticator: Authenticator, input: JudgeCodeInput): number {
+function lastStepOfLostTime(authenticator: OathAuthenticator, input: JudgeCodeInput): number {
   if (authenticator.type !== 'totp' || !input.codesNotBeforeMs) return -1;
   return totpStep(input.codesNotBeforeMs, authenticator.periodSeconds);
 }
 
 /** A counter that may have moved on unseen, and that no code has been accepted of since. */
-function isResyncDue(authenticator: Authenticator, input: JudgeCodeInput): boolean {
+function isResyncDue(authenticator: OathAuthenticator, input: JudgeCodeInput): boolean {
   const { codesNotBeforeMs, state } = input;
   if (authenticator.type !== 'hotp' || !codesNotBeforeMs) return false;
   if (Date.parse(authenticator.createdAt) >= codesNotBeforeMs) return false;
@@ -238,7 +244,7 @@ function approve(input: JudgeCodeInput, match: Match, failures: MethodFailures):
       ...state,
       ...(state.resyncs && { resyncs }),
       accepted: pruneAccepted(accepted, knownIds),
-      methods: { ...state.methods, oath: clearFailures(failures) },
+      methods: { ...state.methods, code: clearFailures(failures) },
       lastWrong: null,
       attempts: withAttempt(input, { approved: true, reason: null, item }),
     },
@@ -259,14 +265,14 @@ function isRepeatedWrongCode({ user, state, attempt, nowMs }: JudgeCodeInput): b
   );
 }
 
-function countFailure(input: JudgeCodeInput, oath: MethodFailures): Judgement {
+function countFailure(input: JudgeCodeInput, code: MethodFailures): Judgement {
   const { state, attempt, nowMs } = input;
   return {
     kind: 'record',
     verdict: { approved: false, reason: 'wrong_code' },
     next: {
       ...state,
-      methods: { ...state.methods, oath },
+      methods: { ...state.methods, code },
       lastWrong: {
         hmac: shortId(attempt.wrongCodeHmac),
         client: shortId(attempt.client),
@@ -277,7 +283,7 @@ function countFailure(input: JudgeCodeInput, oath: MethodFailures): Judgement {
       merged: rememberFailures(state.merged, [shortId(attempt.id)], nowMs),
     },
     item: null,
-    claim: { id: attempt.id, at: nowMs, failure: true, unlockedAt: oath.unlockedAt },
+    claim: { id: attempt.id, at: nowMs, failure: true, unlockedAt: code.unlockedAt },
   };
 }
 

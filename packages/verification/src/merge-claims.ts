@@ -76,8 +76,8 @@ function mergeFailures(
   const fresh = [...byId].filter(([id]) => !Object.hasOwn(state.merged, id));
   if (fresh.length === 0) return state;
 
-  const oath = countClaims(
-    state.methods.oath,
+  const code = countClaims(
+    state.methods.code,
     fresh.map(([, claim]) => claim),
     settings,
     nowMs,
@@ -85,19 +85,19 @@ function mergeFailures(
   const ids = fresh.map(([id]) => id);
   return {
     ...state,
-    methods: { ...state.methods, oath },
+    methods: { ...state.methods, code },
     merged: rememberFailures(state.merged, ids, nowMs),
   };
 }
 
 function countClaims(
-  oath: MethodFailures,
+  code: MethodFailures,
   claims: readonly FailureClaim[],
   settings: Settings,
   nowMs: number,
 ): MethodFailures {
-  const unlockedAt = Math.max(oath.unlockedAt, ...claims.map((claim) => claim.unlockedAt));
-  const before = unlockedAt > oath.unlockedAt ? { ...oath, ...noFailures, unlockedAt } : oath;
+  const unlockedAt = Math.max(code.unlockedAt, ...claims.map((claim) => claim.unlockedAt));
+  const before = unlockedAt > code.unlockedAt ? { ...code, ...noFailures, unlockedAt } : code;
   const since = claims.filter((claim) => claim.unlockedAt === unlockedAt);
   const { lockout } = settings;
   const recent = since.filter((claim) => claim.at > nowMs - lockout.resetMinutes * 60_000).length;
@@ -126,7 +126,7 @@ export function mergeStates(a: UserState, b: UserState): UserState {
     methods: {
       ...b.methods,
       ...a.methods,
-      oath: maxFailures(a.methods.oath, b.methods.oath),
+      code: maxFailures(a.methods.code, b.methods.code),
     },
     lastWrong: laterWrong(a.lastWrong, b.lastWrong),
     attempts: unionAttempts(a.attempts, b.attempts),

@@ -47,7 +47,7 @@ export type UserState = {
   v: 1;
   /** Authenticator id → [last accepted step or counter, when, in Unix seconds]. */
   accepted: Record<string, [last: number, atSeconds: number]>;
-  methods: { oath: MethodFailures };
+  methods: { code: MethodFailures };
   lastWrong: { hmac: string; client: string; step: number; at: number } | null;
   /** Verdicts of the last 10 s, in the order they were recorded. */
   attempts: StoredAttempt[];
@@ -77,7 +77,7 @@ export function emptyState(): UserState {
   return {
     v: 1,
     accepted: {},
-    methods: { oath: noFailures },
+    methods: { code: noFailures },
     lastWrong: null,
     attempts: [],
     merged: {},
@@ -97,7 +97,7 @@ const stateSchema = z.looseObject({
   v: z.literal(1),
   accepted: z.record(z.string().regex(/^[0-9a-f-]{1,36}$/), z.tuple([count, count])),
   methods: z.looseObject({
-    oath: z.looseObject({
+    code: z.looseObject({
       failures: count,
       firstFailureAt: count,
       lockedUntil: z.int().min(LOCKED_UNTIL_UNLOCKED),

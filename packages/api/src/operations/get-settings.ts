@@ -4,7 +4,10 @@ import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 import { noQuery, problemReply } from '../schemas.ts';
 
-export const settingValues = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
+export const settingValues = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.boolean(), z.array(z.string().max(100)).max(200)]),
+);
 
 export function getSettings(api: ApiServer, ports: ApiPorts): void {
   api.get(

@@ -6,7 +6,7 @@ import {
   decodeBase32,
   generateSecret,
   OTP_ALGORITHMS,
-  type Authenticator,
+  type OathAuthenticator,
 } from '@countersign/verification';
 import { z } from 'zod';
 import { changeUser } from './change-user.ts';
@@ -65,7 +65,7 @@ export function newAuthenticator(
   context: Pick<PlanContext, 'seedKey' | 'now'>,
   args: z.output<typeof authenticatorArgs>,
   id: string,
-): Authenticator | Refusal {
+): OathAuthenticator | Refusal {
   const secret = readSecret(args.secret ?? null);
   if (!Buffer.isBuffer(secret)) return secret;
   const common = {
@@ -81,7 +81,7 @@ export function newAuthenticator(
     : { type: 'hotp', ...common, initialCounter: args.initialCounter };
 }
 
-export function isAuthenticator(value: Authenticator | Refusal): value is Authenticator {
+export function isAuthenticator(value: OathAuthenticator | Refusal): value is OathAuthenticator {
   return 'sealedSecret' in value;
 }
 

@@ -6,7 +6,10 @@ import { refuse, type Plan, type PlanContext } from './plan.ts';
 
 /** By dotted name, all of one group: one command is one change. */
 export const setSettingsArgs = z.strictObject({
-  changes: z.record(z.string(), z.union([z.string(), z.number()])),
+  changes: z.record(
+    z.string(),
+    z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]),
+  ),
 });
 
 export async function setSettings(

@@ -2,7 +2,10 @@ import type {
   ApiKeyDocument,
   ApiScope,
   DenialReason,
+  FrontDoor,
+  Method,
   Settings,
+  Skip,
   StopFact,
   UserDocument,
 } from '@countersign/verification';
@@ -13,6 +16,10 @@ export type ApiPorts = {
   version: string;
   authenticate(credentials: Credentials): Promise<Caller | null>;
   verify?(attempt: VerificationAttempt): Promise<VerificationOutcome>;
+  /** How a question stands; changes nothing. */
+  pollVerification?(
+    poll: VerificationPoll,
+  ): Promise<VerificationOutcome | { kind: 'open'; id: string }>;
   runCommand(request: CommandRequest): Promise<CommandReply>;
   readCluster(): Promise<ClusterView>;
   findUser(username: string): Promise<StoredUser | null | 'ambiguous'>;
@@ -105,8 +112,18 @@ export type CommandProof = { kind: 'api-key'; secret: string } | { kind: 'socket
 
 export type VerificationAttempt = {
   caller: Caller;
-  username: string;
-  code: string;
+  /** null: of the person who was asked the question. */
+  username: string | null;
+  door: FrontDoor;
+  /** null: nothing typed yet. */
+  code: string | null;
+  pin: string | null;
+  /** Takes the PIN's place where it must be changed. */
+  newPin: string | null;
+  /** The method asked for; null: the user's. */
+  method: Method | null;
+  /** What this answers, as it was given out; null: it begins. */
+  challenge: { id: string; sealed: string } | null;
   application: string | null;
   /** Address of the end user if the caller may assert it, else null. */
   clientIp: string | null;
@@ -115,8 +132,33 @@ export type VerificationAttempt = {
   idempotencyKey: string | null;
 };
 
+/** A look at a question, by whoever asked it. */
+export type VerificationPoll = Pick<VerificationAttempt, 'caller' | 'door' | 'application'> & {
+  challenge: { id: string; sealed: string };
+};
+
 export type VerificationOutcome =
-  | { kind: 'verdict'; id: string; approved: boolean; reason?: DenialReason; degraded: boolean }
+  | {
+      kind: 'verdict';
+      id: string;
+      approved: boolean;
+      reason?: DenialReason;
+      /** Why nothing was asked. */
+      skipped?: Skip;
+      degraded: boolean;
+    }
+  | {
+      kind: 'challenge';
+      id: string;
+      sealed: string;
+      method: Method;
+      mode: string;
+      asks: readonly string[];
+      /** Where a code went, but for its last digits hidden. */
+      sentTo: string | null;
+      expiresAt: string;
+      degraded: boolean;
+    }
   /** The same Idempotency-Key came with other content. */
   | { kind: 'conflict' }
   | { kind: 'not_ready'; detail: string };

@@ -131,6 +131,9 @@ export async function runWorker(
       asks,
       circuit,
       keys,
+      incarnation,
+      sendText: null,
+      changePin: null,
       metrics,
       log,
     });
@@ -249,6 +252,7 @@ export async function runWorker(
     isMaster: () => life.ports.isMaster(),
     authenticate: (credentials) => keyCallers.authenticate(credentials),
     verify: (attempt) => life.verifier.verify(attempt),
+    pollVerification: (poll) => life.verifier.poll(poll),
     runCommand: (request) => life.ports.runCommand(request),
     examineNode: (node) => life.ports.examineNode(node),
     checkReady,

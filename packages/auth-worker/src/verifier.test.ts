@@ -28,12 +28,20 @@ import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { useTestStates } from './testing/use-test-states.ts';
-import { Verifier } from './verifier.ts';
+import { Verifier, type TextToSend } from './verifier.ts';
 
 const test = useTestStates();
 const secret = generateSecret();
 const key = () => ({ keyId: '00000000', key: randomBytes(32) });
-const keys = { seed: key(), 'wrong-code': key(), 'attempt-id': key() };
+const keys = {
+  seed: key(),
+  'wrong-code': key(),
+  'attempt-id': key(),
+  challenge: key(),
+  pin: key(),
+  'spare-code': key(),
+};
+const sent: TextToSend[] = [];
 
 /** A node's line to the others; it answers with what it knows of any user. */
 function startAsks(node: string, known: () => UserState | null): Asks {
@@ -67,6 +75,12 @@ function startVerifier(asks = startAsks('node-1', () => null)): Verifier {
     asks,
     circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
     keys,
+    incarnation: { number: 0, id: 'one' },
+    sendText: async (text) => {
+      sent.push(text);
+      return { sent: true, details: {} };
+    },
+    changePin: null,
     metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, gauges),
     log,
   });
@@ -82,7 +96,12 @@ function attempt(username: string, counter: number, idempotencyKey?: string): Ve
       proof: { kind: 'api-key', secret: '' },
     },
     username,
+    door: 'http',
     code: hotp(secret, counter, { algorithm: 'SHA1', digits: 6 }),
+    pin: null,
+    newPin: null,
+    method: null,
+    challenge: null,
     application: null,
     clientIp: null,
     remoteAddress: '127.0.0.1',

@@ -1,6 +1,6 @@
 export { Base32Error, decodeBase32, encodeBase32 } from './base32.ts';
-export { ClaimError, holdsClaim, parseClaim } from './claims.ts';
-export type { ApprovedClaim, Claim, FailureClaim } from './claims.ts';
+export { ClaimError, holdsClaim, isUsedClaim, parseClaim } from './claims.ts';
+export type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
 export {
   API_SCOPES,
   AUTHENTICATORS_MAX,
@@ -39,8 +39,8 @@ export {
 } from './methods.ts';
 export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
 export { isTrustedAddress, parseAddressRange } from './trusted-address.ts';
-export { judgeCode } from './judge-code.ts';
-export type { JudgeCodeInput, Judgement } from './judge-code.ts';
+export { challengeOutcome, judgeStep } from './judge-step.ts';
+export type { Judgement, OpenChallenge, Question, StepInput } from './judge-step.ts';
 export { isLastFullKey } from './last-full-key.ts';
 export { failuresInForce, isLocked } from './lockout.ts';
 export { mergeClaims, mergeStates } from './merge-claims.ts';

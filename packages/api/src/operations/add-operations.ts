@@ -2,6 +2,8 @@ import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 import { addUser } from './add-user.ts';
 import { addUsers } from './add-users.ts';
+import { answerVerification } from './answer-verification.ts';
+import { beginVerification } from './begin-verification.ts';
 import { blockUser } from './block-user.ts';
 import { demoteMaster } from './demote-master.ts';
 import { enrollAuthenticator } from './enroll-authenticator.ts';
@@ -19,6 +21,7 @@ import { listAuthenticators } from './list-authenticators.ts';
 import { listEvents } from './list-events.ts';
 import { listUsers } from './list-users.ts';
 import { addOperatorOperations } from './operator-operations.ts';
+import { pollVerification } from './poll-verification.ts';
 import { promoteNode } from './promote-node.ts';
 import { removeAuthenticator } from './remove-authenticator.ts';
 import { removeNode } from './remove-node.ts';
@@ -28,11 +31,12 @@ import { revokeApiKey } from './revoke-api-key.ts';
 import { setSettings } from './set-settings.ts';
 import { setUser } from './set-user.ts';
 import { unblockUser } from './unblock-user.ts';
-import { verifyCode } from './verify-code.ts';
 
 /** Every operation of the API, one file each. */
 export function addOperations(api: ApiServer, ports: ApiPorts): void {
-  verifyCode(api, ports);
+  beginVerification(api, ports);
+  answerVerification(api, ports);
+  pollVerification(api, ports);
 
   addUser(api, ports);
   addUsers(api, ports);

@@ -84,10 +84,10 @@ export class MemoryPorts implements ApiPorts {
     this.attempts.push(attempt);
     if (this.outcome !== null) return this.outcome;
     const verdict = { kind: 'verdict', id: randomUUID(), degraded: false } as const;
-    const user = this.#users.get(usernameKey(attempt.username))?.document;
+    const user = this.#users.get(usernameKey(attempt.username ?? ''))?.document;
     if (user === undefined) return { ...verdict, approved: false, reason: 'unknown_user' };
     if (user.blocked !== null) return { ...verdict, approved: false, reason: 'blocked' };
-    if (!this.goodCodes.has(attempt.code)) {
+    if (attempt.code === null || !this.goodCodes.has(attempt.code)) {
       return { ...verdict, approved: false, reason: 'wrong_code' };
     }
     const item = `${user.id} ${attempt.code}`;

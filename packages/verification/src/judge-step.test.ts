@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { OathAuthenticator, UserDocument } from './documents.ts';
-import { judgeCode } from './judge-code.ts';
-import type { JudgeCodeInput, Judgement } from './judge-code.ts';
+import { judgeStep } from './judge-step.ts';
+import type { Judgement, StepInput } from './judge-step.ts';
 import { mergeClaims } from './merge-claims.ts';
 import { hotp, totpStep } from './otp.ts';
 import { defaultSettings } from './settings.ts';
@@ -600,7 +600,7 @@ function recorded(judgement: Judgement): Extract<Judgement, { kind: 'record' }> 
   return judgement;
 }
 
-type Ask = Partial<Omit<JudgeCodeInput, 'attempt'>> & {
+type Ask = Partial<Omit<StepInput, 'attempt'>> & {
   code: string;
   attemptId?: string;
   keyHash?: string | null;
@@ -612,7 +612,7 @@ let asked = 0;
 function judge(ask: Ask): Judgement {
   const { code, attemptId, keyHash = null, client = 'vpn', ...rest } = ask;
   asked += 1;
-  return judgeCode({
+  return judgeStep({
     user: alice,
     secrets: new Map([
       [totp.id, secret],
@@ -627,6 +627,8 @@ function judge(ask: Ask): Judgement {
       keyHash,
       code,
       client,
+      door: 'http',
+      method: null,
       wrongCodeHmac: `hmac of ${code}`,
     },
   });

@@ -258,10 +258,37 @@ describe('verifications', () => {
     expect(again.json).toMatchObject({ status: 'denied', reason: 'replayed' });
   });
 
-  it('need a code', async () => {
+  it('without a code ask a question, which can be answered and looked at', async () => {
     for (const body of [{ username: 'vera' }, { username: 'vera', code: '' }]) {
-      expect(problemOf(await call('POST', path, { body }))).toBe('422 code_required');
+      const asked = await call('POST', path, { body });
+      expect(asked.json).toMatchObject({ status: 'challenge', method: 'oath', asks: ['code'] });
+      const { id, challenge } = asked.json as { id: string; challenge: string };
+      const poll = await call('GET', `${path}/${id}`, {
+        headers: { 'countersign-challenge': challenge },
+      });
+      expect(poll.json).toEqual({ id, status: 'challenge', degraded: false });
+      const answer = { challenge, code: '000000' };
+      const reply = await call('POST', `${path}/${id}/answer`, { body: answer });
+      expect(reply.json).toMatchObject({ status: 'denied' });
+      expect(server.ports.attempts.at(-1)).toMatchObject({
+        username: null,
+        code: '000000',
+        challenge: { id, sealed: challenge },
+      });
     }
+  });
+
+  it('are not looked at or answered without the challenge', async () => {
+    const id = '01990000-0000-7000-8000-000000000001';
+    expect(problemOf(await call('GET', `${path}/${id}`))).toBe('400 invalid_request');
+    const body = { code: '000000' };
+    expect(problemOf(await call('POST', `${path}/${id}/answer`, { body }))).toBe(
+      '400 invalid_request',
+    );
+    const long = { code: '000000', challenge: 'x'.repeat(257) };
+    expect(problemOf(await call('POST', `${path}/${id}/answer`, { body: long }))).toBe(
+      '400 invalid_request',
+    );
   });
 
   it('give a key without reasons:read one denial, whatever was wrong (rule 13)', async () => {
@@ -485,6 +512,8 @@ describe('health', () => {
 
 const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'POST', path: '/api/v1/verifications', scope: 'verify' },
+  { method: 'POST', path: '/api/v1/verifications/{id}/answer', scope: 'verify' },
+  { method: 'GET', path: '/api/v1/verifications/{id}', scope: 'verify' },
   { method: 'POST', path: '/api/v1/users', scope: 'users:write' },
   { method: 'POST', path: '/api/v1/users/bulk', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/users', scope: 'users:read' },

@@ -33,6 +33,7 @@ import {
 import {
   ATTEMPTS_KEPT_MS,
   challengeOutcome,
+  defaultSettings,
   emptyState,
   encodeState,
   findAttempt,
@@ -40,6 +41,7 @@ import {
   judgeStep,
   mergeClaims,
   mergeStates,
+  methodRow,
   parseState,
   usernameKey,
   withoutQuorumPolicy,
@@ -283,6 +285,7 @@ export class Verifier {
       // People type passwords into name fields: only a hash of an unknown name is kept.
       const hash = keyedHash(this.#options.keys['wrong-code'], 'name', attempt.username);
       event.username = `unknown-${hash.toString('hex').slice(0, 12)}`;
+      if (isAskedByStranger(attempt)) return this.#askNobody(attempt, { event, ids, startedAt });
       return this.#denyUnrecorded({ event, ids, startedAt }, 'unknown_user', false);
     }
     if (challenge && challenge.userId !== user.id) {
@@ -780,6 +783,44 @@ export class Verifier {
     };
   }
 
+  /** To a stranger nobody is unknown: the question is like any other, and no answer is right. */
+  async #askNobody(
+    attempt: VerificationAttempt,
+    step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
+  ): Promise<VerificationOutcome> {
+    await this.#denyUnrecorded(step, 'unknown_user', false);
+    const { keys, incarnation } = this.#options;
+    const id = step.ids.verificationId;
+    const row = methodRow('oath', 'code');
+    const expiresAt = Date.now() + defaultSettings.methods.answerMinutes * 60_000;
+    const sealed = sealChallenge(keys.challenge, {
+      purpose: 'sign-in',
+      door: attempt.door,
+      clientId: attempt.caller.id,
+      application: attempt.application,
+      station: '',
+      incarnation,
+      id,
+      userId: id,
+      row,
+      firstFactor: null,
+      code: null,
+      issuedAt: Date.now(),
+      expiresAt,
+    });
+    return {
+      kind: 'challenge',
+      id,
+      sealed,
+      method: 'oath',
+      mode: row.mode,
+      asks: row.asks,
+      sentTo: null,
+      expiresAt: new Date(expiresAt).toISOString(),
+      degraded: false,
+    };
+  }
+
   #textCode({ ids, settings }: Step): string {
     const { keys } = this.#options;
     return textCodeOf(keys.challenge, ids.attemptId, settings.methods.codeDigits);
@@ -793,7 +834,12 @@ export class Verifier {
     degraded: boolean,
   ): Promise<VerificationOutcome | Later> {
     if (judgement.kind === 'ask') {
-      if (step.hasBegun) return this.#denyBegun(step, 'busy', degraded);
+      if (step.hasBegun) {
+        // By an old copy there was something to record; the store knew better.
+        await this.#withdraw(step);
+        this.#complete(step, null, degraded);
+        await this.#finish.add({ event: step.event });
+      }
       return this.#ask(step, judgement.question, degraded);
     }
     if (judgement.kind === 'conflict') {
@@ -972,6 +1018,10 @@ function unmergedIn(reservations: Reservation[]): Claim[] {
   return reservations.flatMap(({ phase, degraded, merged, claim }) =>
     phase === 'approved' && degraded && !merged && claim !== null ? [claim] : [],
   );
+}
+
+function isAskedByStranger({ code, challenge, caller }: VerificationAttempt): boolean {
+  return code === null && challenge === null && !caller.scopes.has('reasons:read');
 }
 
 type LocalCounts = { localFailures: number; localPinFailures: number; localTexts: number };

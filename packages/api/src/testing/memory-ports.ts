@@ -25,6 +25,7 @@ import type {
   StoredUser,
   VerificationAttempt,
   VerificationOutcome,
+  VerificationPoll,
 } from '../ports.ts';
 import { ProblemError } from '../problem.ts';
 
@@ -87,13 +88,23 @@ export class MemoryPorts implements ApiPorts {
     const user = this.#users.get(usernameKey(attempt.username ?? ''))?.document;
     if (user === undefined) return { ...verdict, approved: false, reason: 'unknown_user' };
     if (user.blocked !== null) return { ...verdict, approved: false, reason: 'blocked' };
-    if (attempt.code === null || !this.goodCodes.has(attempt.code)) {
+    if (attempt.code === null) {
+      const { id, degraded } = verdict;
+      const question = { method: 'oath', mode: 'code', asks: ['code'], sentTo: null } as const;
+      const expiresAt = new Date(Date.now() + 60_000).toISOString();
+      return { kind: 'challenge', id, sealed: `sealed-${id}`, ...question, expiresAt, degraded };
+    }
+    if (!this.goodCodes.has(attempt.code)) {
       return { ...verdict, approved: false, reason: 'wrong_code' };
     }
     const item = `${user.id} ${attempt.code}`;
     if (this.#usedCodes.has(item)) return { ...verdict, approved: false, reason: 'replayed' };
     this.#usedCodes.add(item);
     return { ...verdict, approved: true };
+  }
+
+  async pollVerification(poll: VerificationPoll): Promise<{ kind: 'open'; id: string }> {
+    return { kind: 'open', id: poll.challenge.id };
   }
 
   async runCommand(request: CommandRequest): Promise<CommandReply> {

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { VerificationAttempt, VerificationOutcome } from '@countersign/api';
-import { Asks } from '@countersign/cluster';
+import { Asks, openStates, shutStates } from '@countersign/cluster';
 import {
   closeCircuit,
   keepStopFacts,
@@ -28,6 +28,7 @@ import { Circuit } from './circuit.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { useTestStates } from './testing/use-test-states.ts';
 import { Verifier, type TextToSend, type VerifierOptions } from './verifier.ts';
 
@@ -207,6 +208,43 @@ describe('verifying', () => {
     } finally {
       await closeCircuit(test.db());
     }
+  });
+
+  it('goes on while a move of the log keeps states out, and what it accepts is merged after that', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const authenticatorId = user.authenticators[0]!.id;
+    const verifier = startVerifier();
+    expect(await verifier.verify(attempt(user.username, 0))).toMatchObject({ degraded: false });
+    const stop = new AbortController();
+    const merging = mergeDegradedClaims({
+      db: test.db(),
+      states: test.states(),
+      worker: 'test',
+      events: new WorkerEvents(test.db(), 'node-1'),
+      log: pino({ level: 'silent' }),
+      signal: stop.signal,
+    });
+    test.atEnd(() => {
+      stop.abort();
+      return merging;
+    });
+    const acceptedStep = async () => (await storedState(user.id)).state.accepted[authenticatorId];
+    await shutStates(test.link(), 1);
+    try {
+      const approved = await verifier.verify(attempt(user.username, 1));
+      expect(approved).toMatchObject({ approved: true, degraded: true });
+      for (const counter of [0, 1]) {
+        const again = await verifier.verify(attempt(user.username, counter, randomUUID()));
+        expect(again).toMatchObject({ approved: false, reason: 'replayed' });
+      }
+      expect((await acceptedStep())?.[0]).toBe(0);
+    } finally {
+      await openStates(test.link(), 1);
+    }
+    const isMerged = async () => (await acceptedStep())?.[0] === 1;
+    await waitFor('what was accepted to be merged', isMerged, { timeoutMs: 8000 });
+    const third = await verifier.verify(attempt(user.username, 2));
+    expect(third).toMatchObject({ approved: true, degraded: false });
   });
 
   it('leaves a final event of a key that came with other content', async () => {

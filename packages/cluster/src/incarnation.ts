@@ -46,6 +46,17 @@ export async function findIncarnation(
   return { incarnation, sequence: known.message.sequence };
 }
 
+/** Whether the log's leader still names this one as the log's incarnation. Throws {@link SilenceError}. */
+export async function isCurrentIncarnation(
+  link: NatsLink,
+  { id }: Pick<Incarnation, 'id'>,
+): Promise<boolean> {
+  const known = await readLast(link, INCARNATION_STREAM, INCARNATION_KEY, TIMEOUT_MS);
+  if (known.kind === 'silent') throw new SilenceError(known.why);
+  if (known.kind === 'absent') return false;
+  return (JSON.parse(Buffer.from(known.message.data).toString()) as Incarnation).id === id;
+}
+
 /**
  * Finds the cluster's incarnation, or begins the first one: of several nodes that try at once, one wins.
  * Throws {@link SilenceError} while the log servers cannot say; call again.
@@ -143,19 +154,7 @@ export async function ensureStreams(
   options: { logReplicas: number; limits: StreamLimits },
 ): Promise<void> {
   const replicas = options.logReplicas;
-  await ensureStream(
-    link,
-    {
-      name: names.changes,
-      subjects: [names.allChanges],
-      num_replicas: replicas,
-      max_msgs_per_subject: 1,
-      max_bytes: options.limits.changesBytes,
-      discard: 'new',
-      allow_direct: true,
-    },
-    TIMEOUT_MS,
-  );
+  await ensureChanges(link, names, options);
   await ensureStream(
     link,
     bucket(names.states, names.allStates, replicas, options.limits.statesBytes, true),
@@ -171,6 +170,27 @@ export async function ensureStreams(
       num_replicas: replicas,
       max_bytes: options.limits.eventsBytes,
       discard: 'old',
+      allow_direct: true,
+    },
+    TIMEOUT_MS,
+  );
+}
+
+/** Creates the change log alone, as {@link ensureStreams} does. */
+export async function ensureChanges(
+  link: NatsLink,
+  names: Names,
+  options: { logReplicas: number; limits: StreamLimits },
+): Promise<void> {
+  await ensureStream(
+    link,
+    {
+      name: names.changes,
+      subjects: [names.allChanges],
+      num_replicas: options.logReplicas,
+      max_msgs_per_subject: 1,
+      max_bytes: options.limits.changesBytes,
+      discard: 'new',
       allow_direct: true,
     },
     TIMEOUT_MS,

@@ -31,6 +31,7 @@ export {
   type Sealer,
 } from './nats-link.ts';
 export * from './rebuild-log.ts';
+export * from './shut-states.ts';
 export * from './stop-facts.ts';
 export * from './user-states.ts';
 export * from './store-mark.ts';

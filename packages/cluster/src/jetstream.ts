@@ -27,7 +27,7 @@ export type StreamConfig = {
 
 const WRONG_LAST_SEQUENCE = [10071, 10164];
 const NO_MESSAGE = 10037;
-const STREAM_NOT_FOUND = 10059;
+export const STREAM_NOT_FOUND = 10059;
 /** A server that is there answers its leader once a second. */
 const GONE_AFTER_NS = 5e9;
 const STREAM_NAME_IN_USE = 10058;
@@ -296,7 +296,7 @@ export type JetStreamAnswer = {
   streams?: string[] | null;
   message?: { subject: string; seq: number; data?: string; time: string };
   state?: { last_seq: number; bytes: number };
-  config?: { num_replicas: number; max_bytes: number };
+  config?: { num_replicas: number; max_bytes: number; subjects: string[] };
   cluster?: {
     leader?: string;
     /** `active`: nanoseconds since the leader heard of it, 0 = never. */

@@ -7,11 +7,15 @@ export function namesOf(incarnationNumber: number) {
     changes: `CHANGES-${n}`,
     change: (kind: string, id: string) => `change.${n}.${kind}.${id}`,
     epochs: `change.${n}.epoch.*`,
+    /** The last message of the rebuild that made this incarnation. */
+    seal: `change.${n}.seal.${n}`,
     allChanges: `change.${n}.>`,
 
     states: `KV_STATES-${n}`,
     state: (userId: string) => `$KV.STATES-${n}.${userId}`,
     allStates: `$KV.STATES-${n}.>`,
+    /** All that a bucket that is shut still takes: no user's, like those of probes. */
+    statesEnd: `$KV.STATES-${n}.probe-END`,
 
     stops: `KV_STOPS-${n}`,
     stopFact: (id: string) => `$KV.STOPS-${n}.${id}`,

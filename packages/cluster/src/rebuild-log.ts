@@ -1,8 +1,8 @@
 import { CHANGE_FORMAT, encodeChange, type Change } from './change.ts';
-import type { Incarnation } from './incarnation.ts';
-import { publishIf } from './jetstream.ts';
+import { ensureChanges, type Incarnation, type StreamLimits } from './incarnation.ts';
+import { publishIf, readLast } from './jetstream.ts';
 import { namesOf } from './names.ts';
-import type { NatsLink, Sealer } from './nats-link.ts';
+import { SilenceError, type NatsLink, type Sealer } from './nats-link.ts';
 
 export class RebuildError extends Error {
   override name = 'RebuildError';
@@ -23,6 +23,7 @@ export type Seal = {
 
 const WINDOW = 128;
 const PUBLISH_TIMEOUT_MS = 5000;
+const READ_TIMEOUT_MS = 2000;
 
 /** Fills the empty change log of a new incarnation; the first message fails unless nobody else does. */
 export class RebuildLog {
@@ -82,4 +83,54 @@ export class RebuildLog {
     await Promise.all(this.#open);
     if (this.#failure) throw this.#failure;
   }
+}
+
+/** Whether the rebuild of this incarnation was finished. Throws {@link SilenceError}. */
+export async function hasSeal(
+  link: NatsLink,
+  { number }: Pick<Incarnation, 'number'>,
+): Promise<boolean> {
+  return (await readSeal(link, number)) === 'sealed';
+}
+
+async function readSeal(link: NatsLink, number: number): Promise<'sealed' | 'void' | 'open'> {
+  const { changes, seal } = namesOf(number);
+  const read = await readLast(link, changes, seal, READ_TIMEOUT_MS);
+  // A log that is still looking for its leader has not lost its seal.
+  if (read.kind === 'silent') throw new SilenceError(read.why);
+  if (read.kind === 'absent') return 'open';
+  return isVoid(read.message.data) ? 'void' : 'sealed';
+}
+
+/** What {@link giveUpUnsealed} puts where the seal would stand. */
+export function isVoid(sealBytes: Uint8Array): boolean {
+  return sealBytes.length === 0;
+}
+
+/**
+ * Sees to it that an incarnation without a seal never gets one, however late its rebuilder wakes up: an empty message
+ * takes the seal's subject, by compare-and-set, and with it the position that the seal would be written at. Has to be
+ * done before the next number is taken: whoever follows a sealed incarnation may live in it already.
+ * @throws RebuildError when it is sealed, or needs no seal; {@link SilenceError}: call again
+ */
+export async function giveUpUnsealed(
+  link: NatsLink,
+  incarnation: Incarnation,
+  options: { logReplicas: number; limits: StreamLimits },
+): Promise<void> {
+  const { number, by } = incarnation;
+  if (by === null) throw new RebuildError(`incarnation ${number} is in use`);
+  const names = namesOf(number);
+  // Its rebuilder may not have come that far, and would make them when it wakes up.
+  await ensureChanges(link, names, options);
+  const condition = { lastSubjectSequence: 0 };
+  const outcome = await publishIf(link, names.seal, new Uint8Array(), condition, READ_TIMEOUT_MS);
+  if (outcome.kind === 'stored') return;
+  if (outcome.kind === 'silent') throw new SilenceError(outcome.why);
+  const standing = await readSeal(link, number);
+  if (standing === 'sealed') {
+    throw new RebuildError(`the rebuild of incarnation ${number} by ${by} was finished meanwhile`);
+  }
+  // What refused it may not be there to be read yet.
+  if (standing === 'open') throw new SilenceError(`the seal of incarnation ${number} is undecided`);
 }

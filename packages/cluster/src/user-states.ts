@@ -73,6 +73,13 @@ export class UserStates {
     return outcome.kind === 'stored';
   }
 
+  /** The same for the log servers alone: it works also while {@link shutStates} keeps all states out. */
+  async probeLog(timeoutMs: number): Promise<boolean> {
+    const subject = this.#names.statesEnd;
+    const outcome = await publish(this.#link, subject, Buffer.from('1'), timeoutMs);
+    return outcome.kind === 'stored';
+  }
+
   /** Position of the newest message of the bucket. Throws {@link SilenceError}. */
   async readEnd(timeoutMs: number): Promise<number> {
     const state = await readStreamState(this.#link, this.#names.states, timeoutMs);

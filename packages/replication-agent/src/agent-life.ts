@@ -399,7 +399,7 @@ export class AgentLife {
       publishEvents({ db: lazyDb, stream, node, signal: work.signal, log }),
       tables.run(),
       storage.run(work.signal),
-      probe.run({ states, node, onAnswer: () => foreign.noteOwnLogAlive(), signal: work.signal }),
+      probe.run({ states, onAnswer: () => foreign.noteOwnLogAlive(), signal: work.signal }),
       heartbeats.run(work.signal),
       tendCluster({
         config,

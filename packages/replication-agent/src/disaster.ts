@@ -245,7 +245,7 @@ export class Disaster {
     // They may be about to elect who leads.
     const mayElect = servers.filter(isOneOf).length * 2 > servers.length;
     const giveUpAt = performance.now() + (mayElect ? ELECTION_MS : 0);
-    while (!(await states.probe(node, PROBE_MS))) {
+    while (!(await states.probeLog(PROBE_MS))) {
       if (performance.now() >= giveUpAt) return null;
       await sleep(PROBE_PAUSE_MS);
     }

@@ -90,8 +90,13 @@ async function drainStates(
 
 type Reading = { link: NatsLink; stream: string; subject: string; giveUpAt: number };
 
-/** Throws {@link SilenceError} after everything that was read. */
-async function* readOn(reading: Reading & { from: number }): AsyncGenerator<FollowedMessage[]> {
+/**
+ * The messages of a stream from `from` on, 200 at a time, by direct reads, until the end or `giveUpAt` (monotonic ms).
+ * Throws {@link SilenceError} after everything that was read.
+ */
+export async function* readOn(
+  reading: Reading & { from: number },
+): AsyncGenerator<FollowedMessage[]> {
   let sequence = reading.from;
   let batch: FollowedMessage[] = [];
   for (;;) {

@@ -1,17 +1,22 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  areStatesShut,
   Lease,
   LEASE_TIMES,
   Membership,
   serveAgentRequests,
   type AgentVerb,
+  UserStates,
   type LogLayout,
 } from '@countersign/cluster';
-import { countDocuments, readCircuit } from '@countersign/database';
+import { countDocuments, listUserStates, readCircuit } from '@countersign/database';
 import { waitFor } from '@countersign/testing';
+import { emptyState, encodeState } from '@countersign/verification';
 import { describe, expect, it } from 'vitest';
 import type { BulkOutcome } from './bulk-runner.ts';
 import { AgentEvents } from './events.ts';
+import { followStates } from './follow-states.ts';
 import { handOver } from './hand-over.ts';
 import { moveLog } from './move-log.ts';
 import { heartbeatOf } from './testing/heartbeat-of.ts';
@@ -58,12 +63,70 @@ async function startMasterAndPeer() {
     return membership.find('node-2') !== null;
   };
   await waitFor('the other node to be heard', isHeard, { timeoutMs: 5000 });
+  const states = new UserStates(link, master.incarnation.number);
+  const copying = new AbortController();
+  const follow = { db: master.db, states, signal: copying.signal, log: silent };
+  const following = followStates(follow);
+  const stopCopying = () => {
+    copying.abort();
+    return following;
+  };
+  test.atEnd(stopCopying);
   const events = new AgentEvents(master.db, node, () => undefined);
   const options = { ...master, node, membership, events, log: silent };
-  return { ...master, peer, options };
+  return { ...master, peer, options, states, stopCopying };
 }
 
+const state = encodeState(emptyState());
+
 describe('moving the log', () => {
+  it('leaves no user state behind that a node writes who has not heard of it', async () => {
+    const { db, states, stopCopying, peer, options } = await startMasterAndPeer();
+    const written: string[] = [];
+    const late: unknown[] = [];
+    let isTold = false;
+    const write = async () => {
+      const userId = randomUUID();
+      const outcome = await states.write(userId, state, 0, 2000);
+      if (outcome.kind === 'written') written.push(userId);
+      return outcome;
+    };
+    peer.whenAsked.move = async () => {
+      isTold = true;
+      await stopCopying();
+      late.push(await write());
+    };
+    const writing = (async () => {
+      while (!isTold) {
+        await write();
+        await sleep(5);
+      }
+    })();
+    expect(await moveLog(next, options)).toBe(true);
+    await writing;
+    expect(late).toEqual([{ kind: 'silent', why: 'no server answers for this stream' }]);
+    const copied = await listUserStates(db, { after: null, limit: written.length + 1 });
+    expect(copied.map(({ userId }) => userId)).toEqual(written.toSorted());
+    expect(written).not.toHaveLength(0);
+    expect(await states.readThroughLeader(written[0]!, 2000)).toMatchObject({ kind: 'found' });
+  }, 30_000);
+
+  it('takes user states again where it is given up after they were shut', async () => {
+    const { db, incarnation, link, mastership, states, stopCopying, peer, options } =
+      await startMasterAndPeer();
+    await stopCopying();
+    let wasShut = false;
+    const looking = (async () => {
+      while (!wasShut) wasShut = await areStatesShut(link, incarnation.number);
+    })();
+    expect(await moveLog(next, options)).toBe(false);
+    await looking;
+    expect(peer.asked).toEqual(['hold', 'applied', 'release']);
+    expect((await readCircuit(db)).heldUntil).toBeNull();
+    expect(mastership.isHandingOver).toBe(false);
+    expect(await states.write(randomUUID(), state, 0, 2000)).toMatchObject({ kind: 'written' });
+  }, 30_000);
+
   it('tells nobody before the old log is closed, and nothing is acknowledged there from then on', async () => {
     const { db, mastership, lease, replica, command, readLogEnd, peer, options } =
       await startMasterAndPeer();

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  areStatesShut,
   askAgent,
-  namesOf,
-  readStreamState,
+  openStates,
+  shutStates,
   type AgentVerb,
   type Incarnation,
   type Lease,
@@ -46,16 +47,17 @@ const ON_DISK_MS = 2000;
 /**
  * Moves the log to `next`. What holds at every instant: **there is one compare-and-set that closes the old log, and
  * when it stands, nothing was acknowledged there that this node's PostgreSQL does not have.** Before it, nodes verify
- * without the log, earlier writes are applied here and on every node of the new layout, and later ones wait; it fails
- * when this node was not master under one and the same term all the while. After it nobody can be master of the old
- * log any more, this node neither: there is only forward. Nobody is told, and nobody leaves by itself, before the
- * log's servers have it on disk. So whoever comes back to the old log, also after a power loss and whatever it has
- * noted, reads there where it went. The new log is filled by this node, or by one that had all of it applied.
+ * without the log, earlier writes are applied here and on every node of the new layout, and later ones wait; user
+ * states are shut for those who have not heard that they should; it fails when this node was not master under one and
+ * the same term all the while. After it nobody can be master of the old log any more, this node neither: there is only
+ * forward. Nobody is told, and nobody leaves by itself, before the log's servers have it on disk. So whoever comes back
+ * to the old log, also after a power loss and whatever it has noted, reads there where it went. The new log is filled
+ * by this node, or by one that had all of it applied.
  *
  * False when the old log was not closed: everything is as before, but for the next epoch of this node.
  */
 export async function moveLog(next: LogLayout, options: MoveOptions): Promise<boolean> {
-  const { db, membership, mastership, log } = options;
+  const { db, membership, mastership, lease, log } = options;
   const { pipeline } = mastership;
   if (!pipeline?.isOpen || mastership.isHandingOver) return false;
   const others = membership.online().filter((seen) => seen.node !== options.node);
@@ -78,6 +80,8 @@ export async function moveLog(next: LogLayout, options: MoveOptions): Promise<bo
   );
   if (closing.kind !== 'closed') {
     log.warn({ ...closing }, 'the log stays where it is');
+    // Without the lease that is for the next master, which may be moving the log itself.
+    if (closing.kind === 'kept' && lease.isHeld) await letWrite(options);
     mastership.isHandingOver = false;
     // It may be closed yet: the circuits stay open for their minute.
     if (closing.kind === 'unknown') return false;
@@ -106,7 +110,7 @@ async function closeDrained(
   askAll: AskAll,
   options: MoveOptions,
 ): Promise<Closing> {
-  const { db, mastership, lease, incarnation } = options;
+  const { db, link, mastership, lease, incarnation } = options;
   const { term } = pipeline;
   const unheld = await askAll('hold', {}, ASK_MS);
   if (unheld.length > 0) return kept(`${unheld.join(', ')} did not answer`);
@@ -119,7 +123,12 @@ async function closeDrained(
     const late = await askAll('applied', { revision, timeoutMs: APPLIED_MS }, APPLIED_MS + 500);
     if (late.length > 0) return kept(`${late.join(', ')} did not catch up`);
     await sleep(OPEN_WRITES_MS);
-    if (!(await haveStatesArrived(options))) return kept('user states did not arrive in time');
+    if (!term.isValid()) return kept('the lease was lost meanwhile');
+    // Nodes that did not hear of it, and what was on its way for longer, are refused from here on.
+    const end = await shutStates(link, incarnation.number);
+    if (end === null) return kept('the log has no user states');
+    if (!(await haveStatesArrived(end, options))) return kept('user states did not arrive in time');
+    if (!(await areStatesShut(link, incarnation.number))) return kept('user states were let in');
     const outcome = await lease.closeLog(next, term);
     return outcome === 'kept' ? kept('the lease was lost meanwhile') : { kind: outcome };
   });
@@ -130,15 +139,19 @@ function kept(why: string): Closing {
   return { kind: 'kept', why };
 }
 
-/** Waits until this node's PostgreSQL has every user state that stands in the log now. */
-async function haveStatesArrived(options: MoveOptions): Promise<boolean> {
-  const { db, link, incarnation } = options;
-  const end = await readStreamState(link, namesOf(incarnation.number).states, 2000);
-  if (!end) return false;
+/** Waits until this node's PostgreSQL has the user states up to that position. */
+async function haveStatesArrived(end: number, { db }: MoveOptions): Promise<boolean> {
   const giveUpAt = performance.now() + DRAIN_MS;
   while (performance.now() < giveUpAt) {
-    if ((await readPosition(db, 'states')) >= end.lastSequence) return true;
+    if ((await readPosition(db, 'states')) >= end) return true;
     await sleep(50);
   }
   return false;
+}
+
+/** Where it does not work now, the master does it later. */
+async function letWrite({ link, incarnation, log }: MoveOptions): Promise<void> {
+  await openStates(link, incarnation.number).catch((error: unknown) => {
+    log.warn({ error: String(error) }, 'user states cannot be written yet');
+  });
 }

@@ -1,12 +1,11 @@
 import {
   findIncarnation,
   FIRST_LAYOUT_TAG,
+  hasSeal,
   isOnline,
   namesOf,
-  readLast,
   readStreamState,
   replicasOf,
-  SilenceError,
   type Incarnation,
   type LogLayout,
   type Membership,
@@ -96,7 +95,7 @@ export class RebuildWatch {
     }
     if (found.incarnation.id !== incarnation.id) return 'begin-again';
     this.#problem = null;
-    if (!this.#isSealed && !(await this.#findSeal())) {
+    if (!this.#isSealed && !(await hasSeal(link, incarnation))) {
       this.#problem = `the rebuild by ${incarnation.by} is not finished`;
       const left = incarnation.ancestors.at(-1)?.revision ?? 0;
       return this.#isMyTurn(incarnation.by, left) ? 'rebuild' : 'wait';
@@ -112,16 +111,6 @@ export class RebuildWatch {
     if (server?.name !== node || others.length > 0 || !replica.applied.isFilled) return false;
     this.#problem = 'the store of its log server is gone: it is made again from its PostgreSQL';
     return true;
-  }
-
-  async #findSeal(): Promise<boolean> {
-    const { link, incarnation } = this.#options;
-    const names = namesOf(incarnation.number);
-    const subject = names.change('seal', String(incarnation.number));
-    const read = await readLast(link, names.changes, subject, TIMEOUT_MS);
-    // A log that is still looking for its leader has not lost its seal.
-    if (read.kind === 'silent') throw new SilenceError(read.why);
-    return read.kind === 'found';
   }
 
   /** What a replica has applied and the log does not have is only in replicas: the newest of them is what counts. */

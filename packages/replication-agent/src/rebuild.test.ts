@@ -4,6 +4,7 @@ import {
   ChangeLog,
   ensureStreams,
   findIncarnation,
+  giveUpUnsealed,
   Membership,
   namesOf,
   nextIncarnation,
@@ -46,6 +47,8 @@ type Setting = Awaited<ReturnType<typeof start>>;
 async function start() {
   const link = test.connect();
   const incarnation = await test.beginIncarnation(link);
+  const found = await findIncarnation(link, { logReplicas: 1 });
+  expect(await beginIncarnation(link, incarnation, found?.sequence ?? 0)).toBe(true);
   const sealer = sealerOf(test.makeKeys().document);
   const log = new ChangeLog(link, incarnation, sealer);
   const names = ['alice', 'bob', 'carol', 'dave', 'erin'];
@@ -238,6 +241,30 @@ describe('a rebuild', () => {
     await expect(sealed).rejects.toThrow(/another rebuild was first/);
   });
 
+  it('carries what a node wrote into the old bucket that had not heard of it, and lets it write no more', async () => {
+    const setting = await start();
+    const { source, link, users, incarnation } = setting;
+    const [alice, bob] = [users[0]!, users[1]!];
+    const old = new UserStates(link, incarnation.number);
+    const known = await old.write(alice.id, encodeState(stateWith(100)), 0, 2000);
+    if (known.kind !== 'written') throw new Error(known.kind);
+    const row = { userId: alice.id, revision: known.revision, state: stateWith(100) };
+    await storeUserStates(source, [row], known.revision);
+    // Neither was copied here yet.
+    const late = await old.write(alice.id, encodeState(stateWith(101)), known.revision, 2000);
+    if (late.kind !== 'written') throw new Error(late.kind);
+    await old.write(bob.id, encodeState(stateWith(7)), 0, 2000);
+    const { number } = await rebuildFrom(source, setting);
+    const bucket = new UserStates(link, number);
+    for (const [userId, step] of [[alice.id, 101] as const, [bob.id, 7] as const]) {
+      const read = await bucket.readThroughLeader(userId, 2000);
+      if (read.kind !== 'found') throw new Error(read.kind);
+      expect(parseState(read.bytes).accepted['a-1']?.[0]).toBe(step);
+    }
+    const refused = await old.write(alice.id, encodeState(stateWith(102)), late.revision, 2000);
+    expect(refused.kind).toBe('silent');
+  });
+
   it('keeps what workers wrote into the new bucket meanwhile', async () => {
     const setting = await start();
     const { source, link, users } = setting;
@@ -335,6 +362,91 @@ describe('a rebuild that stopped', () => {
     expect(finished.number).toBe(unfinished.number + 1);
     const { replica } = await follow({ db: source, link, incarnation: finished, sealer });
     expect((await untilLive(replica)).incarnation.id).toBe(finished.id);
+  });
+});
+
+describe('a rebuild whose node was suspended', () => {
+  const seal = { count: 5, digest: 'whatever' };
+
+  /** All documents stand, sent by a node that is not heard any more; another follows them. */
+  async function startUnsealed() {
+    const setting = await start();
+    const { other, link, sealer, users } = setting;
+    const incarnation = await beginByHand(setting);
+    const late = new RebuildLog(link, incarnation, sealer);
+    for (const user of users) await late.publish(oldChange(user));
+    const follower = await follow({ db: other, link, incarnation, sealer });
+    const { replica } = follower;
+    const end = incarnation.baseRevision + users.length;
+    const hasRead = () => replica.filling?.revision === end;
+    await waitFor('all documents', hasRead, { timeoutMs: 8000 });
+    return { setting, incarnation, late, follower };
+  }
+
+  it('is given up before the next number is taken: its seal is refused, and nobody lives in it', async () => {
+    const { setting, incarnation, late, follower } = await startUnsealed();
+    const { other, link, sealer, source } = setting;
+    const place = await readApplied(other);
+    const options = { logReplicas: 1, limits };
+    await giveUpUnsealed(link, incarnation, options);
+    // By somebody who heard no answer, or another node.
+    await giveUpUnsealed(link, incarnation, options);
+    await expect(late.seal(seal, sealedBy)).rejects.toThrow(/another rebuild was first/);
+    const isTold = () => follower.replica.problem?.includes('was given up');
+    await waitFor('the follower to see it', isTold, { timeoutMs: 8000 });
+    await follower.stop();
+    expect(await readApplied(other)).toEqual(place);
+
+    const finished = await rebuildFrom(source, setting);
+    expect(finished.number).toBe(incarnation.number + 1);
+    const second = await follow({ db: other, link, incarnation: finished, sealer });
+    expect((await untilLive(second.replica)).incarnation).toEqual(finished);
+  });
+
+  it('is what counts where its seal came first, and who wanted to replace it takes no number', async () => {
+    const { setting, incarnation, late, follower } = await startUnsealed();
+    const { link, source } = setting;
+    await follower.stop();
+    await late.seal(seal, sealedBy);
+    const replaced = rebuildFrom(source, setting);
+    await expect(replaced).rejects.toThrow(/was finished meanwhile/);
+    await expect(replaced).rejects.toThrow(RebuildError);
+    const found = await findIncarnation(link, { logReplicas: 1 });
+    expect(found?.incarnation.id).toBe(incarnation.id);
+  });
+
+  it('before it had written anything finds its log taken when it goes on', async () => {
+    const setting = await start();
+    const { link, sealer, users } = setting;
+    const incarnation = await beginByHand(setting);
+    await deleteStream(link, namesOf(incarnation.number).changes);
+    await giveUpUnsealed(link, incarnation, { logReplicas: 1, limits });
+    await ensureStreams(link, namesOf(incarnation.number), { logReplicas: 1, limits });
+    const late = new RebuildLog(link, incarnation, sealer);
+    await late.publish(oldChange(users[0]!));
+    const sealed = late.seal({ count: 1, digest: '' }, sealedBy);
+    await expect(sealed).rejects.toThrow(/another rebuild was first/);
+  });
+
+  it('and makes its log once more after it was replaced and deleted gets no followers', async () => {
+    const { setting, incarnation, follower } = await startUnsealed();
+    const { other, link, sealer, source, users } = setting;
+    const place = await readApplied(other);
+    await follower.stop();
+    const finished = await rebuildFrom(source, setting);
+    await ensureStreams(link, namesOf(incarnation.number), { logReplicas: 1, limits });
+    const late = new RebuildLog(link, incarnation, sealer);
+    for (const user of users) await late.publish(oldChange(user));
+    await late.seal(seal, sealedBy);
+    const sleeping = await follow({ db: other, link, incarnation, sealer });
+    const end = await lastRevision(setting, incarnation);
+    const hasRead = async () => (await readNextApplied(other))?.revision === end;
+    await waitFor('its seal to be read', hasRead, { timeoutMs: 8000 });
+    await sleeping.stop();
+    expect(sleeping.replica.mode).toBe('next');
+    expect(await readApplied(other)).toEqual(place);
+    const awake = await follow({ db: other, link, incarnation: finished, sealer });
+    expect((await untilLive(awake.replica)).incarnation).toEqual(finished);
   });
 });
 

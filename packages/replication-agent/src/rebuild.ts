@@ -5,10 +5,13 @@ import {
   deleteOtherIncarnations,
   ensureStreams,
   findIncarnation,
+  giveUpUnsealed,
   namesOf,
   nextIncarnation,
   RebuildError,
   RebuildLog,
+  shutStates,
+  SilenceError,
   UserStates,
   type Incarnation,
   type Log,
@@ -20,12 +23,15 @@ import {
   hashDocument,
   listDocuments,
   listUserStates,
+  readPosition,
   type Applied,
   type Database,
   type DocumentRow,
 } from '@countersign/database';
 import { encodeState, mergeStates, parseState, type UserState } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
+import { readOn } from './drain-log.ts';
+import { parseStates } from './follow-states.ts';
 
 export type RebuildOptions = {
   db: Database;
@@ -45,14 +51,15 @@ const BATCH = 500;
 const STATES_AT_ONCE = 64;
 const STATE_TIMEOUT_MS = 2000;
 const STATE_TRIES = 20;
+const LATE_STATES_MS = 30_000;
 const SETUP_TRIES = 60;
 const SETUP_PAUSE_MS = 250;
 
 /**
  * Makes the next incarnation out of this node's PostgreSQL: takes the next number in the log, writes every document
  * and user state there, and seals it. The replica must not be applying meanwhile. Whoever stops half way leaves an
- * incarnation without a seal, which nobody uses; a second run begins the next one.
- * @throws RebuildError when another rebuild was first, or the log servers stopped answering
+ * incarnation without a seal, which nobody uses; a second run gives that up for good and begins the next one.
+ * @throws RebuildError when another rebuild was first or is finished, or the log servers stopped answering
  */
 export async function rebuild(source: Applied, options: RebuildOptions): Promise<Incarnation> {
   const { db, link, sealer, log, signal } = options;
@@ -65,7 +72,17 @@ export async function rebuild(source: Applied, options: RebuildOptions): Promise
   await untilAnswered(() => ensureStreams(link, namesOf(number), options), signal);
   const rebuilt = new RebuildLog(link, incarnation, sealer);
   const { count, digest } = await publishDocuments(db, rebuilt, sealer, signal);
-  const states = await publishStates(db, new UserStates(link, number), signal);
+  const bucket = new UserStates(link, number);
+  // Whoever has not heard of all this is refused there from now on; nobody will ever go back to it.
+  const end = await shutStates(link, source.incarnation.number).catch((error: unknown) => {
+    log.warn({ error: String(error) }, 'the user states that are left could not be shut');
+    return null;
+  });
+  // Before those here are read: what comes in meanwhile is carried twice rather than not at all.
+  const from = (await readPosition(db, 'states')) + 1;
+  const states = await publishStates(db, bucket, signal);
+  const left = source.incarnation.number;
+  if (end !== null) await publishLateStates({ left, from, end }, bucket, options);
   const at = new Date().toISOString();
   await rebuilt.seal({ count, digest }, { changeId: uuidv7(), at, actor: `node ${options.node}` });
   const durationMs = Math.round(performance.now() - startedAt);
@@ -76,6 +93,11 @@ export async function rebuild(source: Applied, options: RebuildOptions): Promise
 async function takeNextNumber(source: Applied, options: RebuildOptions): Promise<Incarnation> {
   const { link, signal, node, disasterAt } = options;
   const found = await untilAnswered(() => findIncarnation(link, options), signal);
+  if (found && found.incarnation.id !== source.incarnation.id) {
+    const unfinished = found.incarnation;
+    await deleteOtherIncarnations(link, unfinished.number, source.incarnation.number);
+    await untilAnswered(() => giveUpUnsealed(link, unfinished, options), signal);
+  }
   const incarnation = nextIncarnation({
     parent: source.incarnation,
     left: source,
@@ -147,6 +169,35 @@ export async function publishStates(
   }
 }
 
+/** What stands in the bucket that is `left` and had not come here yet: without it, it is in the nodes' copies only. */
+async function publishLateStates(
+  about: { left: number; from: number; end: number },
+  bucket: UserStates,
+  { link, log, signal }: RebuildOptions,
+): Promise<void> {
+  const { left, end } = about;
+  const { states: stream, allStates: subject } = namesOf(left);
+  const giveUpAt = performance.now() + LATE_STATES_MS;
+  let { from } = about;
+  try {
+    while (from <= end) {
+      signal.throwIfAborted();
+      if (performance.now() > giveUpAt) throw new SilenceError(`${stream} ends before ${end}`);
+      for await (const messages of readOn({ link, stream, subject, from, giveUpAt })) {
+        for (const { userId, state } of parseStates(UserStates.read(messages, left), log)) {
+          if (state) await publishState(bucket, userId, state);
+        }
+        from = messages.at(-1)!.sequence + 1;
+      }
+      // The server that was asked may be behind the others.
+      if (from <= end) await sleep(SETUP_PAUSE_MS);
+    }
+  } catch (error) {
+    if (!(error instanceof SilenceError)) throw error;
+    log.warn({ error: error.message }, 'not all late user states were carried over');
+  }
+}
+
 /** Workers may verify on the new bucket already: what they wrote is kept. */
 async function publishState(states: UserStates, userId: string, known: UserState): Promise<void> {
   let state = known;
@@ -170,7 +221,7 @@ async function untilAnswered<T>(work: () => Promise<T>, signal: AbortSignal): Pr
     try {
       return await work();
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted || error instanceof RebuildError) throw error;
       if (tries >= SETUP_TRIES) throw new RebuildError(String(error), { cause: error });
       await sleep(SETUP_PAUSE_MS);
     }

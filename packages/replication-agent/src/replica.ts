@@ -4,7 +4,9 @@ import {
   decodeChange,
   decodeEpochMark,
   followStream,
+  isCurrentIncarnation,
   isInHistoryOf,
+  isVoid,
   namesOf,
   readStreamState,
   type FollowedMessage,
@@ -310,12 +312,16 @@ export class Replica {
   }
 
   async #swapIfFilled(): Promise<void> {
-    const { db, incarnation, log } = this.#options;
+    const { db, incarnation, link, log } = this.#options;
     const next = this.#next!;
     if (next.revision < this.#horizon) return;
     // An earlier process may have applied the seal.
     const isSealed = incarnation.by === null || this.#seal !== null || (await hasNextSeal(db));
     if (!isSealed) return;
+    // One that was given up, deleted, and then made again and sealed by a rebuilder that slept through all that.
+    if (incarnation.by !== null && !(await isCurrentIncarnation(link, incarnation))) {
+      throw new Error(`incarnation ${incarnation.number} is not the log's any more`);
+    }
     for (;;) {
       try {
         this.#applied = await swapInNextTables(db, incarnation.id);
@@ -392,6 +398,7 @@ export class Replica {
         ...(mark.index === mark.of && { epochFirstRevision: revision - mark.of + 1 }),
       };
     }
+    if (kind === 'seal' && isVoid(bytes)) throw new Error('this incarnation was given up');
     const change = decodeChange(bytes, this.#options.sealer);
     if (change.revision !== revision || change.kind !== kind) {
       throw new Error(`it says it is ${change.kind} at ${change.revision}`);

@@ -4,7 +4,7 @@ import type { UserStates } from '@countersign/cluster';
 const EVERY_MS = 2000;
 const TIMEOUT_MS = 1000;
 
-/** Whether writes of this node to the user states are answered, tried every 2 s. */
+/** Whether writes of this node to the log servers are answered, tried every 2 s. */
 export class StatesProbe {
   #isWritable = true;
   #answeredAt = -Infinity;
@@ -18,15 +18,10 @@ export class StatesProbe {
     return performance.now() - this.#answeredAt < 3 * EVERY_MS;
   }
 
-  async run(options: {
-    states: UserStates;
-    node: string;
-    onAnswer(): void;
-    signal: AbortSignal;
-  }): Promise<void> {
-    const { states, node, onAnswer, signal } = options;
+  async run(options: { states: UserStates; onAnswer(): void; signal: AbortSignal }): Promise<void> {
+    const { states, onAnswer, signal } = options;
     while (!signal.aborted) {
-      this.#isWritable = await states.probe(node, TIMEOUT_MS);
+      this.#isWritable = await states.probeLog(TIMEOUT_MS);
       if (this.#isWritable) {
         this.#answeredAt = performance.now();
         onAnswer();

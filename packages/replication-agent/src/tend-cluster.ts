@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   deleteOtherIncarnations,
+  openStates,
   type Lease,
   type Log,
   type LogLayout,
@@ -16,7 +17,7 @@ import { planMove } from './plan-move.ts';
 import type { Storage } from './storage.ts';
 
 type Duties = {
-  config: AgentConfig;
+  config: Pick<AgentConfig, 'node' | 'dataDirectory'>;
   db: Database;
   link: NatsLink;
   layout: LogLayout;
@@ -38,11 +39,12 @@ const IDLE_WRITE_MS = 15_000;
 /** A better place for the log must stay possible this long before the log moves. */
 const MOVE_AFTER_MS = 5000;
 const MOVE_AGAIN_MS = 60_000;
+const OPEN_EVERY_MS = 2000;
 
 /** The master's own small duties: the first key, nodes not seen before, a sign of life in an idle log, its place. */
 export async function tendCluster(duties: Duties): Promise<void> {
   const { mastership, log, signal } = duties;
-  const moving = { betterSince: null as number | null, triedAt: -Infinity };
+  const moving = { betterSince: null as number | null, triedAt: -Infinity, openedAt: -Infinity };
   let hasCleared = false;
   while (!signal.aborted) {
     try {
@@ -50,6 +52,7 @@ export async function tendCluster(duties: Duties): Promise<void> {
         await tendOnce(duties);
         if (!hasCleared) await deleteOtherIncarnations(duties.link, duties.incarnationNumber);
         hasCleared = true;
+        await letWriteAfterMove(duties, moving);
         await moveWhereBetter(duties, moving);
       }
     } catch (error) {
@@ -74,6 +77,21 @@ async function tendOnce(duties: Duties): Promise<void> {
     const document = { at: new Date().toISOString() };
     await mastership.write({ kind: 'probe', id: config.node, document });
   }
+}
+
+/** A master that was gone in the middle of a move has left the user states shut. */
+export async function letWriteAfterMove(
+  {
+    mastership,
+    link,
+    incarnationNumber,
+  }: Pick<Duties, 'mastership' | 'link' | 'incarnationNumber'>,
+  moving: { openedAt: number },
+): Promise<void> {
+  const now = performance.now();
+  if (mastership.isHandingOver || now - moving.openedAt < OPEN_EVERY_MS) return;
+  moving.openedAt = now;
+  await openStates(link, incarnationNumber);
 }
 
 async function moveWhereBetter(

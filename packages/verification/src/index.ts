@@ -40,6 +40,12 @@ export { otpauthUri } from './otpauth-uri.ts';
 export type { OtpauthOptions } from './otpauth-uri.ts';
 export { DENIAL_REASONS } from './reasons.ts';
 export type { DenialReason, Verdict } from './reasons.ts';
+export {
+  RESYNC_DRIFT_MAX_STEPS,
+  RESYNC_LOOK_AHEAD_MAX,
+  findHotpCounter,
+  findTotpDrift,
+} from './resynchronise.ts';
 export { escapeUntrusted, isSafeText } from './safe-text.ts';
 export {
   SettingError,

@@ -97,7 +97,6 @@ export function checkTokenSecret(secret: Uint8Array): string | null {
   return problem && `the secret is of no use: ${problem}`;
 }
 
-export const TOKENS_MAX = 100_000;
 const FILE_MAX_BYTES = 20 * 1024 * 1024;
 
 /**

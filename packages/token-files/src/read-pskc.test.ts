@@ -420,10 +420,29 @@ describe('an XML file', () => {
       'a prototype',
       '<KeyContainer Version="1.0"><__proto__><KeyPackage/></__proto__></KeyContainer>',
     ],
+    [
+      'a million elements',
+      `<KeyContainer Version="1.0">${'<a></a>'.repeat(750_000)}</KeyContainer>`,
+    ],
+    ['a million attributes', `<KeyContainer Version="1.0" ${'a=""'.repeat(1_500_000)}/>`],
     ['bytes that are no text', Buffer.from([0x3c, 0xff])],
     ['more than 20 MiB', Buffer.alloc(20 * 1024 ** 2 + 1, ' ')],
   ])('with %s is refused', async (_, text) => {
     await expect(readPskc(text)).rejects.toThrow(TokenFileError);
+  });
+
+  it('with a value beyond 1,024 characters is refused, wherever it is', async () => {
+    const long = 'ab '.repeat(1_000_000);
+    for (const key of [
+      { serial: long },
+      { data: value('Counter', long) },
+      { more: `<UserId>${long}</UserId>` },
+      { more: `<Policy><ExpiryDate>${long}</ExpiryDate></Policy>` },
+    ]) {
+      await expect(readPskc(writePskc([{ secret: SECRET, ...key }]))).rejects.toThrow(
+        'a value is too long',
+      );
+    }
   });
 
   it('says nothing of what it holds when it is broken', async () => {

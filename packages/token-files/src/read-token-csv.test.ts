@@ -157,6 +157,7 @@ describe("the predecessor's token file", () => {
       file('"alice', ...Array(1000).fill(good())),
       'the row is too long',
     ],
+    ['a row of commas', `${HEADER}\n${','.repeat(20_000)}`, 'line 2: the row is too long'],
     ['a stray quote', file(`ali"ce,1,${BASE32},30,,`), 'line 2: a quote in the wrong place'],
     ['bytes that are no text', Buffer.from([0xff, 0xfe, 0x41]), 'the file is not UTF-8 text'],
     ['more than 20 MiB', Buffer.alloc(20 * 1024 ** 2 + 1, 'a'), 'the file is larger than 20 MiB'],

@@ -2,7 +2,6 @@ import { Base32Error, checkUsername, decodeBase32 } from '@countersign/verificat
 import { CsvError } from 'csv-parse';
 import { parse } from 'csv-parse/sync';
 import {
-  TOKENS_MAX,
   TokenFileError,
   checkName,
   checkTokenSecret,
@@ -26,6 +25,7 @@ const COLUMNS = {
 type Column = keyof typeof COLUMNS;
 const REQUIRED: Column[] = ['upn', 'serialNumber', 'secretKey', 'timeInterval'];
 
+const ROWS_MAX = 100_000;
 const CELL_MAX_BYTES = 1024;
 const RECORD_MAX_CHARS = 16 * 1024;
 
@@ -69,6 +69,7 @@ const NO_CELLS: TokenCells = {
 };
 
 function parseRows(text: string): Row[] {
+  refuseLongLines(text);
   const rows: Row[] = [];
   try {
     parse(text, {
@@ -79,7 +80,7 @@ function parseRows(text: string): Row[] {
       max_record_size: RECORD_MAX_CHARS,
       onRecord: (cells, { lines }) => {
         // The header is one of them.
-        if (rows.length > TOKENS_MAX) {
+        if (rows.length > ROWS_MAX) {
           throw new TokenFileError('the file has more than 100,000 rows');
         }
         rows.push({ line: lines, cells });
@@ -90,6 +91,20 @@ function parseRows(text: string): Row[] {
   } catch (error) {
     if (error instanceof CsvError) throw new TokenFileError(describeCsvError(error));
     throw error;
+  }
+}
+
+// The parser bounds what is in a row's cells, not how many empty ones it has.
+function refuseLongLines(text: string): void {
+  let line = 1;
+  let startsAt = 0;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text[index];
+    if (character === '\n' || character === '\r') startsAt = index + 1;
+    if (character === '\n') line += 1;
+    if (index - startsAt > RECORD_MAX_CHARS) {
+      throw new TokenFileError(`line ${line}: the row is too long`);
+    }
   }
 }
 

@@ -140,7 +140,7 @@ function readDigits(key: XmlElement): ImportedToken['digits'] | string {
 function problemOfPolicy(policy: XmlElement | undefined): string | null {
   if (!policy) return null;
   const known = ['StartDate', 'ExpiryDate', 'KeyUsage', 'PINPolicy', '#text'];
-  if (Object.keys(policy).some((name) => !known.includes(name))) {
+  if (Object.keys(policy).some((name) => !name.startsWith('@') && !known.includes(name))) {
     return 'it has a policy that is not supported';
   }
   const usages = elements(policy, 'KeyUsage').map((usage) => usage['#text']);
@@ -179,10 +179,9 @@ function problemOfNames({ username, serial, manufacturer, model }: Names): strin
   );
 }
 
+// Without its zone it would be another moment on another server.
 function isInstant(text: string): boolean {
-  return (
-    /^\d{4}-\d\d-\d\dT[\d:.]{8,16}(?:Z|[+-]\d\d:\d\d)?$/.test(text) && !isNaN(Date.parse(text))
-  );
+  return /^\d{4}-\d\d-\d\dT[\d:.]{8,16}(?:Z|[+-]\d\d:\d\d)$/.test(text) && !isNaN(Date.parse(text));
 }
 
 function cellsOf(about: About): TokenCells {

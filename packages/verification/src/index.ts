@@ -59,7 +59,6 @@ export type { OtpauthOptions } from './otpauth-uri.ts';
 export { checkNewPin, isWeakPin, mustChangePin } from './pin.ts';
 export { DENIAL_REASONS } from './reasons.ts';
 export type { DenialReason, Skip, Verdict } from './reasons.ts';
-export type { DenialReason, Verdict } from './reasons.ts';
 export {
   RESYNC_DRIFT_MAX_STEPS,
   RESYNC_LOOK_AHEAD_MAX,

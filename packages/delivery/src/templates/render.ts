@@ -11,6 +11,7 @@ import {
   mailSituations,
   placeholderKinds,
   textSituations,
+  type Language,
   type MailSituation,
   type MailTemplate,
   type Placeholder,
@@ -27,6 +28,8 @@ export interface RenderOptions {
   overrides?: TemplateOverrides | undefined;
   /** The configured portal address: every link must begin with its origin. */
   portalUrl?: string | undefined;
+  /** IANA name of the zone that times are written in; UTC when left out. RangeError if unknown. */
+  timeZone?: string | undefined;
 }
 
 /**
@@ -39,7 +42,7 @@ export function renderText<S extends TextSituation>(
 ): string {
   const language = chooseLanguage(options.languages);
   const override = options.overrides?.[language.code]?.texts?.[situation];
-  const cleaned = cleanValues(textSituations[situation], values, options);
+  const cleaned = cleanValues(textSituations[situation], values, { ...options, language });
   return fillPlaceholders(override ?? language.texts[situation], cleaned);
 }
 
@@ -52,7 +55,7 @@ export function renderMail<S extends MailSituation>(
   const language = chooseLanguage(options.languages);
   const override = options.overrides?.[language.code]?.mails?.[situation];
   const { subject, body } = override ?? language.mails[situation];
-  const cleaned = cleanValues(mailSituations[situation], values, options);
+  const cleaned = cleanValues(mailSituations[situation], values, { ...options, language });
   const lines = body.split('\n').filter((line) => isLineKnown(line, cleaned));
   const text = fillPlaceholders(lines.join('\n'), cleaned)
     .replace(/\n{3,}/g, '\n\n')
@@ -112,17 +115,23 @@ function isLineKnown(line: string, values: Record<string, string>): boolean {
   return listPlaceholders(line).every((name) => Object.hasOwn(values, name));
 }
 
+interface ValueRules {
+  language: Language;
+  portalUrl?: string | undefined;
+  timeZone?: string | undefined;
+}
+
 /** All that is required is there, nothing else is, and all of it is fit for a message. */
 function cleanValues(
   situation: Situation,
-  values: Readonly<Partial<Record<string, string | number>>>,
-  { portalUrl }: RenderOptions,
+  values: Readonly<Partial<Record<string, string | number | Date>>>,
+  rules: ValueRules,
 ): Record<string, string> {
   const cleaned: Record<string, string> = {};
   for (const name of [...situation.required, ...situation.optional]) {
     const value = values[name];
     if (value === undefined && !isIn(situation.required, name)) continue;
-    const text = value === undefined ? undefined : cleanValue(name, String(value), portalUrl);
+    const text = value === undefined ? undefined : cleanValue(name, value, rules);
     if (text === undefined) throw new TemplateError(`<$${name}$> has no value that fits`);
     cleaned[name] = text;
   }
@@ -134,24 +143,43 @@ const shortNames = new Set<Placeholder>(['application_name', 'company_name']);
 
 function cleanValue(
   name: Placeholder,
-  value: string,
-  portalUrl: string | undefined,
+  value: string | number | Date,
+  rules: ValueRules,
 ): string | undefined {
   const kind: ValueKind = placeholderKinds[name];
+  const text = String(value);
   switch (kind) {
     // Of a name made of invisible characters only, something must be seen.
     case 'name':
-      return cleanLine(value, shortNames.has(name) ? 64 : 128) || '?';
+      return cleanLine(text, shortNames.has(name) ? 64 : 128) || '?';
     case 'time':
-      return cleanLine(value, 64) || '?';
+      return formatTime(value, rules);
     case 'number':
-      return /^\d{1,9}$/.test(value) ? value : undefined;
+      return /^\d{1,9}$/.test(text) ? text : undefined;
     case 'code':
-      return /^[A-Za-z0-9-]{1,64}$/.test(value) ? value : undefined;
+      return /^[A-Za-z0-9-]{1,64}$/.test(text) ? text : undefined;
     case 'link':
-      return cleanLink(value, portalUrl);
+      return cleanLink(text, rules.portalUrl);
   }
 }
+
+function formatTime(
+  value: unknown,
+  { language, timeZone = 'UTC' }: ValueRules,
+): string | undefined {
+  if (!(value instanceof Date) || Number.isNaN(value.getTime())) return undefined;
+  const format = new Intl.DateTimeFormat(language.locale, { ...timeParts, timeZone });
+  return cleanLine(format.format(value), 64);
+}
+
+const timeParts: Intl.DateTimeFormatOptions = {
+  year: 'numeric',
+  month: 'long',
+  day: 'numeric',
+  hour: '2-digit',
+  minute: '2-digit',
+  timeZoneName: 'short',
+};
 
 // Only to the configured portal: a link in our mail is trusted because we sent it.
 function cleanLink(value: string, portalUrl: string | undefined): string | undefined {

@@ -1,5 +1,13 @@
-/** How a value is made fit for a message; see `render.ts`. */
-export type ValueKind = 'name' | 'code' | 'number' | 'link' | 'time';
+/** How a value comes in, and by its kind is made fit for a message; see `render.ts`. */
+interface ValueKinds {
+  name: string;
+  code: string;
+  number: number;
+  link: string;
+  time: Date;
+}
+
+export type ValueKind = keyof ValueKinds;
 
 /** Every placeholder there is. */
 export const placeholderKinds = {
@@ -90,8 +98,11 @@ export type MailSituation = keyof typeof mailSituations;
 export type TextSituation = keyof typeof textSituations;
 
 /** Every value a situation requires, and those it can have. */
-export type ValuesOf<S extends Situation> = Record<S['required'][number], string | number> &
-  Partial<Record<S['optional'][number], string | number>>;
+export type ValuesOf<S extends Situation> = {
+  [P in S['required'][number]]: ValueKinds[(typeof placeholderKinds)[P]];
+} & {
+  [P in S['optional'][number]]?: ValueKinds[(typeof placeholderKinds)[P]] | undefined;
+};
 
 export interface MailTemplate {
   subject: string;
@@ -104,6 +115,8 @@ export interface Language {
   code: string;
   /** What it calls itself. */
   name: string;
+  /** BCP 47, for dates: `en-GB`. */
+  locale: string;
   mails: Record<MailSituation, MailTemplate>;
   texts: Record<TextSituation, string>;
 }

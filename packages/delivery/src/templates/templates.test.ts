@@ -11,7 +11,6 @@ import {
   placeholderKinds,
   textSituations,
   type MailSituation,
-  type Placeholder,
   type Situation,
   type TextSituation,
 } from './situations.ts';
@@ -20,12 +19,12 @@ const portalUrl = 'https://portal.acme.example/mfa';
 const mails = Object.keys(mailSituations) as MailSituation[];
 const texts = Object.keys(textSituations) as TextSituation[];
 
-const examples: Record<(typeof placeholderKinds)[Placeholder], string> = {
+const examples = {
   name: 'Zoë & Co',
   code: '123456',
-  number: '5',
+  number: 5,
   link: 'https://portal.acme.example/mfa?token=abc_DEF-123',
-  time: '22 Nov 2026 12:00',
+  time: new Date('2026-11-22T12:00:00Z'),
 };
 
 function valuesFor({ required, optional }: Situation, withOptional: boolean) {
@@ -116,6 +115,16 @@ describe('rendering', () => {
     expect(renderText('oneTimeCode', textValues, { languages: ['nl'] })).toContain('uw code');
   });
 
+  it('times are written as the language writes them, in the zone that is set', () => {
+    const values = { company_name: 'Acme', user_name: 'Alice', when: examples.time };
+    const body = (language: string, timeZone?: string) =>
+      renderMail('pinChanged', values, { languages: [language], timeZone }).text;
+    expect(body('en')).toContain('changed on 22 November 2026 at 12:00 UTC.');
+    expect(body('nl', 'Europe/Amsterdam')).toContain('op 22 november 2026 om 13:00 CET.');
+    const never = { ...values, when: new Date(Number.NaN) };
+    expect(() => renderMail('pinChanged', never, { languages: ['en'] })).toThrow('<$when$>');
+  });
+
   it('an override of the settings takes the place of the built-in one', () => {
     const overrides = templateOverrides.parse({
       en: { texts: { oneTimeCode: '<$code$> is your <$application_name$> code' } },
@@ -126,7 +135,7 @@ describe('rendering', () => {
   });
 
   it('the "this was not me" line is there only with its link', () => {
-    const values = { company_name: 'Acme', user_name: 'Alice', when: 'today' };
+    const values = { company_name: 'Acme', user_name: 'Alice', when: examples.time };
     const options = { languages: ['en'], portalUrl };
     const without = renderMail('pinChanged', values, options).text;
     expect(without).toContain('Was this not you?');
@@ -138,7 +147,7 @@ describe('rendering', () => {
   });
 
   it('links lead to the configured portal or nowhere', () => {
-    const values = { company_name: 'Acme', user_name: 'Alice', expires: 'Monday' };
+    const values = { company_name: 'Acme', user_name: 'Alice', expires: examples.time };
     for (const link of [
       'https://evil.example/mfa',
       'https://portal.acme.example.evil.example/',
@@ -207,7 +216,7 @@ describe('rendering', () => {
         if (!isFine) harmful.push({ company_name, text });
         continue;
       }
-      const values = { user_name, company_name, when: 'now' };
+      const values = { user_name, company_name, when: examples.time };
       const { subject, text } = renderMail('fraudReported', values, options);
       const isFine = !unsafe.test(subject) && subject.length <= 256;
       const lines = text.split('\n');

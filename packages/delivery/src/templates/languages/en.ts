@@ -13,6 +13,7 @@ const toAdministrators = (text: string) => `${text}\n\nLook here: <$link$>\n\n${
 export const language: Language = {
   code: 'en',
   name: 'English',
+  locale: 'en-GB',
   texts: {
     oneTimeCode:
       '<$company_name$>: your code for <$application_name$> is <$code$>. ' +

@@ -13,6 +13,7 @@ const toAdministrators = (text: string) => `${text}\n\nKijk hier: <$link$>\n\n${
 export const language: Language = {
   code: 'nl',
   name: 'Nederlands',
+  locale: 'nl-NL',
   texts: {
     oneTimeCode:
       '<$company_name$>: uw code voor <$application_name$> is <$code$>. ' +

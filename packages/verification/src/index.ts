@@ -1,3 +1,5 @@
+export { applicationDocument } from './application.ts';
+export type { ApplicationDocument } from './application.ts';
 export { Base32Error, decodeBase32, encodeBase32 } from './base32.ts';
 export { ClaimError, holdsClaim, isUsedClaim, parseClaim } from './claims.ts';
 export type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
@@ -67,24 +69,38 @@ export {
 } from './resynchronise.ts';
 export { escapeUntrusted, isSafeText } from './safe-text.ts';
 export {
+  SecretRequiredError,
   SettingError,
   changeSetting,
+  changeSettings,
   defaultSettings,
+  findApplication,
+  findSetting,
+  isOverridable,
   listSettings,
+  overridableNames,
+  parseOverride,
   parseSetting,
+  sealedSetting,
   settingNames,
   settingsDocument,
+  settingsFor,
   settingsFrom,
   withoutQuorumPolicy,
 } from './settings.ts';
 export type {
   LockoutSettings,
+  SealSetting,
+  SecretSetting,
   SettingChange,
-  SettingValue,
   Settings,
   SettingsDocument,
   WithoutQuorumPolicy,
 } from './settings.ts';
+export { APPLICATIONS_MAX, GROUP_TITLES, SETTINGS, applicationName } from './settings-schema.ts';
+export type { SealedValue, Setting, SettingValue } from './setting.ts';
+export { readTextProviders } from './text-providers.ts';
+export type { TextProvider } from './text-providers.ts';
 export {
   STOP_FACT_KINDS,
   STOP_FACTS_PER_MINUTE_MAX,

@@ -107,7 +107,7 @@ export const settingNames: readonly string[] = groups.flatMap(([group, settings]
 
 /** @throws SettingError with the list of those that there are */
 export function findSetting(name: string): Setting {
-  if (name.startsWith(PER_APPLICATION)) return SETTINGS.withoutQuorum.applications as Setting;
+  if (name.startsWith(PER_APPLICATION)) return SETTINGS.withoutQuorum.applications;
   const [group = '', field = '', ...more] = name.split('.');
   const setting = groups.find(([id]) => id === group)?.[1];
   if (more.length === 0 && setting && Object.hasOwn(setting, field)) {

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
+import { parseSetting } from './change-settings.ts';
 import type { SettingValue } from './setting.ts';
 import { applicationName } from './settings-schema.ts';
-import { isOverridable, parseSetting, SettingError } from './settings.ts';
+import { isOverridable, SettingError } from './settings.ts';
 
 const instant = z.iso
   .datetime()

@@ -69,19 +69,13 @@ export {
 } from './resynchronise.ts';
 export { escapeUntrusted, isSafeText } from './safe-text.ts';
 export {
-  SecretRequiredError,
   SettingError,
-  changeSetting,
-  changeSettings,
   defaultSettings,
   findApplication,
   findSetting,
   isOverridable,
   listSettings,
   overridableNames,
-  parseOverride,
-  parseSetting,
-  sealedSetting,
   settingNames,
   settingsDocument,
   settingsFor,
@@ -90,13 +84,19 @@ export {
 } from './settings.ts';
 export type {
   LockoutSettings,
-  SealSetting,
-  SecretSetting,
-  SettingChange,
   Settings,
   SettingsDocument,
   WithoutQuorumPolicy,
 } from './settings.ts';
+export {
+  SecretRequiredError,
+  changeSetting,
+  changeSettings,
+  parseOverride,
+  parseSetting,
+  sealedSetting,
+} from './change-settings.ts';
+export type { SealSetting, SecretSetting, SettingChange } from './change-settings.ts';
 export { APPLICATIONS_MAX, GROUP_TITLES, SETTINGS, applicationName } from './settings-schema.ts';
 export type { SealedValue, Setting, SettingValue } from './setting.ts';
 export { readTextProviders } from './text-providers.ts';

@@ -1,25 +1,28 @@
 import { describe, expect, it } from 'vitest';
 import type { ApplicationDocument } from './application.ts';
-import { checkDocument } from './documents.ts';
 import {
   SecretRequiredError,
-  SettingError,
   changeSetting,
   changeSettings,
+  parseOverride,
+  parseSetting,
+  sealedSetting,
+} from './change-settings.ts';
+import type { SettingChange } from './change-settings.ts';
+import { checkDocument } from './documents.ts';
+import {
+  SettingError,
   defaultSettings,
   findApplication,
   findSetting,
   listSettings,
   overridableNames,
-  parseOverride,
-  parseSetting,
-  sealedSetting,
   settingNames,
   settingsFor,
   settingsFrom,
   withoutQuorumPolicy,
 } from './settings.ts';
-import type { SettingChange, Settings } from './settings.ts';
+import type { Settings } from './settings.ts';
 
 /** What changes come to, one request after the other. A secret is sealed as its context and itself. */
 function after(settings: Settings, ...requests: Record<string, unknown>[]): Settings {

@@ -1,13 +1,12 @@
-import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { ApplicationDocument } from './application.ts';
 import type { UserDocument } from './documents.ts';
 import type { SealedValue, Setting, SettingValue } from './setting.ts';
-import { applicationName, checkGroup, SETTINGS } from './settings-schema.ts';
+import { SETTINGS } from './settings-schema.ts';
 import { usernameKey } from './username-key.ts';
 
 type Schema = typeof SETTINGS;
-type GroupName = keyof Schema;
+export type GroupName = keyof Schema;
 type ValueOf<S> = S extends Setting<infer T> ? T : never;
 
 /** The settings in force, by group. */
@@ -95,7 +94,7 @@ export function withoutQuorumPolicy(
   return applications[application] ?? otherwise;
 }
 
-const PER_APPLICATION = 'withoutQuorum.applications.';
+export const PER_APPLICATION = 'withoutQuorum.applications.';
 
 /** Every setting by name. NAME stands for an application's name. */
 export const settingNames: readonly string[] = groups.flatMap(([group, settings]) =>
@@ -117,15 +116,19 @@ export function findSetting(name: string): Setting {
   throw new SettingError(`there is no setting ${name}; there are ${settingNames.join(', ')}`);
 }
 
-/** null takes a setting back to its default; a secret comes as it is. */
-export type SettingChange = { name: string; value: SettingValue | null };
-
 export class SettingError extends Error {
   override readonly name = 'SettingError';
 }
 
-/** Somebody who changes where a secret is sent has to know it (security rule 25). */
-export class SecretRequiredError extends SettingError {}
+/** Whether applications may have a value of their own. */
+export function isOverridable(name: string): boolean {
+  return overridableNames.includes(name);
+}
+
+/** Those that an application may have a value of its own for. */
+export const overridableNames: readonly string[] = settingNames.filter(
+  (name) => !name.endsWith('.NAME') && findSetting(name).overriddenBy.includes('application'),
+);
 
 /** Every setting in force by name, for a list. Of a secret it says whether it is set, and its summary. */
 export function listSettings(settings: Settings): { name: string; value: SettingValue }[] {
@@ -145,154 +148,6 @@ function told(value: unknown): string {
   const { summary } = (value ?? {}) as Partial<SealedValue>;
   if (value === null) return 'not set';
   return summary === undefined ? 'set' : `set: ${summary}`;
-}
-
-/**
- * Checks a setting as typed at a prompt, or as its own type.
- * @throws SettingError naming the setting and what it may be, never the value of a secret
- */
-export function parseSetting(name: string, given: unknown): SettingChange {
-  const setting = findSetting(name);
-  if (name.startsWith(PER_APPLICATION)) return parsePerApplication(name, setting, given);
-  if (given === null) return { name, value: null };
-  if (setting.secret) return { name, value: parseSecret(name, setting, given) };
-  const read = typeof given === 'string' ? setting.read(given) : given;
-  const parsed = setting.schema.safeParse(read);
-  if (!parsed.success) throw refuse(name, parsed.error);
-  return { name, value: parsed.data as SettingValue };
-}
-
-function parsePerApplication(name: string, setting: Setting, given: unknown): SettingChange {
-  const application = name.slice(PER_APPLICATION.length);
-  if (!applicationName.safeParse(application).success) {
-    throw new SettingError(`${PER_APPLICATION}NAME: NAME is an application of 1-128 characters`);
-  }
-  if (given === null || given === 'default') return { name, value: null };
-  const parsed = setting.schema.safeParse({ [application]: given });
-  if (!parsed.success) throw refuse(name, parsed.error);
-  return { name, value: given as string };
-}
-
-function parseSecret(name: string, { secret, allowed }: Setting, given: unknown): string {
-  if (typeof given !== 'string') throw new SettingError(`${name}: must be ${allowed}`);
-  const problem = secret!.check(given);
-  if (problem !== null) throw new SettingError(`${name}: ${problem}`);
-  return given;
-}
-
-function refuse(name: string, error: z.ZodError): SettingError {
-  const messages = new Set(error.issues.map((issue) => issue.message));
-  return new SettingError(`${name}: ${[...messages].join(', ')}`);
-}
-
-/** As {@link parseSetting}, for an application's own value. */
-export function parseOverride(name: string, given: unknown): SettingChange {
-  if (!isOverridable(name)) {
-    findSetting(name);
-    throw new SettingError(`${name}: applications have no value of their own for it`);
-  }
-  return parseSetting(name, given);
-}
-
-/** Whether applications may have a value of their own. */
-export function isOverridable(name: string): boolean {
-  return overridableNames.includes(name);
-}
-
-/** Those that an application may have a value of its own for. */
-export const overridableNames: readonly string[] = settingNames.filter(
-  (name) => !name.endsWith('.NAME') && findSetting(name).overriddenBy.includes('application'),
-);
-
-/** Seals a secret to a context; `kept` is what is sealed now, to go on with where it is the same. */
-export type SealSetting = (secret: string, context: string, kept: SealedValue | null) => string;
-
-/**
- * The group's document as it is after changes that {@link parseSetting} has checked, all of that group. It holds what
- * is not the default.
- * @throws SettingError naming the setting and what it may be
- * @throws SecretRequiredError if a secret would go somewhere else without being given again
- */
-export function changeSettings(
-  settings: Settings,
-  changes: readonly SettingChange[],
-  seal: SealSetting,
-): SettingsDocument {
-  const id = (changes[0]?.name.split('.', 1)[0] ?? '') as GroupName;
-  const before: Fields = settings[id];
-  const after: Fields = { ...before };
-  for (const { name, value } of changes) {
-    const setting = findSetting(name);
-    const field = name.slice(id.length + 1);
-    if (!name.startsWith(`${id}.`)) throw new SettingError('settings of one group at a time');
-    if (setting.kind === 'by application') after.applications = changedMap(after, name, value);
-    else if (!setting.secret || value === null) after[field] = value ?? setting.standard;
-  }
-  for (const [field, { secret }] of Object.entries<Setting>(SETTINGS[id])) {
-    if (!secret) continue;
-    const name = `${id}.${field}`;
-    const given = changes.findLast((change) => change.name === name);
-    const kept = before[field] as SealedValue | null;
-    if (typeof given?.value === 'string') {
-      const context = contextOf(name, secret.sentTo, after);
-      const sealed = seal(given.value, context, kept);
-      const summary = secret.summarise(given.value);
-      after[field] = { sealed, ...(summary !== undefined && { summary }) };
-    } else if (after[field] !== null) {
-      const moved = secret.sentTo.find((each) => after[each] !== before[each]);
-      if (moved !== undefined) {
-        throw new SecretRequiredError(`${id}.${moved}: changing it needs ${name} again`);
-      }
-    }
-  }
-  return toDocument(id, after);
-}
-
-/** As {@link changeSettings}, one that is no secret. */
-export function changeSetting(settings: Settings, change: SettingChange): SettingsDocument {
-  return changeSettings(settings, [parseSetting(change.name, change.value)], () => {
-    throw new SettingError(`${change.name} is a secret`);
-  });
-}
-
-function changedMap(fields: Fields, name: string, value: unknown): Fields {
-  const application = name.slice(PER_APPLICATION.length);
-  const others = Object.entries(fields.applications as Fields).filter(
-    ([other]) => other !== application,
-  );
-  return Object.fromEntries(value === null ? others : [...others, [application, value]]);
-}
-
-function toDocument(id: GroupName, fields: Fields): SettingsDocument {
-  const problem = checkGroup(id, fields);
-  if (problem !== null) throw new SettingError(problem);
-  const standard: Fields = defaultSettings[id];
-  const set = Object.entries(fields).filter(
-    ([field, value]) => !isDeepStrictEqual(value, standard[field]),
-  );
-  const parsed = settingsDocument.safeParse({ id, ...Object.fromEntries(set) });
-  if (!parsed.success) throw refuse(id, parsed.error);
-  return parsed.data;
-}
-
-/** Names of the settings that are secrets. */
-export type SecretSetting = 'mail.password' | 'text.providers';
-
-/** A secret as it is stored, and the context it was sealed to: moved to other settings it does not open. */
-export function sealedSetting(
-  settings: Settings,
-  name: SecretSetting,
-): { sealed: string; context: string } | null {
-  const [group = '', field = ''] = name.split('.');
-  const fields = (settings as Groups)[group]!;
-  const value = fields[field] as SealedValue | null;
-  if (value === null) return null;
-  const { sentTo } = findSetting(name).secret!;
-  return { sealed: value.sealed, context: contextOf(name, sentTo, fields) };
-}
-
-function contextOf(name: string, sentTo: readonly string[], fields: Fields): string {
-  return JSON.stringify(['setting', name, ...sentTo.map((field) => fields[field])]);
 }
 
 function mapValues<T, U>(from: Record<string, T>, change: (value: T) => U): Record<string, U> {

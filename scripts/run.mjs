@@ -1,4 +1,4 @@
-// npm run demo | test | faults | check | bench | soak | setup: sets up what is missing, then runs the
+// npm run demo | test | faults | check | bench | soak | settings-docs | setup: sets up what is missing, then runs the
 // command with Node 24, passing signals and the exit code through.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -17,6 +17,7 @@ const commands = {
   faults: (args) => runTests(['--project=faults', ...args]),
   check: runChecks,
   bench: (args) => runNode([inCheckout('test/bench/run.ts'), ...args]),
+  'settings-docs': () => runNode([inCheckout('packages/verification/src/write-settings-page.ts')]),
   soak: (args) => runNode([inCheckout('test/soak.ts'), ...args]),
 };
 

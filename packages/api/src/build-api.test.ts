@@ -428,10 +428,102 @@ describe('settings', () => {
       { 'lockout.failures': 0 },
       { 'lockout.failures': [1] },
       { 'lockout.failures': 5, 'failover.mode': 'manual' },
+      { 'mail.password': ['x'] },
       {},
     ]) {
       expect(problemOf(await call('PATCH', path, { body }))).toBe('400 invalid_request');
     }
+  });
+
+  it('are taken as text too, as lists, and back to their defaults', async () => {
+    const body = { 'trustedIps.ranges': ['192.0.2.1', '10.0.0.0/8'] };
+    expect((await call('PATCH', path, { body })).json).toMatchObject({ settings: body });
+    await call('PATCH', path, { body: { 'trustedIps.ranges': '192.0.2.1,10.0.0.0/8' } });
+    expect(server.ports.commands.at(-1)?.args).toEqual({ changes: body });
+    const back = await call('PATCH', path, { body: { 'trustedIps.ranges': null } });
+    expect(back.json).toMatchObject({ settings: { 'trustedIps.ranges': [] } });
+  });
+
+  it('that are secrets are never told again, and asked for where they would move (rule 25)', async () => {
+    const body = { 'mail.host': 'mail.example.org', 'mail.password': 'HUSH' };
+    const set = await call('PATCH', path, { body });
+    expect(set.json).toMatchObject({ settings: { 'mail.password': 'set' } });
+    const read = await call('GET', path);
+    for (const text of [set.text, read.text]) expect(text).not.toMatch(/HUSH|sealed/);
+    const moved = await call('PATCH', path, { body: { 'mail.host': 'evil.example' } });
+    expect(problemOf(moved)).toBe('400 secret_required');
+    const wrong = await call('PATCH', path, { body: { 'mail.password': 'HUSH\u0007' } });
+    expect(problemOf(wrong)).toBe('400 invalid_request');
+    expect(wrong.text).not.toContain('HUSH');
+  });
+});
+
+describe('applications', () => {
+  const path = '/api/v1/applications';
+
+  it('are added, shown, changed, listed and removed, whatever the case of their names', async () => {
+    const added = await call('POST', path, {
+      body: { name: 'VPN Köln', settings: { 'methods.default': 'text', 'caching.minutes': '5' } },
+    });
+    expect(added.status).toBe(201);
+    expect(added.json).toMatchObject({
+      id: expect.any(String),
+      name: 'VPN Köln',
+      enabled: true,
+      userMatch: 'require',
+      settings: { 'methods.default': 'text', 'caching.minutes': 5 },
+      applied: true,
+    });
+    const twin = await call('POST', path, { body: { name: 'vpn köln' } });
+    expect(problemOf(twin)).toBe('409 application_name_taken');
+
+    const own = `${path}/${encodeURIComponent('vpn KÖLN')}`;
+    const changed = await call('PATCH', own, {
+      body: { name: 'VPN', userMatch: 'pass', settings: { 'methods.default': null } },
+    });
+    expect(changed.json).toMatchObject({
+      id: added.json.id,
+      name: 'VPN',
+      userMatch: 'pass',
+      settings: { 'caching.minutes': 5 },
+    });
+    expect(problemOf(await call('GET', own))).toBe('404 unknown_application');
+    expect((await call('GET', `${path}/vpn`)).json).toMatchObject({ name: 'VPN', enabled: true });
+    await call('POST', path, { body: { name: 'mail' } });
+    expect((await call('GET', path)).json).toMatchObject({
+      applications: [{ name: 'mail' }, { name: 'VPN' }],
+    });
+    expect((await call('DELETE', `${path}/VPN`)).status).toBe(200);
+    expect(problemOf(await call('DELETE', `${path}/VPN`))).toBe('404 unknown_application');
+  });
+
+  it('refuse settings that are only the company’s, wrong values and names, and empty changes', async () => {
+    const name = 'x';
+    for (const body of [
+      { name, settings: { 'lockout.failures': 3 } },
+      { name, settings: { 'mail.password': 'HUSH' } },
+      { name, settings: { 'methods.codeDigits': 9 } },
+      { name, settings: { nothing: 1 } },
+      { name, userMatch: 'perhaps' },
+      { name: ' x' },
+      { name: 'x'.repeat(129) },
+      { name: 'x\u202e' },
+      {},
+    ]) {
+      const answer = await call('POST', path, { body });
+      expect(problemOf(answer)).toBe('400 invalid_request');
+      expect(answer.text).not.toContain('HUSH');
+    }
+    await call('POST', path, { body: { name } });
+    expect(problemOf(await call('PATCH', `${path}/x`, { body: {} }))).toBe('400 invalid_request');
+    await call('DELETE', `${path}/x`);
+  });
+
+  it('are told only as far as known while the node has not applied the change', async () => {
+    const result = { id: '0190d6a2-0000-7000-8000-000000000000' };
+    server.ports.commandReply = { kind: 'done', revision: 9, applied: false, result };
+    const added = await call('POST', path, { body: { name: 'slow' } });
+    expect(added.json).toEqual({ ...result, name: 'slow', revision: 9, applied: false });
   });
 });
 
@@ -529,6 +621,11 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'DELETE', path: '/api/v1/api-keys/{id}', scope: 'api-keys:write' },
   { method: 'GET', path: '/api/v1/settings', scope: 'settings:read' },
   { method: 'PATCH', path: '/api/v1/settings', scope: 'settings:write' },
+  { method: 'POST', path: '/api/v1/applications', scope: 'settings:write' },
+  { method: 'GET', path: '/api/v1/applications', scope: 'settings:read' },
+  { method: 'GET', path: '/api/v1/applications/{name}', scope: 'settings:read' },
+  { method: 'PATCH', path: '/api/v1/applications/{name}', scope: 'settings:write' },
+  { method: 'DELETE', path: '/api/v1/applications/{name}', scope: 'settings:write' },
   { method: 'GET', path: '/api/v1/cluster', scope: 'cluster:read' },
   { method: 'POST', path: '/api/v1/cluster/promote', scope: 'cluster:write' },
   { method: 'POST', path: '/api/v1/cluster/demote', scope: 'cluster:write' },
@@ -581,7 +678,8 @@ describe('keys and scopes (rule 13)', () => {
     const path = operation.path
       .replace('{username}', 'u')
       .replace('{id}', 'x')
-      .replace('{node}', 'n');
+      .replace('{node}', 'n')
+      .replace('{name}', 'a');
     server.ports.addKey(`only ${scope}`.replace(' ', '-'), [scope]);
     const others = API_SCOPES.filter((each) => each !== scope);
     server.ports.addKey(`all-but-${scope}`, others);

@@ -1,6 +1,7 @@
 import type {
   ApiKeyDocument,
   ApiScope,
+  ApplicationDocument,
   DenialReason,
   FrontDoor,
   Method,
@@ -25,7 +26,12 @@ export type ApiPorts = {
   findUser(username: string): Promise<StoredUser | null | 'ambiguous'>;
   listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]>;
   listApiKeys(): Promise<StoredApiKey[]>;
-  readSettings(): Promise<{ settings: Settings; revision: number }>;
+  /** `applications` by folded name; `revision` is that of the newest change of any of it. */
+  readSettings(): Promise<{
+    settings: Settings;
+    applications: ReadonlyMap<string, ApplicationDocument>;
+    revision: number;
+  }>;
   listEvents(filter: EventFilter): Promise<StoredEvent[]>;
   /** What came through the cluster's event stream after the cursor, in that order. */
   eventsAfter(
@@ -183,6 +189,9 @@ export const COMMAND_NAMES = [
   'authenticator.remove',
   'api-key.revoke',
   'settings.set',
+  'application.add',
+  'application.set',
+  'application.remove',
   'cluster.promote',
   'cluster.demote',
   'cluster.replace-node',

@@ -52,7 +52,10 @@ export function countInQuery(bounds: { max: number; default: number }) {
 export const timestamp = z.string();
 
 /** What every reply to a change carries: where it stands in the log and whether this node has applied it. */
-export const writeReply = { revision: z.int(), applied: z.boolean() };
+export const writeReply = {
+  revision: z.int().describe("The change's place in the log."),
+  applied: z.boolean().describe('Whether the node that answered has applied it.'),
+};
 
 /** The reply of a node that did without a master what only takes rights away. */
 export const stoppedReply = z.object({

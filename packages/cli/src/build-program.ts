@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addApplicationCommands } from './commands/application.ts';
 import { addAuthenticatorCommands } from './commands/authenticator.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDemoteCommand } from './commands/demote.ts';
@@ -32,6 +33,7 @@ export function buildProgram(): Command {
   addKeyCommands(program);
   addVerifyCommand(program);
   addSettingsCommands(program);
+  addApplicationCommands(program);
   addEventsCommand(program);
   addNodeCommand(program);
   addDemoCommand(program);

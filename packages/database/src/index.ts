@@ -80,6 +80,7 @@ export type {
   ReservationKey,
 } from './reservations.ts';
 export { readSettings } from './settings.ts';
+export type { ReadSettings } from './settings.ts';
 export {
   addStopFact,
   countPendingStopFacts,

@@ -1,6 +1,7 @@
 export { askExamination } from './ask-examination.ts';
 export { authenticateKey } from './authenticate-key.ts';
 export { hashApiKey, sealerOf, seedContext } from './keys.ts';
+export { openSetting, sealerOfSettings } from './sealed-settings.ts';
 export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';
 export { replicaPorts, type ReplicaPorts } from './replica-ports.ts';

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandReply, CommandRequest } from '@countersign/api';
 import {
@@ -47,9 +46,12 @@ async function askMaster(
 ): Promise<CommandReply> {
   const command = {
     commandId,
-    contentHash: createHash('sha256')
-      .update(JSON.stringify([request.name, request.args]))
-      .digest('hex'),
+    // Keyed, and so worth nothing to whoever reads it where results are kept: a PIN or a password could be guessed.
+    contentHash: keyedHash(
+      path.attemptKey,
+      'command content',
+      JSON.stringify([request.name, request.args]),
+    ).toString('hex'),
     name: request.name,
     args: request.args,
     actor: request.caller.name,

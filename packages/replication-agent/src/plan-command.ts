@@ -1,13 +1,16 @@
 import { usernameKey, type ApiScope } from '@countersign/verification';
 import type { z } from 'zod';
+import { addApplication, addApplicationArgs } from './commands/add-application.ts';
 import { addUser, addUserArgs } from './commands/add-user.ts';
 import { applyStopFact, applyStopFactArgs } from './commands/apply-stop-fact.ts';
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
 import { enrollAuthenticator, enrollAuthenticatorArgs } from './commands/enroll-authenticator.ts';
 import { refuse, type Plan, type PlanContext } from './commands/plan.ts';
+import { removeApplication, removeApplicationArgs } from './commands/remove-application.ts';
 import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
 import { revokeApiKey, revokeApiKeyArgs } from './commands/revoke-api-key.ts';
+import { setApplication, setApplicationArgs } from './commands/set-application.ts';
 import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
 import { setUser, setUserArgs } from './commands/set-user.ts';
 import { unblockUser, unblockUserArgs } from './commands/unblock-user.ts';
@@ -27,6 +30,9 @@ const COMMANDS: Record<string, Entry> = {
   'api-key.revoke': entry('api-keys:write', revokeApiKeyArgs, revokeApiKey),
   'stop-fact.apply': entry('users:write', applyStopFactArgs, applyStopFact),
   'settings.set': entry('settings:write', setSettingsArgs, setSettings),
+  'application.add': entry('settings:write', addApplicationArgs, addApplication),
+  'application.set': entry('settings:write', setApplicationArgs, setApplication),
+  'application.remove': entry('settings:write', removeApplicationArgs, removeApplication),
 };
 
 export function scopeOf(commandName: string): ApiScope | null {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { applicationDocument } from './application.ts';
 import { METHODS } from './methods.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
 import { isSafeText } from './safe-text.ts';
@@ -213,6 +214,7 @@ export type NodeDocument = z.infer<typeof nodeDocument>;
 const documentSchemas = {
   user: userDocument,
   settings: settingsDocument,
+  application: applicationDocument,
   'api-key': apiKeyDocument,
   node: nodeDocument,
 };

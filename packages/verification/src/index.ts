@@ -1,3 +1,5 @@
+export { applicationDocument } from './application.ts';
+export type { ApplicationDocument } from './application.ts';
 export { Base32Error, decodeBase32, encodeBase32 } from './base32.ts';
 export { ClaimError, holdsClaim, isUsedClaim, parseClaim } from './claims.ts';
 export type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
@@ -68,23 +70,37 @@ export {
 export { escapeUntrusted, isSafeText } from './safe-text.ts';
 export {
   SettingError,
-  changeSetting,
   defaultSettings,
+  findApplication,
+  findSetting,
+  isOverridable,
   listSettings,
-  parseSetting,
+  overridableNames,
   settingNames,
   settingsDocument,
+  settingsFor,
   settingsFrom,
   withoutQuorumPolicy,
 } from './settings.ts';
 export type {
   LockoutSettings,
-  SettingChange,
-  SettingValue,
   Settings,
   SettingsDocument,
   WithoutQuorumPolicy,
 } from './settings.ts';
+export {
+  SecretRequiredError,
+  changeSetting,
+  changeSettings,
+  parseOverride,
+  parseSetting,
+  sealedSetting,
+} from './change-settings.ts';
+export type { SealSetting, SecretSetting, SettingChange } from './change-settings.ts';
+export { APPLICATIONS_MAX, GROUP_TITLES, SETTINGS, applicationName } from './settings-schema.ts';
+export type { SealedValue, Setting, SettingValue } from './setting.ts';
+export { readTextProviders } from './text-providers.ts';
+export type { TextProvider } from './text-providers.ts';
 export {
   STOP_FACT_KINDS,
   STOP_FACTS_PER_MINUTE_MAX,

@@ -1,13 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import {
   API_SCOPES,
-  changeSetting,
+  changeSettings,
   checkSecret,
   decodeBase32,
+  findApplication,
+  SecretRequiredError,
   settingsFrom,
   usernameKey,
 } from '@countersign/verification';
-import type { SettingChange, SettingsDocument, UserDocument } from '@countersign/verification';
+import type {
+  ApplicationDocument,
+  SettingChange,
+  SettingsDocument,
+  UserDocument,
+} from '@countersign/verification';
 import type {
   ApiPorts,
   ApiScope,
@@ -57,6 +64,7 @@ export class MemoryPorts implements ApiPorts {
   #users = new Map<string, { document: UserDocument; revision: number }>();
   #usedCodes = new Set<string>();
   #settings = new Map<string, SettingsDocument>();
+  #applications = new Map<string, ApplicationDocument>();
   #settingsRevision = 0;
   #revision = 0;
 
@@ -138,7 +146,8 @@ export class MemoryPorts implements ApiPorts {
 
   async readSettings() {
     const settings = settingsFrom([...this.#settings.values()]);
-    return { settings, revision: this.#settingsRevision };
+    const applications = this.#applications;
+    return { settings, applications, revision: this.#settingsRevision };
   }
 
   async listEvents(filter: { user?: string; sinceMs?: number; type?: string; limit: number }) {
@@ -188,6 +197,11 @@ export class MemoryPorts implements ApiPorts {
         return this.#addUsers(args as { users: { username: string }[] });
       case 'settings.set':
         return this.#setSettings(args as { changes: Record<string, SettingChange['value']> });
+      case 'application.add':
+        return this.#addApplication(args as { name: string });
+      case 'application.set':
+      case 'application.remove':
+        return this.#changeApplication(args as { name: string });
       case 'api-key.revoke':
         return this.#revokeKey(String(args.id));
       case 'cluster.promote':
@@ -296,12 +310,55 @@ export class MemoryPorts implements ApiPorts {
   }
 
   #setSettings(args: { changes: Record<string, SettingChange['value']> }): CommandReply {
-    for (const [name, value] of Object.entries(args.changes)) {
-      const settings = settingsFrom([...this.#settings.values()]);
-      const document = changeSetting(settings, { name, value });
+    const settings = settingsFrom([...this.#settings.values()]);
+    const changes = Object.entries(args.changes).map(([name, value]) => ({ name, value }));
+    try {
+      const document = changeSettings(settings, changes, () => 'c2VhbGVk');
       this.#settings.set(document.id, document);
+    } catch (error) {
+      if (!(error instanceof SecretRequiredError)) throw error;
+      return refused(400, 'secret_required', error.message);
     }
-    const done = this.#done({});
+    return this.#settingsDone({});
+  }
+
+  #addApplication(args: Partial<ApplicationDocument> & { name: string }): CommandReply {
+    if (findApplication(this.#applications, args.name)) {
+      return refused(409, 'application_name_taken', 'There is an application of that name.');
+    }
+    const at = new Date().toISOString();
+    const application = {
+      id: randomUUID(),
+      enabled: true,
+      userMatch: 'require' as const,
+      settings: {},
+      createdAt: at,
+      updatedAt: at,
+      ...args,
+    };
+    this.#applications.set(usernameKey(args.name), application);
+    return this.#settingsDone({ id: application.id });
+  }
+
+  /** Without changes it is removed. */
+  #changeApplication(args: {
+    name: string;
+    changes?: Partial<ApplicationDocument> & { settings: object };
+  }): CommandReply {
+    const application = findApplication(this.#applications, args.name);
+    if (!application) return refused(404, 'unknown_application', 'There is no such application.');
+    this.#applications.delete(usernameKey(args.name));
+    if (args.changes) {
+      const merged = Object.entries({ ...application.settings, ...args.changes.settings });
+      const settings = Object.fromEntries(merged.filter(([, value]) => value !== null));
+      const edited = { ...application, ...args.changes, settings };
+      this.#applications.set(usernameKey(edited.name), edited);
+    }
+    return this.#settingsDone({ id: application.id });
+  }
+
+  #settingsDone(result: Record<string, unknown>): CommandReply {
+    const done = this.#done(result);
     this.#settingsRevision = this.#revision;
     return done;
   }

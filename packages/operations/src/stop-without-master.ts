@@ -84,7 +84,7 @@ async function stopUser(
     return refused(409, 'ambiguous_user', 'The name fits more than one user.');
   }
   const reason = String(args.reason);
-  const days = Number(args.days);
+  const days = Number(args.days ?? (await readSettings(db)).settings.blocks.days);
   return {
     kind: 'user',
     subject: user.id,

@@ -119,11 +119,7 @@ describe('users', () => {
 
     const blocked = await call('POST', '/api/v1/users/alice/block', { body: { reason: 'lost' } });
     expect(blocked.json).toMatchObject({ blocked: { reason: 'lost' } });
-    expect(server.ports.commands.at(-1)?.args).toEqual({
-      username: 'alice',
-      reason: 'lost',
-      days: 90,
-    });
+    expect(server.ports.commands.at(-1)?.args).toEqual({ username: 'alice', reason: 'lost' });
     expect((await call('GET', '/api/v1/users/ALICE')).json).toMatchObject({
       blocked: { reason: 'lost', by: 'test' },
     });
@@ -614,10 +610,22 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'DELETE', path: '/api/v1/users/{username}', scope: 'users:write' },
   { method: 'POST', path: '/api/v1/users/{username}/block', scope: 'users:write' },
   { method: 'POST', path: '/api/v1/users/{username}/unblock', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/fraud', scope: 'verify' },
+  { method: 'PUT', path: '/api/v1/users/{username}/exemption', scope: 'users:write' },
+  { method: 'DELETE', path: '/api/v1/users/{username}/exemption', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/bypass', scope: 'users:write' },
+  { method: 'DELETE', path: '/api/v1/users/{username}/bypass', scope: 'users:write' },
+  { method: 'PUT', path: '/api/v1/users/{username}/pin', scope: 'users:write' },
+  { method: 'DELETE', path: '/api/v1/users/{username}/pin', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/pin/change', scope: 'verify' },
+  { method: 'POST', path: '/api/v1/users/{username}/recovery-codes', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/enrolment-code', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/enrolments', scope: 'enrol' },
   { method: 'POST', path: '/api/v1/users/{username}/authenticators', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/users/{username}/authenticators', scope: 'users:read' },
   { method: 'DELETE', path: '/api/v1/users/{username}/authenticators/{id}', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/api-keys', scope: 'api-keys:write' },
+  { method: 'POST', path: '/api/v1/api-keys', scope: 'api-keys:write' },
   { method: 'DELETE', path: '/api/v1/api-keys/{id}', scope: 'api-keys:write' },
   { method: 'GET', path: '/api/v1/settings', scope: 'settings:read' },
   { method: 'PATCH', path: '/api/v1/settings', scope: 'settings:write' },

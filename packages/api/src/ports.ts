@@ -114,7 +114,9 @@ export type Caller = {
   proof: CommandProof;
 };
 
-export type CommandProof = { kind: 'api-key'; secret: string } | { kind: 'socket'; node: string };
+export type CommandProof =
+  /** `remoteAddress`: where the request came from, as the node saw it. */
+  { kind: 'api-key'; secret: string; remoteAddress?: string } | { kind: 'socket'; node: string };
 
 export type VerificationAttempt = {
   caller: Caller;
@@ -185,8 +187,20 @@ export const COMMAND_NAMES = [
   'user.block',
   'user.unblock',
   'user.remove',
+  'user.exempt',
+  'user.end-exemption',
+  'user.bypass',
+  'user.end-bypass',
+  'user.set-pin',
+  'user.remove-pin',
+  'user.change-pin',
+  'user.make-recovery-codes',
+  'user.make-enrolment-code',
+  'user.report-fraud',
   'authenticator.enroll',
+  'authenticator.enroll-with-code',
   'authenticator.remove',
+  'api-key.add',
   'api-key.revoke',
   'settings.set',
   'application.add',

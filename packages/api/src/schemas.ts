@@ -51,6 +51,12 @@ export function countInQuery(bounds: { max: number; default: number }) {
 
 export const timestamp = z.string();
 
+/** Judged by the master, by the settings for PINs. */
+export const pinText = z.string().min(1).max(64);
+
+/** Kept with what it explains. */
+export const reason = plainText({ minBytes: 1, maxBytes: 500 });
+
 /** What every reply to a change carries: where it stands in the log and whether this node has applied it. */
 export const writeReply = {
   revision: z.int().describe("The change's place in the log."),

@@ -8,7 +8,7 @@ import {
   storeUserStates,
   takeFinalOutbox,
 } from '@countersign/database';
-import { hashPin, newSpareCode, spareCodeHash } from '@countersign/operations';
+import { deriveSpareCode, hashPin, spareCodeHash } from '@countersign/operations';
 import { waitFor } from '@countersign/testing';
 import {
   defaultSettings,
@@ -497,7 +497,7 @@ describe('a PIN', () => {
 
 describe('what stands in for a code', () => {
   it('is a recovery code, each once, on any node', async () => {
-    const code = newSpareCode();
+    const code = deriveSpareCode(keys['spare-code'], 'a test');
     const user = await test.addUser(keys.seed, secret, async (id) => ({
       recoveryCodes: {
         at: new Date().toISOString(),

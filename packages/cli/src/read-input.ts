@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
 import { CliError } from './cli-error.ts';
 
 const MAX_INPUT_BYTES = 4_096;
@@ -8,6 +9,39 @@ export async function readInputLine(what: string): Promise<string> {
   const line = process.stdin.isTTY ? await askFor(what) : await readFirstLine();
   if (line === '') throw new CliError(`${what} is missing on stdin`, { exitCode: 2 });
   return line;
+}
+
+/**
+ * As {@link readInputLine}, for what nobody may read on the screen: nothing that is typed shows, and it is typed twice.
+ */
+export async function readNewSecret(what: string): Promise<string> {
+  if (!process.stdin.isTTY) return readInputLine(what);
+  const secret = await askHidden(what);
+  if (secret === '') throw new CliError(`no ${what} was typed`, { exitCode: 2 });
+  if ((await askHidden(`${what} once more`)) === secret) return secret;
+  throw new CliError('the two differ: nothing was changed', { exitCode: 2 });
+}
+
+/** For a secret that exists: typed once. */
+export async function readSecret(what: string): Promise<string> {
+  if (!process.stdin.isTTY) return readInputLine(what);
+  const secret = await askHidden(what);
+  if (secret === '') throw new CliError(`no ${what} was typed`, { exitCode: 2 });
+  return secret;
+}
+
+async function askHidden(what: string): Promise<string> {
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  process.stderr.write(`${what}: `);
+  const interrupted = Promise.withResolvers<never>();
+  terminal.once('SIGINT', () => interrupted.reject(new CliError('nothing was changed')));
+  try {
+    return (await Promise.race([terminal.question(''), interrupted.promise])).trim();
+  } finally {
+    terminal.close();
+    process.stderr.write('\n');
+  }
 }
 
 async function askFor(what: string): Promise<string> {

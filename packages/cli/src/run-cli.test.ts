@@ -1,16 +1,13 @@
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { buildApi } from '@countersign/api';
 import { healthyCluster, MemoryPorts, silentLogger, startApi } from '@countersign/api/testing';
 import { isSafeText } from '@countersign/verification';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-
-const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+import { runCountersign, type Run } from './testing/run-countersign.ts';
 
 let server: Awaited<ReturnType<typeof startApi>>;
 let directory: string;
@@ -29,29 +26,13 @@ beforeEach(() => {
   server.ports.cluster = healthyCluster();
 });
 
-type Run = { code: number | null; stdout: string; stderr: string };
-
-/** Runs the program as its own process, by default with the test server and its key in the environment. */
+/** By default with the test server and its key in the environment. */
 function countersign(
   args: string[],
   options: { env?: Record<string, string>; stdin?: string } = {},
 ): Promise<Run> {
   const env = options.env ?? { COUNTERSIGN_SERVER: server.url, COUNTERSIGN_API_KEY: 'all' };
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    cwd: directory,
-    // Compiled once rather than at each of the many starts.
-    env: { TZ: 'UTC', NODE_COMPILE_CACHE: join(directory, 'compiled'), ...env },
-    timeout: 30_000,
-    killSignal: 'SIGKILL',
-  });
-  child.stdin.end(options.stdin ?? '');
-  const run: Run = { code: null, stdout: '', stderr: '' };
-  child.stdout.on('data', (data) => (run.stdout += String(data)));
-  child.stderr.on('data', (data) => (run.stderr += String(data)));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ ...run, code }));
-  });
+  return runCountersign(args, { directory, ...options, env });
 }
 
 async function json(args: string[]): Promise<Record<string, unknown>> {

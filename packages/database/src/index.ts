@@ -40,6 +40,7 @@ export type { ArrivedEvent, AuditEvent, EventFilter, ListedEvent } from './event
 export { grantAsk, settleForeign } from './foreign-reservations.ts';
 export type { AskOutcome } from './foreign-reservations.ts';
 export { migrate, MigrationError } from './migrate.ts';
+export { findKnownTokens } from './known-tokens.ts';
 export { listNodes } from './nodes.ts';
 export { Database, openDatabase, pingDatabase } from './open-database.ts';
 export type { DatabaseOptions, Sql, Transaction } from './open-database.ts';

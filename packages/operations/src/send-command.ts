@@ -46,7 +46,7 @@ async function askMaster(
 ): Promise<CommandReply> {
   const command = {
     commandId,
-    // Keyed, and so worth nothing to whoever reads it where results are kept: a PIN or a password could be guessed.
+    // Stored with the result: without a key it would give away a PIN among the arguments.
     contentHash: keyedHash(
       path.attemptKey,
       'command content',

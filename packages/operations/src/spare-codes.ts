@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { keyedHash, type PurposeKey } from '@countersign/keys';
 
 /** Recovery codes and enrolment codes: no 0, 1, I, L, O or U, which people mistake or mind. */
@@ -6,10 +5,20 @@ const ALPHABET = '23456789ABCDEFGHJKMNPQRSTVWXYZ';
 const GROUPS = 4;
 const GROUP_LENGTH = 4;
 
-/** 16 of 30 characters, 78 bits, as XXXX-XXXX-XXXX-XXXX. */
-export function newSpareCode(): string {
-  const group = () =>
-    Array.from({ length: GROUP_LENGTH }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
+/**
+ * 16 of 30 characters, 78 bits, as XXXX-XXXX-XXXX-XXXX. The same for the same parts: whoever made it can show it again
+ * though it is stored nowhere.
+ */
+export function deriveSpareCode(key: PurposeKey, ...parts: string[]): string {
+  let plain = '';
+  for (let round = 0; plain.length < GROUPS * GROUP_LENGTH; round += 1) {
+    for (const byte of keyedHash(key, ...parts, String(round))) {
+      // 240 is a multiple of 30: beyond it some characters would be likelier.
+      if (byte < 240) plain += ALPHABET[byte % ALPHABET.length];
+    }
+  }
+  const group = (_: unknown, index: number) =>
+    plain.slice(index * GROUP_LENGTH, (index + 1) * GROUP_LENGTH);
   return Array.from({ length: GROUPS }, group).join('-');
 }
 

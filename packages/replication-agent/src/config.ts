@@ -9,6 +9,7 @@ export const AGENT_KEYS = [
   'attempt-id',
   'pin',
   'spare-code',
+  'new-secret',
   'socket-proof',
 ] as const;
 

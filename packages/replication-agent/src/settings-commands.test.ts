@@ -1,21 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { applyChanges, initApplied, readSettings, type Database } from '@countersign/database';
 import { openSetting } from '@countersign/operations';
-import { checkDocument, type Settings } from '@countersign/verification';
+import { API_SCOPES, checkDocument, type Settings } from '@countersign/verification';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Plan } from './commands/plan.ts';
 import { planCommand, scopeOf } from './plan-command.ts';
 import { makeIncarnation, useTestLog } from './testing/use-test-log.ts';
+import { WrongTries } from './wrong-tries.ts';
 
 const test = useTestLog();
 const now = new Date('2026-05-01T12:00:00.000Z');
 let db: Database;
-let seedKey: ReturnType<typeof test.makeKeys>['seed'];
+let keys: ReturnType<typeof test.makeKeys>;
+const rights = { scopes: [...API_SCOPES], applications: null, networks: null, expiresAt: null };
 let revision = 0;
 
 beforeAll(async () => {
   db = await test.openDatabase();
-  seedKey = test.makeKeys().seed;
+  keys = test.makeKeys();
 });
 beforeEach(async () => {
   await db.sql`truncate documents, settings_groups, applications, command_results, applied`;
@@ -24,7 +26,8 @@ beforeEach(async () => {
 });
 
 function plan(name: string, args: object, commandId: string = randomUUID()): Promise<Plan> {
-  const context = { db, seedKey, commandId, actor: 'test', now };
+  const wrongTries = new WrongTries();
+  const context = { db, keys, wrongTries, commandId, actor: 'test', rights, now };
   return planCommand(context, name, { ...args });
 }
 
@@ -89,12 +92,12 @@ describe('settings.set', () => {
     expect(JSON.stringify(planned)).not.toContain('HUSH');
     const settings = await settingsNow();
     expect(JSON.stringify(settings)).not.toContain('HUSH');
-    expect(openSetting(seedKey, settings, 'mail.password')).toBe(password);
-    expect(openSetting(seedKey, settings, 'text.providers')).toBeNull();
+    expect(openSetting(keys.seed, settings, 'mail.password')).toBe(password);
+    expect(openSetting(keys.seed, settings, 'text.providers')).toBeNull();
     // The same once more is no change, though every sealing looks different.
     expect(await refusalOf('settings.set', { changes })).toBe('unchanged');
     await set({ 'mail.password': 'other' });
-    expect(openSetting(seedKey, await settingsNow(), 'mail.password')).toBe('other');
+    expect(openSetting(keys.seed, await settingsNow(), 'mail.password')).toBe('other');
     await set({ 'mail.password': null });
     expect((await settingsNow()).mail.password).toBeNull();
   });
@@ -106,7 +109,7 @@ describe('settings.set', () => {
     const downgrade = { 'mail.security': 'plain' };
     expect(await refusalOf('settings.set', { changes: downgrade })).toBe('400 secret_required');
     await set({ ...moving, 'mail.password': 'HUSH' });
-    expect(openSetting(seedKey, await settingsNow(), 'mail.password')).toBe('HUSH');
+    expect(openSetting(keys.seed, await settingsNow(), 'mail.password')).toBe('HUSH');
   });
 
   it('leaves a secret worthless to whoever changes its place in the tables', async () => {
@@ -114,7 +117,7 @@ describe('settings.set', () => {
     await db.sql`update settings_groups set document = document || '{"host": "evil.example"}'`;
     const settings = await settingsNow();
     expect(settings.mail.host).toBe('evil.example');
-    expect(() => openSetting(seedKey, settings, 'mail.password')).toThrow('another context');
+    expect(() => openSetting(keys.seed, settings, 'mail.password')).toThrow('another context');
   });
 });
 

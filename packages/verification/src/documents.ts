@@ -32,6 +32,11 @@ const oathFields = {
   digits: z.union([z.literal(6), z.literal(7), z.literal(8)]),
   /** Sealed for this authenticator's id: worth nothing in another document. */
   sealedSecret: z.base64().min(4).max(256),
+  /** Keyed hash of the secret: no two tokens have the same. Missing on those of earlier versions. */
+  fingerprint: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .optional(),
   /** Of a token made elsewhere. No two users have the same. */
   serial: name.optional(),
   manufacturer: name.optional(),
@@ -183,6 +188,8 @@ export const API_SCOPES = [
   'assert:client-ip',
   'events:read',
   'api-keys:write',
+  /** To enrol with a user's enrolment code. */
+  'enrol',
 ] as const;
 export type ApiScope = (typeof API_SCOPES)[number];
 

@@ -36,11 +36,19 @@ import type {
 } from '../ports.ts';
 import { ProblemError } from '../problem.ts';
 
-type EnrollArgs = { type: string; secret?: string; name?: string; initialCounter?: number };
+type EnrollArgs = {
+  type: string;
+  secret?: string;
+  name?: string;
+  initialCounter?: number;
+  number?: string;
+  use?: 'primary' | 'backup';
+};
 
 /**
  * A whole server in memory behind the API, for tests of the routes and of clients: it keeps users,
- * settings and events, and approves each of `goodCodes` once per user. Public fields bend it.
+ * settings and events, and approves each of `goodCodes` once per user. Its one PIN to change is 7391,
+ * its one enrolment code {@link ENROLMENT_CODE}. Public fields bend it.
  */
 export class MemoryPorts implements ApiPorts {
   readonly node = 'node-1';
@@ -202,6 +210,8 @@ export class MemoryPorts implements ApiPorts {
       case 'application.set':
       case 'application.remove':
         return this.#changeApplication(args as { name: string });
+      case 'api-key.add':
+        return this.#addKeyDocument(args);
       case 'api-key.revoke':
         return this.#revokeKey(String(args.id));
       case 'cluster.promote':
@@ -249,14 +259,47 @@ export class MemoryPorts implements ApiPorts {
   ): CommandReply {
     const user = this.#users.get(usernameKey(args.username))?.document;
     if (user === undefined) return refused(404, 'unknown_user', 'There is no such user.');
+    const of = { userId: user.id };
     switch (name) {
       case 'user.set':
         this.#users.delete(usernameKey(user.username));
-        return this.#store({ ...user, ...(args.changes as object) }, { userId: user.id });
+        return this.#store(changed(user, args.changes as Partial<UserDocument>), of);
       case 'user.block':
         return this.#store({ ...user, blocked: block(args) }, { userId: user.id });
       case 'user.unblock':
         return this.#store({ ...user, blocked: null }, { userId: user.id });
+      case 'user.exempt':
+        return this.#store(
+          { ...user, exempt: { ...granted(args), until: String(args.until) } },
+          of,
+        );
+      case 'user.end-exemption':
+        return this.#store(without(user, 'exempt'), of);
+      case 'user.bypass':
+        return this.#store({ ...user, bypass: bypass(args) }, of);
+      case 'user.end-bypass':
+        return this.#store(without(user, 'bypass'), of);
+      case 'user.set-pin':
+        return this.#store({ ...user, pin: pin(args.mustChange === true) }, of);
+      case 'user.change-pin':
+        if (args.pin !== '7391') return refused(403, 'wrong_pin', 'The PIN is wrong.');
+        return this.#store({ ...user, pin: pin(false) }, of);
+      case 'user.remove-pin':
+        return this.#store(without(user, 'pin'), of);
+      case 'user.make-recovery-codes':
+        return this.#makeRecoveryCodes(user, Number(args.count ?? 10));
+      case 'user.make-enrolment-code':
+        return this.#makeEnrolmentCode(user, Number(args.days ?? 14));
+      case 'user.report-fraud':
+        return this.#store(
+          { ...user, blocked: block({ reason: 'fraud' }) },
+          { ...of, blocked: true },
+        );
+      case 'authenticator.enroll-with-code':
+        if (args.enrolmentCode !== ENROLMENT_CODE) {
+          return refused(403, 'enrolment_refused', 'No such user with this enrolment code.');
+        }
+        return this.#enroll(without(user, 'enrolment'), args as unknown as EnrollArgs);
       case 'user.remove':
         this.#users.delete(usernameKey(user.username));
         return this.#done({});
@@ -269,6 +312,7 @@ export class MemoryPorts implements ApiPorts {
 
   #enroll(user: UserDocument, args: EnrollArgs): CommandReply {
     const id = randomUUID();
+    if (args.type === 'phone') return this.#addPhone(user, id, args);
     const secret = args.secret ?? 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
     try {
       if (checkSecret(decodeBase32(secret)) !== null) throw new Error('too short');
@@ -290,6 +334,43 @@ export class MemoryPorts implements ApiPorts {
     const authenticators = [...user.authenticators, authenticator];
     const otpauth = `otpauth://${args.type}/Countersign:${user.username}?secret=${secret}`;
     return this.#store({ ...user, authenticators }, { id, otpauth });
+  }
+
+  #addPhone(user: UserDocument, id: string, { number = '', use = 'primary' }: EnrollArgs) {
+    const createdAt = new Date().toISOString();
+    const phone = { type: 'phone', id, number, use, vouchedBy: 'test', verifiedAt: null } as const;
+    const authenticators = [...user.authenticators, { ...phone, createdAt }];
+    return this.#store({ ...user, authenticators }, { id });
+  }
+
+  #makeRecoveryCodes(user: UserDocument, count: number): CommandReply {
+    const codes = Array.from({ length: count }, (_, index) => `CCCC-DDDD-EEEE-FF${10 + index}`);
+    const hashes = codes.map((_, index) => String(index).padStart(64, '0'));
+    const recoveryCodes = { at: new Date().toISOString(), hashes };
+    return this.#store({ ...user, recoveryCodes }, { userId: user.id, codes });
+  }
+
+  #makeEnrolmentCode(user: UserDocument, days: number): CommandReply {
+    const expiresAt = new Date(Date.now() + days * 86_400_000).toISOString();
+    const { at, by } = granted({});
+    const enrolment = { id: randomUUID(), codeHash: 'ef'.repeat(32), at, by, expiresAt };
+    const result = { userId: user.id, code: ENROLMENT_CODE, expiresAt };
+    return this.#store({ ...user, enrolment }, result);
+  }
+
+  #addKeyDocument(args: Record<string, unknown>): CommandReply {
+    const document = {
+      applications: null,
+      networks: null,
+      expiresAt: null,
+      ...(args as { name: string; scopes: ApiScope[] }),
+      id: randomUUID(),
+      secretHash: 'cd'.repeat(32),
+      createdAt: new Date().toISOString(),
+    };
+    const done = this.#done({ id: document.id, key: 'cs_shown-once' });
+    this.apiKeys = [...this.apiKeys, { document, revision: this.#revision, isRevoked: false }];
+    return done;
   }
 
   #removeAuthenticator(user: UserDocument, id: string): CommandReply {
@@ -383,6 +464,8 @@ export class MemoryPorts implements ApiPorts {
   }
 }
 
+export const ENROLMENT_CODE = 'AAAA-BBBB-CCCC-DDDD';
+
 /** Three nodes, all well, node-1 master for 12 minutes. */
 export function healthyCluster(nowMs: number = Date.now()): ClusterView {
   const node = {
@@ -437,12 +520,40 @@ function refused(status: number, code: string, detail: string): CommandReply {
   return { kind: 'refused', status, code, detail };
 }
 
+/** null clears. */
+function changed(user: UserDocument, changes: Partial<UserDocument>): UserDocument {
+  const kept = (fields: object) =>
+    Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
+  const modes = kept({ ...user.modes, ...changes.modes });
+  const { blocked, unlockedAt } = user;
+  return { ...(kept({ ...user, ...changes, modes }) as UserDocument), blocked, unlockedAt };
+}
+
+function granted(args: Record<string, unknown>) {
+  return { reason: String(args.reason), at: new Date().toISOString(), by: 'test' };
+}
+
+function bypass(args: Record<string, unknown>) {
+  const expiresAt = new Date(Date.now() + Number(args.seconds ?? 300) * 1000).toISOString();
+  return { id: randomUUID(), ...granted(args), expiresAt };
+}
+
+function pin(mustChange: boolean): NonNullable<UserDocument['pin']> {
+  const hash = { salt: 'c2FsdHNhbHRzYWx0c2Fsd'.padEnd(24, '='), hash: 'aGFzaA'.padEnd(44, '=') };
+  return { ...hash, setAt: new Date().toISOString(), mustChange, history: [] };
+}
+
+function without(user: UserDocument, field: 'exempt' | 'bypass' | 'pin' | 'enrolment') {
+  const { [field]: _gone, ...rest } = user;
+  return rest;
+}
+
 function block(args: Record<string, unknown>) {
   const atMs = Date.now();
   return {
     reason: String(args.reason),
     at: new Date(atMs).toISOString(),
     by: 'test',
-    expiresAt: new Date(atMs + Number(args.days) * 86_400_000).toISOString(),
+    expiresAt: new Date(atMs + Number(args.days ?? 90) * 86_400_000).toISOString(),
   };
 }

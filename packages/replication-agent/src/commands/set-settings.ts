@@ -37,7 +37,7 @@ export async function setSettings(
   const { settings } = await readSettings(context.db);
   try {
     const changes = Object.entries(args.changes).map(([name, value]) => parseSetting(name, value));
-    const document = changeSettings(settings, changes, sealerOfSettings(context.seedKey));
+    const document = changeSettings(settings, changes, sealerOfSettings(context.keys.seed));
     const after = settingsFrom([document]);
     if (isDeepStrictEqual(after[document.id], settings[document.id])) {
       return { kind: 'unchanged', result: {} };

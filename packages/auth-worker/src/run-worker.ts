@@ -31,6 +31,7 @@ import { parseStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
 import { Circuit } from './circuit.ts';
+import { changePinOf } from './change-pin-of.ts';
 import type { WorkerConfig } from './config.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
@@ -133,7 +134,7 @@ export async function runWorker(
       keys,
       incarnation,
       sendText: null,
-      changePin: null,
+      changePin: (change) => changePinOf(change, (request) => life.ports.runCommand(request)),
       metrics,
       log,
     });

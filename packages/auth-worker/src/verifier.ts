@@ -19,6 +19,7 @@ import {
   type BeginningOutcome,
   type Database,
   type Finish,
+  type ReadSettings,
   type Reservation,
   type VerificationRead,
 } from '@countersign/database';
@@ -36,6 +37,7 @@ import {
   defaultSettings,
   emptyState,
   encodeState,
+  findApplication,
   findAttempt,
   isUsedClaim,
   judgeStep,
@@ -43,6 +45,7 @@ import {
   mergeStates,
   methodRow,
   parseState,
+  settingsFor,
   usernameKey,
   withoutQuorumPolicy,
   withStopFacts,
@@ -161,7 +164,7 @@ export class Verifier {
   readonly #finish: Batcher<Finish, 'finished' | 'yielded'>;
   /** For denials that change nothing: they come in floods, and cost the others less when many share a commit. */
   readonly #deny: Batcher<Finish, void>;
-  #settings: { revision: number; settings: Settings } | null = null;
+  #settings: ReadSettings | null = null;
 
   constructor(options: VerifierOptions) {
     this.#options = options;
@@ -214,6 +217,24 @@ export class Verifier {
       this.#options.log.warn({ error: String(error) }, 'a verification could not be judged');
       return { kind: 'not_ready', detail: isLoad ? error.message : 'its PostgreSQL is away' };
     }
+  }
+
+  /** People type passwords into name fields: unless it is set otherwise, only a hash of an unknown name is kept. */
+  #nameOfStranger(username: string, { events }: Settings): string {
+    if (!events.hashUnknownNames) return username.slice(0, 256);
+    const hash = keyedHash(this.#options.keys['wrong-code'], 'name', username);
+    return `unknown-${hash.toString('hex').slice(0, 12)}`;
+  }
+
+  /** Where the application says so, whoever is not one of the users needs no second step. */
+  async #passStranger(
+    step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
+  ): Promise<VerificationOutcome> {
+    const verdict: Verdict = { approved: true, skipped: 'user_match_off' };
+    step.event.details.skipped = verdict.skipped;
+    this.#complete(step, verdict, false);
+    await this.#deny.add({ event: step.event });
+    return this.#verdictOf(step, verdict, false);
   }
 
   /** Opens what an answer brings back, and finds whose question it was. */
@@ -280,11 +301,18 @@ export class Verifier {
     if (isStillValid && !(await isStillValid(read.keysRevision))) {
       throw new ProblemError(401, 'unauthorized', 'Send a valid API key as a bearer token.');
     }
+    const { settings: company, applications } = await this.#settingsAt(read.settingsRevision);
+    const application = findApplication(applications, attempt.application);
+    if (!company.events.recordAddresses) event.clientAddress = null;
+    if (application && !application.enabled) {
+      return this.#denyUnrecorded({ event, ids, startedAt }, 'application_disabled', false);
+    }
     const [user, namesake] = read.users;
     if (!user || namesake) {
-      // People type passwords into name fields: only a hash of an unknown name is kept.
-      const hash = keyedHash(this.#options.keys['wrong-code'], 'name', attempt.username);
-      event.username = `unknown-${hash.toString('hex').slice(0, 12)}`;
+      event.username = this.#nameOfStranger(attempt.username, company);
+      if (!namesake && application?.userMatch === 'pass' && !challenge) {
+        return this.#passStranger({ event, ids, startedAt });
+      }
       if (isAskedByStranger(attempt)) return this.#askNobody(attempt, { event, ids, startedAt });
       return this.#denyUnrecorded({ event, ids, startedAt }, 'unknown_user', false);
     }
@@ -293,6 +321,10 @@ export class Verifier {
     }
     event.userId = user.id;
     event.username = user.document.username;
+    const { recordNames, recordMail } = company.events;
+    const { displayName, email } = user.document;
+    if (recordNames && displayName) event.details.displayName = displayName;
+    if (recordMail && email) event.details.email = email;
     const step: Step = {
       attempt,
       ids,
@@ -300,7 +332,7 @@ export class Verifier {
       startedAt,
       quorumUntil: performance.now() + QUORUM_WAIT_MS,
       user: withStopFacts(user.document, user.stopFacts, Date.now()),
-      settings: await this.#settingsAt(read.settingsRevision),
+      settings: settingsFor(company, application, user.document),
       knownNodes: read.knownNodes,
       codesNotBeforeMs: read.codesNotBeforeMs,
       reservations: user.reservations,
@@ -741,7 +773,9 @@ export class Verifier {
             minutes: settings.methods.answerMinutes,
           })
         : { sent: false, details: { error: 'nothing here sends texts' } };
-    step.event.details = { ...step.event.details, ...outcome.details };
+    const { recordPhones } = settings.events;
+    const number = phone?.type === 'phone' && recordPhones ? { phone: phone.number } : {};
+    step.event.details = { ...step.event.details, ...number, ...outcome.details };
     if (!outcome.sent) return this.#denyBegun(step, 'not_delivered', degraded);
     this.#complete(step, null, degraded);
     await this.#finish.add({ event: step.event });
@@ -996,10 +1030,10 @@ export class Verifier {
     return secrets;
   }
 
-  async #settingsAt(revision: number): Promise<Settings> {
+  async #settingsAt(revision: number): Promise<ReadSettings> {
     if (this.#settings?.revision !== revision)
       this.#settings = await this.#options.gate.pass(() => readSettings(this.#options.db));
-    return this.#settings.settings;
+    return this.#settings;
   }
 
   #newEvent(attempt: VerificationAttempt, ids: AttemptIds): AuditEvent {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { CliError } from './cli-error.ts';
@@ -53,11 +54,38 @@ async function askFor(what: string): Promise<string> {
   }
 }
 
+/** What came with an earlier line: the next one begins with it. */
+let rest = '';
+
 async function readFirstLine(): Promise<string> {
-  let text = '';
-  for await (const chunk of process.stdin.setEncoding('utf8')) {
-    text += String(chunk);
-    if (text.length > MAX_INPUT_BYTES) throw new CliError('too much on stdin', { exitCode: 2 });
+  while (!rest.includes('\n')) {
+    const chunk = await readChunk();
+    if (chunk === null) break;
+    rest += chunk;
+    if (rest.length > MAX_INPUT_BYTES) throw new CliError('too much on stdin', { exitCode: 2 });
   }
-  return text.split('\n', 1)[0]?.trim() ?? '';
+  const [line = '', ...more] = rest.split('\n');
+  rest = more.join('\n');
+  return line.trim();
+}
+
+/** Not to the end: who answers a question may keep the pipe open. Null at the end. */
+async function readChunk(): Promise<string | null> {
+  const { stdin } = process;
+  stdin.setEncoding('utf8');
+  for (;;) {
+    const chunk = stdin.read() as string | null;
+    if (chunk !== null) return chunk;
+    if (stdin.readableEnded || stdin.destroyed) return null;
+    const waiting = new AbortController();
+    const { signal } = waiting;
+    if ('ref' in stdin) stdin.ref();
+    try {
+      await Promise.race([once(stdin, 'readable', { signal }), once(stdin, 'end', { signal })]);
+    } finally {
+      waiting.abort();
+      // A pipe that stays open must not keep the command alive.
+      if ('unref' in stdin) stdin.unref();
+    }
+  }
 }

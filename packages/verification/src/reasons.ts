@@ -21,6 +21,7 @@ export const DENIAL_REASONS = [
   /** What was to be sent or rung went nowhere. */
   'not_delivered',
   'no_method_for_protocol',
+  'application_disabled',
   /** A right answer to a question that was answered before, or wrongly three times. */
   'challenge_spent',
   'challenge_damaged',

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { CliError } from './cli-error.ts';
 
 const MAX_INPUT_BYTES = 4_096;
+const MAX_TEXT_BYTES = 64 * 1024;
 
 /** The first line of stdin, trimmed; asks for it at a terminal. Throws CliError if there is none. */
 export async function readInputLine(what: string): Promise<string> {
@@ -30,6 +31,14 @@ export async function readSecret(what: string): Promise<string> {
   return secret;
 }
 
+/** As {@link readSecret}, but from stdin all of it, without its last line break: at most 64 KiB. */
+export async function readSecretText(what: string): Promise<string> {
+  if (process.stdin.isTTY) return readSecret(what);
+  const text = (await readStdin(MAX_TEXT_BYTES)).replace(/\r?\n$/, '');
+  if (text === '') throw new CliError(`${what} is missing on stdin`, { exitCode: 2 });
+  return text;
+}
+
 async function askHidden(what: string): Promise<string> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
@@ -54,10 +63,15 @@ async function askFor(what: string): Promise<string> {
 }
 
 async function readFirstLine(): Promise<string> {
+  const text = await readStdin(MAX_INPUT_BYTES);
+  return text.split('\n', 1)[0]?.trim() ?? '';
+}
+
+async function readStdin(maxLength: number): Promise<string> {
   let text = '';
   for await (const chunk of process.stdin.setEncoding('utf8')) {
     text += String(chunk);
-    if (text.length > MAX_INPUT_BYTES) throw new CliError('too much on stdin', { exitCode: 2 });
+    if (text.length > maxLength) throw new CliError('too much on stdin', { exitCode: 2 });
   }
-  return text.split('\n', 1)[0]?.trim() ?? '';
+  return text;
 }

@@ -4,6 +4,7 @@ import { Writable } from 'node:stream';
 import { CliError } from './cli-error.ts';
 
 const MAX_INPUT_BYTES = 4_096;
+const MAX_TEXT_BYTES = 64 * 1024;
 
 /** The first line of stdin, trimmed; asks for it at a terminal. Throws CliError if there is none. */
 export async function readInputLine(what: string): Promise<string> {
@@ -29,6 +30,14 @@ export async function readSecret(what: string): Promise<string> {
   const secret = await askHidden(what);
   if (secret === '') throw new CliError(`no ${what} was typed`, { exitCode: 2 });
   return secret;
+}
+
+/** As {@link readSecret}, but from stdin all of it, without its last line break: at most 64 KiB. */
+export async function readSecretText(what: string): Promise<string> {
+  if (process.stdin.isTTY) return readSecret(what);
+  const text = (await readStdin(MAX_TEXT_BYTES)).replace(/\r?\n$/, '');
+  if (text === '') throw new CliError(`${what} is missing on stdin`, { exitCode: 2 });
+  return text;
 }
 
 async function askHidden(what: string): Promise<string> {
@@ -88,4 +97,13 @@ async function readChunk(): Promise<string | null> {
       if ('unref' in stdin) stdin.unref();
     }
   }
+}
+
+async function readStdin(maxLength: number): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) {
+    text += String(chunk);
+    if (text.length > maxLength) throw new CliError('too much on stdin', { exitCode: 2 });
+  }
+  return text;
 }

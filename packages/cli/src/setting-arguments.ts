@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { findSetting, SettingError, type Setting } from '@countersign/verification';
 import { CliError } from './cli-error.ts';
-import { readSecret } from './read-secret.ts';
+import { readSecretText } from './read-input.ts';
 
 const MAX_FILE_BYTES = 64 * 1024;
 
@@ -26,7 +26,7 @@ export async function readValue(name: string, given: string | undefined): Promis
     if (given !== undefined) return given;
     throw new CliError(`${name}: give a value, ${setting.allowed}`, { exitCode: 2 });
   }
-  if (given === undefined) return readSecret(name);
+  if (given === undefined) return readSecretText(name);
   throw new CliError(
     `${name} is a secret: leave it out to be asked for it, pipe it in, or name a file as @FILE`,
     { exitCode: 2 },

@@ -1,6 +1,13 @@
 export { askExamination } from './ask-examination.ts';
 export { authenticateKey } from './authenticate-key.ts';
 export { hashApiKey, sealerOf, seedContext, seedFingerprint } from './keys.ts';
+export {
+  checkTextProviders,
+  mailServerOf,
+  phonePolicyOf,
+  textProvidersOf,
+  type TextProviders,
+} from './delivery-settings.ts';
 export { openSetting, sealerOfSettings } from './sealed-settings.ts';
 export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { applyChanges, initApplied, readSettings, type Database } from '@countersign/database';
-import { openSetting } from '@countersign/operations';
+import { mailServerOf, openSetting, phonePolicyOf, textProvidersOf } from '@countersign/operations';
 import { API_SCOPES, checkDocument, type Settings } from '@countersign/verification';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Plan } from './commands/plan.ts';
@@ -118,6 +118,72 @@ describe('settings.set', () => {
     const settings = await settingsNow();
     expect(settings.mail.host).toBe('evil.example');
     expect(() => openSetting(keys.seed, settings, 'mail.password')).toThrow('another context');
+  });
+});
+
+describe('settings of delivery', () => {
+  const twilio = {
+    kind: 'twilio',
+    name: 'first',
+    accountSid: 'AC1',
+    secret: 'HUSH',
+    from: '12345',
+  };
+  const gateway = { kind: 'generic-http', name: 'second', url: 'https://sms.example', path: '/x' };
+  const providers = (...all: object[]) => ({ 'text.providers': JSON.stringify(all) });
+
+  it('give the providers of texts in their order, with their secrets', async () => {
+    expect(textProvidersOf(keys.seed, await settingsNow())).toEqual([]);
+    const { event } = await set(providers(twilio, gateway));
+    expect(event.details).toEqual({ 'text.providers': 'set' });
+    const [first, second] = textProvidersOf(keys.seed, await settingsNow());
+    expect(first).toMatchObject(twilio);
+    expect(second).toMatchObject(gateway);
+    const { summary } = (await settingsNow()).text.providers!;
+    expect(summary).toBe('first (twilio), second (generic-http at sms.example)');
+  });
+
+  it.each([
+    ['without a sender', { ...twilio, from: undefined }, 'either `from`'],
+    ['with a field there is not', { ...twilio, sceret: 'HUSH' }, 'sceret'],
+    ['with a template in its host', { ...gateway, url: 'https://<$to$>.example' }, '0.url'],
+    ['of no kind', { ...twilio, kind: 'pigeon' }, '0.kind'],
+  ])('refuse a provider %s, and say so without its secret', async (_, provider, why) => {
+    const planned = await plan('settings.set', { changes: providers(provider) });
+    expect(planned).toMatchObject({ kind: 'refused', code: 'invalid_setting' });
+    expect(JSON.stringify(planned)).toContain(why);
+    expect(JSON.stringify(planned)).not.toContain('HUSH');
+  });
+
+  it('refuse two providers of one name', async () => {
+    const twins = providers(twilio, { ...gateway, name: 'first' });
+    expect(await refusalOf('settings.set', { changes: twins })).toBe('400 invalid_setting');
+  });
+
+  it('give a mail server once everything it needs is set', async () => {
+    const server = async () => mailServerOf(keys.seed, await settingsNow());
+    expect(await server()).toBeNull();
+    await set({ 'mail.host': 'mail.example.org', 'mail.from': 'mfa@example.org' });
+    expect(await server()).toMatchObject({
+      host: 'mail.example.org',
+      port: 587,
+      security: 'starttls',
+      from: 'mfa@example.org',
+      fromName: 'Countersign',
+    });
+    await set({ 'mail.user': 'mfa' });
+    expect(await server()).toBeNull();
+    await set({ 'mail.password': 'HUSH' });
+    expect(await server()).toMatchObject({ user: 'mfa', password: 'HUSH' });
+  });
+
+  it('let texts go to the default country alone, or to those that are named', async () => {
+    expect(phonePolicyOf(await settingsNow())).toEqual({
+      defaultCountry: 'NL',
+      allowedCountries: ['NL'],
+    });
+    await set({ 'text.countries': ['BE', 'DE'] });
+    expect(phonePolicyOf(await settingsNow()).allowedCountries).toEqual(['BE', 'DE']);
   });
 });
 

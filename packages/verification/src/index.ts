@@ -99,8 +99,6 @@ export {
 export type { SealSetting, SecretSetting, SettingChange } from './change-settings.ts';
 export { APPLICATIONS_MAX, GROUP_TITLES, SETTINGS, applicationName } from './settings-schema.ts';
 export type { SealedValue, Setting, SettingValue } from './setting.ts';
-export { readTextProviders } from './text-providers.ts';
-export type { TextProvider } from './text-providers.ts';
 export {
   STOP_FACT_KINDS,
   STOP_FACTS_PER_MINUTE_MAX,

@@ -3,7 +3,7 @@ import { METHODS } from './methods.ts';
 import { isSafeText } from './safe-text.ts';
 import { byApplication, listOf, oneOf, secret, text, wholeNumber, yesOrNo } from './setting.ts';
 import type { Setting } from './setting.ts';
-import { readTextProviders, summariseTextProviders } from './text-providers.ts';
+import { checkProviderList, summariseTextProviders } from './text-providers.ts';
 import { parseAddressRange } from './trusted-address.ts';
 
 export const APPLICATIONS_MAX = 1000;
@@ -277,7 +277,7 @@ export const SETTINGS = {
   text: {
     providers: secret({
       allowed: 'providers as a JSON list, each with kind and name (at most 10, 32 KiB)',
-      check: (json) => (readTextProviders(json) ? null : 'is no list of providers'),
+      check: checkProviderList,
       summarise: summariseTextProviders,
       about:
         'Who sends text messages, in the order in which they are tried: a JSON list with their secrets in it, set from a file.',

@@ -223,6 +223,16 @@ describe('settings that are secrets', () => {
       'set: first (twilio at api.example.net), second (generic-http)',
     );
     expect(JSON.stringify(listSettings(sending))).not.toContain('HUSH');
+    const long = Array.from({ length: 10 }, (_, index) => ({
+      kind: 'twilio',
+      name: `provider-${index}`,
+      url: `https://${'a'.repeat(60)}.${'b'.repeat(60)}.example`,
+    }));
+    const told = value(
+      after(sending, { 'text.providers': JSON.stringify(long) }),
+      'text.providers',
+    );
+    expect(told).toMatch(/^set: provider-0 .{480,500}…$/);
   });
 
   it('are not repeated by the error that refuses them', () => {

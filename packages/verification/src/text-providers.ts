@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 const PROVIDERS_MAX = 10;
 const TEXT_MAX_LENGTH = 32_768;
+const SUMMARY_MAX_LENGTH = 500;
 
 // Only what is shown of them; whoever sends through them checks the rest.
 const providers = z
@@ -17,26 +18,26 @@ const providers = z
   )
   .max(PROVIDERS_MAX);
 
-export type TextProvider = z.infer<typeof providers>[number];
-
-/**
- * Providers of text messages as the setting `text.providers` holds them, in the order in which they
- * are tried; null for what is none.
- */
-export function readTextProviders(json: string): TextProvider[] | null {
-  if (json.length > TEXT_MAX_LENGTH) return null;
+/** What is wrong with JSON as a list of providers of texts; null: nothing. It names fields, never values. */
+export function checkProviderList(json: string): string | null {
+  if (json.length > TEXT_MAX_LENGTH) return `has more than ${TEXT_MAX_LENGTH} characters`;
+  let value: unknown;
   try {
-    const parsed = providers.safeParse(JSON.parse(json));
-    return parsed.success ? parsed.data : null;
+    value = JSON.parse(json);
   } catch {
-    return null;
+    return 'is not JSON';
   }
+  const parsed = providers.safeParse(value);
+  if (parsed.success) return null;
+  const [{ path, message }] = parsed.error.issues as [z.core.$ZodIssue];
+  return `${path.join('.') || 'list'}: ${message}`;
 }
 
-/** Name, kind and host of each: no path, and nothing of its secrets. */
+/** Name, kind and host of each, at most 500 characters: no path, and nothing of its secrets. */
 export function summariseTextProviders(json: string): string {
-  const all = readTextProviders(json) ?? [];
-  return all.map(({ name, kind, url }) => `${name} (${kind}${atHost(url)})`).join(', ');
+  const all = providers.parse(JSON.parse(json));
+  const told = all.map(({ name, kind, url }) => `${name} (${kind}${atHost(url)})`).join(', ');
+  return told.length > SUMMARY_MAX_LENGTH ? `${told.slice(0, SUMMARY_MAX_LENGTH - 1)}…` : told;
 }
 
 function atHost(url: string | undefined): string {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { readSettings } from '@countersign/database';
-import { sealerOfSettings } from '@countersign/operations';
+import { checkTextProviders, sealerOfSettings } from '@countersign/operations';
 import {
   changeSettings,
   findSetting,
@@ -37,6 +37,7 @@ export async function setSettings(
   const { settings } = await readSettings(context.db);
   try {
     const changes = Object.entries(args.changes).map(([name, value]) => parseSetting(name, value));
+    checkProviders(changes);
     const document = changeSettings(settings, changes, sealerOfSettings(context.keys.seed));
     const after = settingsFrom([document]);
     if (isDeepStrictEqual(after[document.id], settings[document.id])) {
@@ -50,6 +51,14 @@ export async function setSettings(
     };
   } catch (error) {
     return refusalOf(error);
+  }
+}
+
+function checkProviders(changes: readonly SettingChange[]): void {
+  for (const { name, value } of changes) {
+    if (name !== 'text.providers' || typeof value !== 'string') continue;
+    const problem = checkTextProviders(value);
+    if (problem !== null) throw new SettingError(`${name}: ${problem}`);
   }
 }
 

@@ -33,6 +33,7 @@ import { makeRecoveryCodes } from './make-recovery-codes.ts';
 import { addOperatorOperations } from './operator-operations.ts';
 import { pollVerification } from './poll-verification.ts';
 import { promoteNode } from './promote-node.ts';
+import { proveToken } from './prove-token.ts';
 import { removeApplication } from './remove-application.ts';
 import { removeAuthenticator } from './remove-authenticator.ts';
 import { removeNode } from './remove-node.ts';
@@ -71,6 +72,7 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   enrollAuthenticator(api, ports);
   enrollWithCode(api, ports);
   listAuthenticators(api, ports);
+  proveToken(api, ports);
   removeAuthenticator(api, ports);
 
   listApiKeys(api, ports);

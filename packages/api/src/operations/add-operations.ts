@@ -23,6 +23,7 @@ import { getOpenapi } from './get-openapi.ts';
 import { getReadiness } from './get-readiness.ts';
 import { getSettings } from './get-settings.ts';
 import { getUser } from './get-user.ts';
+import { importTokens } from './import-tokens.ts';
 import { listApplications } from './list-applications.ts';
 import { listApiKeys } from './list-api-keys.ts';
 import { listAuthenticators } from './list-authenticators.ts';
@@ -71,6 +72,7 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
 
   enrollAuthenticator(api, ports);
   enrollWithCode(api, ports);
+  importTokens(api, ports);
   listAuthenticators(api, ports);
   proveToken(api, ports);
   removeAuthenticator(api, ports);

@@ -414,7 +414,7 @@ describe('an authenticator', () => {
     const { id } = await enroll({ type: 'totp', secret: encodeBase32(secret), digits: 8 });
     const step = totpStep(Date.now(), 30);
     const code = (at: number) => hotp(secret, at, { algorithm: 'SHA1', digits: 8 });
-    const activate = (given: string, of = id) => ({ username, id: of, code: given });
+    const activate = (given: string, of: unknown = id) => ({ username, id: of, code: given });
     const refusedOf = (given: string) => refused('authenticator.activate', activate(given));
     expect(await refusedOf(code(step - 3))).toBe('403 wrong_code');
     expect(await refusedOf(code(step + 3))).toBe('403 wrong_code');
@@ -428,7 +428,7 @@ describe('an authenticator', () => {
     expect(token).not.toHaveProperty('awaitsActivation');
     expect(await refusedOf(code(step))).toBe('409 already_activated');
     const nobodys = randomUUID();
-    expect(await refused('authenticator.activate', activate('1', String(nobodys)))).toBe(
+    expect(await refused('authenticator.activate', activate('1', nobodys))).toBe(
       '404 unknown_authenticator',
     );
     const { id: other } = await enroll({ type: 'hotp', initialCounter: 100 });

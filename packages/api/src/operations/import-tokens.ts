@@ -24,6 +24,8 @@ const AT_ONCE = 16;
 const BEGIN_WITHIN_MS = 15_000;
 const REQUESTS_AT_ONCE = 2;
 
+const HEX_KEY = /^(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})$/i;
+
 const body = z.strictObject({
   format: z.enum(['csv', 'pskc', 'otpauth']),
   content: z.string().min(1).max(CONTENT_MAX_CHARS),
@@ -31,7 +33,7 @@ const body = z.strictObject({
   password: z.string().min(1).max(1024).optional(),
   key: z
     .string()
-    .regex(/^(?:[0-9a-f]{32}|[0-9a-f]{48}|[0-9a-f]{64})$/i, 'must be 16, 24 or 32 bytes in hex')
+    .refine((text) => HEX_KEY.test(text), 'must be 16, 24 or 32 bytes in hex')
     .optional(),
   /** Whose the tokens are that name no user. */
   username: username.optional(),

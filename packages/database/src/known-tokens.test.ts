@@ -72,17 +72,14 @@ describe('tokens that are known', () => {
       return Promise.all([
         tx`explain select from users
           where jsonb_path_exists(document, '$.authenticators[*].fingerprint')
-            and jsonb_path_query_array(document, '$.authenticators[*].fingerprint')
-              @> jsonb_build_array(${fingerprint(7)}::text)`,
+            and jsonb_path_query_array(document, '$.authenticators[*].fingerprint') ?| array['x']`,
         tx`explain select from users
           where jsonb_path_exists(document, '$.authenticators[*].serial')
             and jsonb_path_query_array(lower(document ->> 'authenticators')::jsonb, '$[*].serial')
-              @> jsonb_build_array(lower('S7'))`,
+              ?| array['x']`,
       ]);
     });
-    const [byFingerprint, bySerial] = explained.map((rows) => JSON.stringify(rows));
-    expect(byFingerprint).toMatch(/Bitmap Index Scan/);
-    expect(bySerial).toMatch(/Bitmap Index Scan/);
+    for (const rows of explained) expect(JSON.stringify(rows)).toContain('Bitmap Index Scan');
     const marks = { serials: ['s7', 's400'], fingerprints: [fingerprint(399)] };
     expect(await findKnownTokens(db, marks)).toEqual(new Set(['s7', fingerprint(399)]));
   });

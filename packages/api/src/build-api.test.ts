@@ -624,6 +624,17 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'POST', path: '/api/v1/users/{username}/authenticators', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/users/{username}/authenticators', scope: 'users:read' },
   { method: 'DELETE', path: '/api/v1/users/{username}/authenticators/{id}', scope: 'users:write' },
+  {
+    method: 'POST',
+    path: '/api/v1/users/{username}/authenticators/{id}/activate',
+    scope: 'users:write',
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/users/{username}/authenticators/{id}/resynchronise',
+    scope: 'users:write',
+  },
+  { method: 'POST', path: '/api/v1/tokens/import', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/api-keys', scope: 'api-keys:write' },
   { method: 'POST', path: '/api/v1/api-keys', scope: 'api-keys:write' },
   { method: 'DELETE', path: '/api/v1/api-keys/{id}', scope: 'api-keys:write' },

@@ -199,6 +199,8 @@ export const COMMAND_NAMES = [
   'user.report-fraud',
   'authenticator.enroll',
   'authenticator.enroll-with-code',
+  'authenticator.activate',
+  'authenticator.resynchronise',
   'authenticator.remove',
   'api-key.add',
   'api-key.revoke',

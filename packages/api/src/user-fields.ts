@@ -24,7 +24,7 @@ export const userFields = {
     .optional(),
   language: z
     .string()
-    .regex(/^[a-z]{2}$/, 'must be two letters, like nl')
+    .refine((text) => /^[a-z]{2}$/.test(text), 'must be two letters, like nl')
     .nullable()
     .optional(),
 };

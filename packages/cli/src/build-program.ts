@@ -11,6 +11,7 @@ import { addPromoteCommand } from './commands/promote.ts';
 import { addRejoinCommand } from './commands/rejoin.ts';
 import { addSettingsCommands } from './commands/settings.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addTokenCommands } from './commands/token.ts';
 import { addUserCommands } from './commands/user.ts';
 import { addVerifyCommand } from './commands/verify.ts';
 
@@ -30,6 +31,7 @@ export function buildProgram(): Command {
   addRejoinCommand(program);
   addUserCommands(program);
   addAuthenticatorCommands(program);
+  addTokenCommands(program);
   addKeyCommands(program);
   addVerifyCommand(program);
   addSettingsCommands(program);

@@ -147,6 +147,22 @@ describe('countersign authenticator enroll', () => {
     });
     expect(await said(['authenticator', 'list', 'grace'])).toMatch(/phone +- +\+31612345678/);
   });
+
+  it('takes a token that codes of it activate and find again', async () => {
+    await said(['user', 'add', 'heidi']);
+    const enroll = ['authenticator', 'enroll', 'heidi', '--type', 'hotp', '--serial', 'AB-1'];
+    const [, id = ''] = /authenticator (\S+) of/.exec(await said(enroll)) ?? [];
+    const activate = ['authenticator', 'activate', 'heidi', id];
+    expect(await said(activate, '123456\n')).toContain(`activated authenticator ${id} of heidi`);
+    expect(lastArgs()).toEqual({ username: 'heidi', id, code: '123456' });
+    const wrong = await countersign([...activate, '000000']);
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('wrong_code') });
+    const find = ['authenticator', 'resynchronise', 'heidi', id];
+    expect(await said([...find, '123456', '654321'])).toContain('resynchronised');
+    expect(lastArgs()).toEqual({ username: 'heidi', id, codes: ['123456', '654321'] });
+    await said(find, '123456 654321\n');
+    expect(lastArgs()).toMatchObject({ codes: ['123456', '654321'] });
+  });
 });
 
 describe('countersign apikey', () => {

@@ -15,4 +15,4 @@ export { replicaPorts, type ReplicaPorts } from './replica-ports.ts';
 export { FRAUD_REASON, LAST_FULL_KEY } from './stop-without-master.ts';
 export { CHILD_LOG, runAsChild } from './run-as-child.ts';
 export { hashPin, isPin } from './hash-pin.ts';
-export { deriveSpareCode, readSpareCode, spareCodeHash } from './spare-codes.ts';
+export { deriveSpareCode, newSpareCode, readSpareCode, spareCodeHash } from './spare-codes.ts';

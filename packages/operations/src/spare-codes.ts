@@ -1,9 +1,15 @@
+import { randomBytes } from 'node:crypto';
 import { keyedHash, type PurposeKey } from '@countersign/keys';
 
 /** Recovery codes and enrolment codes: no 0, 1, I, L, O or U, which people mistake or mind. */
 const ALPHABET = '23456789ABCDEFGHJKMNPQRSTVWXYZ';
 const GROUPS = 4;
 const GROUP_LENGTH = 4;
+
+/** A random one. */
+export function newSpareCode(): string {
+  return deriveSpareCode({ keyId: 'none', key: randomBytes(32) });
+}
 
 /**
  * 16 of 30 characters, 78 bits, as XXXX-XXXX-XXXX-XXXX. The same for the same parts: whoever made it can show it again

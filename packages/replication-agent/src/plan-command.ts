@@ -18,6 +18,12 @@ import {
 import { makeEnrolmentCode, makeEnrolmentCodeArgs } from './commands/make-enrolment-code.ts';
 import { makeRecoveryCodes, makeRecoveryCodesArgs } from './commands/make-recovery-codes.ts';
 import { refuse, type Plan, type PlanContext } from './commands/plan.ts';
+import {
+  activateAuthenticator,
+  activateAuthenticatorArgs,
+  resynchroniseAuthenticator,
+  resynchroniseAuthenticatorArgs,
+} from './commands/prove-token.ts';
 import { removeApplication, removeApplicationArgs } from './commands/remove-application.ts';
 import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
@@ -52,6 +58,12 @@ const COMMANDS: Record<string, Entry> = {
   'user.report-fraud': entry('verify', reportFraudArgs, reportFraud),
   'authenticator.enroll-with-code': entry('enrol', enrollWithCodeArgs, enrollWithCode),
   'authenticator.enroll': entry('users:write', enrollAuthenticatorArgs, enrollAuthenticator),
+  'authenticator.activate': entry('users:write', activateAuthenticatorArgs, activateAuthenticator),
+  'authenticator.resynchronise': entry(
+    'users:write',
+    resynchroniseAuthenticatorArgs,
+    resynchroniseAuthenticator,
+  ),
   'authenticator.remove': entry('users:write', removeAuthenticatorArgs, removeAuthenticator),
   'api-key.add': entry('api-keys:write', addApiKeyArgs, addApiKey),
   'api-key.revoke': entry('api-keys:write', revokeApiKeyArgs, revokeApiKey),

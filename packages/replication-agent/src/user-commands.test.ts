@@ -3,7 +3,13 @@ import type { MasterReply } from '@countersign/cluster';
 import { findUser, listEvents, takeFinalOutbox } from '@countersign/database';
 import { open } from '@countersign/keys';
 import { hashPin, isPin, seedContext, spareCodeHash } from '@countersign/operations';
-import { decodeBase32, encodeBase32, generateSecret } from '@countersign/verification';
+import {
+  decodeBase32,
+  encodeBase32,
+  generateSecret,
+  hotp,
+  totpStep,
+} from '@countersign/verification';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startTestMaster } from './testing/start-test-master.ts';
 import { useTestLog } from './testing/use-test-log.ts';
@@ -398,6 +404,81 @@ describe('an authenticator', () => {
     const own = { ...token, secret: encodeBase32(generateSecret()), serial: 'AB-101' };
     const twins = { username: 'twins', authenticators: [own, { ...own, serial: 'AB-102' }] };
     expect(await refused('user.add', twins)).toBe('409 duplicate_token');
+  });
+
+  it('that awaits activation is activated by a current code, once, and at most 5 wrong ones', async () => {
+    const username = await addUser();
+    const secret = generateSecret();
+    const enroll = (more: object) =>
+      done('authenticator.enroll', { username, awaitsActivation: true, ...more });
+    const { id } = await enroll({ type: 'totp', secret: encodeBase32(secret), digits: 8 });
+    const step = totpStep(Date.now(), 30);
+    const code = (at: number) => hotp(secret, at, { algorithm: 'SHA1', digits: 8 });
+    const activate = (given: string, of: unknown = id) => ({ username, id: of, code: given });
+    const refusedOf = (given: string) => refused('authenticator.activate', activate(given));
+    expect(await refusedOf(code(step - 3))).toBe('403 wrong_code');
+    expect(await refusedOf(code(step + 3))).toBe('403 wrong_code');
+    expect(await refusedOf('')).toBe('403 wrong_code');
+    await done(
+      'authenticator.activate',
+      activate(` ${code(step).slice(0, 4)} ${code(step).slice(4)}`),
+    );
+    const [token] = (await documentOf(username)).authenticators;
+    expect(token).toMatchObject({ usedUpTo: step });
+    expect(token).not.toHaveProperty('awaitsActivation');
+    expect(await refusedOf(code(step))).toBe('409 already_activated');
+    const nobodys = randomUUID();
+    expect(await refused('authenticator.activate', activate('1', nobodys))).toBe(
+      '404 unknown_authenticator',
+    );
+    const { id: other } = await enroll({ type: 'hotp', initialCounter: 100 });
+    for (let i = 0; i < 5; i += 1) {
+      expect(await refused('authenticator.activate', activate('000', other))).toBe(
+        '403 wrong_code',
+      );
+    }
+    expect(await refused('authenticator.activate', activate('000', other))).toBe(
+      '429 too_many_tries',
+    );
+  });
+
+  it('of type HOTP is found again by codes in a row, never before what was accepted', async () => {
+    const username = await addUser();
+    const secret = generateSecret();
+    const token = { type: 'hotp', secret: encodeBase32(secret), initialCounter: 7 };
+    const enrolled = await done('authenticator.enroll', {
+      username,
+      awaitsActivation: true,
+      ...token,
+    });
+    const id = String(enrolled.id);
+    const { id: userId } = await documentOf(username);
+    const code = (at: number) => hotp(secret, at, { algorithm: 'SHA1', digits: 6 });
+    await done('authenticator.activate', { username, id, code: code(30) });
+    expect((await documentOf(username)).authenticators).toMatchObject([
+      { usedUpTo: 30, initialCounter: 31 },
+    ]);
+    const find = (...codes: string[]) => ({ username, id, codes });
+    await done('authenticator.resynchronise', find(code(900), code(901)));
+    expect((await documentOf(username)).authenticators).toMatchObject([
+      { usedUpTo: 901, initialCounter: 902 },
+    ]);
+    await master.db.sql`
+      insert into user_states (user_id, revision, state) values (${userId}, 1,
+        ${JSON.stringify({ accepted: { [id]: [905, 1] } })}::text::jsonb)`;
+    for (const codes of [
+      [code(903), code(904)],
+      [code(905), code(906)],
+      [code(910), code(912)],
+      [code(2000), code(2001)],
+    ]) {
+      expect(await refused('authenticator.resynchronise', find(...codes))).toBe('403 wrong_code');
+    }
+    await done('authenticator.resynchronise', find(code(906), code(907)));
+    const totp = await done('authenticator.enroll', { username, type: 'totp' });
+    expect(await refused('authenticator.resynchronise', { ...find('1', '2'), id: totp.id })).toBe(
+      '409 not_hotp',
+    );
   });
 
   it('keeps its secret sealed for itself', async () => {

@@ -23,6 +23,7 @@ import { getOpenapi } from './get-openapi.ts';
 import { getReadiness } from './get-readiness.ts';
 import { getSettings } from './get-settings.ts';
 import { getUser } from './get-user.ts';
+import { importTokens } from './import-tokens.ts';
 import { listApplications } from './list-applications.ts';
 import { listApiKeys } from './list-api-keys.ts';
 import { listAuthenticators } from './list-authenticators.ts';
@@ -33,6 +34,7 @@ import { makeRecoveryCodes } from './make-recovery-codes.ts';
 import { addOperatorOperations } from './operator-operations.ts';
 import { pollVerification } from './poll-verification.ts';
 import { promoteNode } from './promote-node.ts';
+import { proveToken } from './prove-token.ts';
 import { removeApplication } from './remove-application.ts';
 import { removeAuthenticator } from './remove-authenticator.ts';
 import { removeNode } from './remove-node.ts';
@@ -70,7 +72,9 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
 
   enrollAuthenticator(api, ports);
   enrollWithCode(api, ports);
+  importTokens(api, ports);
   listAuthenticators(api, ports);
+  proveToken(api, ports);
   removeAuthenticator(api, ports);
 
   listApiKeys(api, ports);

@@ -27,7 +27,7 @@ export const enrolment = z.strictObject({
   number: z.string().min(1).max(64).optional(),
   extension: z
     .string()
-    .regex(/^\d{1,10}$/, 'must be digits')
+    .refine((text) => /^\d{1,10}$/.test(text), 'must be 1 to 10 digits')
     .optional(),
   use: z.enum(['primary', 'backup']).optional(),
 });

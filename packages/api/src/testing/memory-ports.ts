@@ -300,6 +300,9 @@ export class MemoryPorts implements ApiPorts {
           return refused(403, 'enrolment_refused', 'No such user with this enrolment code.');
         }
         return this.#enroll(without(user, 'enrolment'), args as unknown as EnrollArgs);
+      case 'authenticator.activate':
+      case 'authenticator.resynchronise':
+        return this.#prove(user, String(args.id), [args.code, args.codes].flat());
       case 'user.remove':
         this.#users.delete(usernameKey(user.username));
         return this.#done({});
@@ -379,6 +382,15 @@ export class MemoryPorts implements ApiPorts {
       return refused(404, 'unknown_authenticator', 'There is no such authenticator.');
     }
     return this.#store({ ...user, authenticators }, {});
+  }
+
+  #prove(user: UserDocument, id: string, codes: unknown[]): CommandReply {
+    const isRight = codes.some((code) => this.goodCodes.has(String(code)));
+    if (!isRight) return refused(403, 'wrong_code', 'The code is wrong.');
+    const authenticators = user.authenticators.map((one) =>
+      one.id === id && one.type !== 'phone' ? { ...one, usedUpTo: 1 } : one,
+    );
+    return this.#store({ ...user, authenticators }, { id });
   }
 
   #revokeKey(id: string): CommandReply {

@@ -34,6 +34,8 @@ export function addAuthenticatorCommands(program: Command): void {
     .description("enrol, list and remove a user's authenticators");
   enrollAuthenticator(authenticator);
   listAuthenticators(authenticator);
+  activateAuthenticator(authenticator);
+  resynchroniseAuthenticator(authenticator);
   removeAuthenticator(authenticator);
 }
 
@@ -110,6 +112,41 @@ function listAuthenticators(authenticator: Command): void {
       if (session.json) return printJson(reply);
       const { authenticators } = reply as { authenticators: Authenticator[] };
       printTable(AUTHENTICATOR_HEADINGS, authenticators.map(describeAuthenticator));
+    });
+}
+
+function activateAuthenticator(authenticator: Command): void {
+  authenticator
+    .command('activate')
+    .description('let an imported token verify its user, by a code that it shows now')
+    .argument('<username>')
+    .argument('<id>')
+    .argument('[code]', 'read from stdin if not given')
+    .action(async (username: string, id: string, given: string | undefined, ...rest) => {
+      const session = openSession(rest[1] as Command);
+      const body = { code: given ?? (await readInputLine('code')) };
+      const path = userPath(username, `/authenticators/${encodeURIComponent(id)}/activate`);
+      const reply = await session.call({ method: 'POST', path, body });
+      printWrite(session, reply, `activated authenticator ${id} of ${username}`);
+    });
+}
+
+function resynchroniseAuthenticator(authenticator: Command): void {
+  authenticator
+    .command('resynchronise')
+    .description('find the counter of a hotp token again, by two or three codes in a row')
+    .argument('<username>')
+    .argument('<id>')
+    .argument(
+      '[codes...]',
+      'in the order they were shown; read from one line of stdin if not given',
+    )
+    .action(async (username: string, id: string, given: string[], ...rest) => {
+      const session = openSession(rest[1] as Command);
+      const codes = given.length > 0 ? given : (await readInputLine('codes')).split(/[\s,]+/);
+      const path = userPath(username, `/authenticators/${encodeURIComponent(id)}/resynchronise`);
+      const reply = await session.call({ method: 'POST', path, body: { codes } });
+      printWrite(session, reply, `resynchronised authenticator ${id} of ${username}`);
     });
 }
 

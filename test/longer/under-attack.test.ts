@@ -1,11 +1,11 @@
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TestCluster } from './harness/cluster.ts';
-import { flood, type FloodFigures } from './harness/flood.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { report } from './harness/report.ts';
-import { quantile, VerificationLoad, type VerificationFigures } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import { TestCluster } from '../harness/cluster.ts';
+import { flood, type FloodFigures } from '../harness/flood.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { report } from '../harness/report.ts';
+import { quantile, VerificationLoad, type VerificationFigures } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 const LOCKOUT_FAILURES = 5;
 const RATE_PER_SECOND = 1000;

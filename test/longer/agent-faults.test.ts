@@ -2,15 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as lasting } from 'node:timers/promises';
 import { waitFor } from '@countersign/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { putAgentBehindRelay } from './harness/behind-relay.ts';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { faultMs } from './harness/fault-time.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { isAlive, signal } from './harness/processes.ts';
-import { epochsOf } from './harness/replica.ts';
-import { report } from './harness/report.ts';
-import { existingUsers, VerificationLoad, WriteLoad } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import { putAgentBehindRelay } from '../harness/behind-relay.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { faultMs } from '../harness/fault-time.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { isAlive, signal } from '../harness/processes.ts';
+import { epochsOf } from '../harness/replica.ts';
+import { report } from '../harness/report.ts';
+import { existingUsers, VerificationLoad, WriteLoad } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 /** A verification takes part of this at most, so a longer gap would have been felt. */
 const UNNOTICED_MS = 1000;

@@ -1,11 +1,11 @@
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { isAlive, processesIn } from './harness/processes.ts';
-import { report } from './harness/report.ts';
-import { VerificationLoad, WriteLoad } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { isAlive, processesIn } from '../harness/processes.ts';
+import { report } from '../harness/report.ts';
+import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 let cluster: TestCluster;
 let people: Person[];

@@ -90,6 +90,9 @@ describe('a cluster that begins with one node', () => {
     await waitFor('the log without it', async () => (await writesLine(master)) === withoutIt, {
       timeoutMs: 20_000,
     });
+    await waitFor('the master again', async () => (await cluster.master()).name === master.name, {
+      timeoutMs: 20_000,
+    });
     await expectRefused(['remove', lost.name], `countersign node replace ${lost.name} NEW`);
     await expectRefused(['replace', lost.name, kept.name], 'already is one of the log servers');
     await expectRefused(['replace', master.name, 'node-4'], 'promote another node first');

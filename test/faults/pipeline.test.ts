@@ -1,3 +1,4 @@
+import { setTimeout as lasting } from 'node:timers/promises';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ApiClient } from '../harness/api-client.ts';
@@ -8,6 +9,9 @@ import { processesIn, signal } from '../harness/processes.ts';
 import { countStragglers, openReplica, readUsers } from '../harness/replica.ts';
 import { report } from '../harness/report.ts';
 import { existingUsers, WriteLoad } from '../harness/workload.ts';
+
+/** Of the window's 128. */
+const MANY = 16;
 
 let cluster: TestCluster;
 
@@ -41,10 +45,7 @@ async function surviveThePauseOf(what: string, pidsOf: (master: TestNode) => num
   const loads: { stop(): Promise<unknown> }[] = [bulk, writes];
   try {
     await waitFor('single writes', () => writes.acknowledged > 10, { timeoutMs: 20_000 });
-    await untilHalfDone(bulk, clients[0]!);
-    signal([master.pids.natsPid], 'SIGSTOP');
-    const pausedAt = performance.now();
-    const begun = await untilInFlight(master, pausedAt);
+    const { pausedAt, begun } = await pauseInFlight(master, bulk, clients[0]!);
     signal(pids, 'SIGSTOP');
     const stopping = bulk.stop();
     await waitFor(
@@ -92,6 +93,23 @@ async function surviveThePauseOf(what: string, pidsOf: (master: TestNode) => num
   }
 }
 
+/** Pauses the master's log server while many changes are on their way; a moment with few is let go by. */
+async function pauseInFlight(
+  master: TestNode,
+  bulk: BulkLoad,
+  api: ApiClient,
+): Promise<{ pausedAt: number; begun: number }> {
+  for (let moment = 0; moment < 10; moment += 1) {
+    await untilHalfDone(bulk, api);
+    signal([master.pids.natsPid], 'SIGSTOP');
+    const pausedAt = performance.now();
+    const begun = await countInFlight(master);
+    if (begun >= MANY) return { pausedAt, begun };
+    signal([master.pids.natsPid], 'SIGCONT');
+  }
+  throw new Error('never were many changes in flight');
+}
+
 /** Then the master has most of the users of one request still to send. */
 async function untilHalfDone(bulk: BulkLoad, api: ApiClient): Promise<void> {
   await waitFor(
@@ -105,21 +123,15 @@ async function untilHalfDone(bulk: BulkLoad, api: ApiClient): Promise<void> {
   );
 }
 
-/** Returns how many changes the master has begun and its paused log server keeps from ending. */
-async function untilInFlight(master: TestNode, pausedAt: number): Promise<number> {
+/** How many changes the master has begun and its paused log server keeps from ending. */
+async function countInFlight(master: TestNode): Promise<number> {
   await using db = openReplica(master);
-  return await waitFor(
-    'changes in flight',
-    async () => {
-      // What was acknowledged before the pause is noted by now.
-      if (performance.now() - pausedAt < 300) return null;
-      const [row] = await db.sql<{ begun: number }[]>`
-        select coalesce(sum(coalesce((event -> 'details' ->> 'count')::int, 1)), 0)::int as begun
-        from outbox where not final`;
-      return row!.begun > 1 ? row!.begun : null;
-    },
-    { timeoutMs: 5000 },
-  );
+  // What was acknowledged before the pause is noted by then.
+  await lasting(300);
+  const [row] = await db.sql<{ begun: number }[]>`
+    select coalesce(sum(coalesce((event -> 'details' ->> 'count')::int, 1)), 0)::int as begun
+    from outbox where not final`;
+  return row!.begun;
 }
 
 /** For each epoch that ended so: how many changes the log had left unanswered, as this master tells. */

@@ -16,9 +16,11 @@ import {
   readApplied,
   readCircuit,
   readLogLayout,
+  readSettings,
   type Applied,
   type Database,
 } from '@countersign/database';
+import { createOutbox } from '@countersign/delivery';
 import { takeKeys } from '@countersign/keys';
 import {
   askExamination,
@@ -37,6 +39,8 @@ import { WorkerEvents } from './events.ts';
 import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { TextSending } from './send-text.ts';
+import { TextCallbacks } from './text-callbacks.ts';
 import { hearStopFacts, tellStopFacts } from './tell-stop-facts.ts';
 import { CLOCK_LIMIT_MS, Verifier } from './verifier.ts';
 
@@ -91,6 +95,24 @@ export async function runWorker(
     { node: config.node, worker: String(config.index) },
     readGauges,
   );
+  const outbox = config.outboxFile === null ? null : createOutbox(config.outboxFile);
+  const texts = new TextSending({
+    seedKey: keys.seed,
+    workers: config.texts.workers,
+    policy: {
+      clusterAddresses: config.logServers.map(({ host }) => host),
+      allowedHosts: config.texts.gateways,
+    },
+    outbox: outbox?.texts ?? null,
+    events,
+    metrics,
+    log,
+  });
+  const textCallbacks = new TextCallbacks({
+    readSettings: () => gate.pass(async () => (await readSettings(db)).settings),
+    providersOf: (settings) => texts.providersOf(settings),
+    events,
+  });
   const work = new AbortController();
   let life = beginLife(await waitForPlace(db, signal));
 
@@ -132,7 +154,7 @@ export async function runWorker(
       circuit,
       keys,
       incarnation,
-      sendText: null,
+      sendText: (text) => texts.send(text),
       changePin: null,
       metrics,
       log,
@@ -257,6 +279,8 @@ export async function runWorker(
     examineNode: (node) => life.ports.examineNode(node),
     checkReady,
     metrics: () => metrics.render(),
+    takeTextCallback: (callback) => textCallbacks.take(callback),
+    ...(outbox && { readDemoOutbox: () => outbox.list() }),
   };
   const server = buildApi(ports, {
     logger: log,

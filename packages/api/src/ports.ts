@@ -43,8 +43,26 @@ export type ApiPorts = {
   checkReady(): Promise<Readiness>;
   isMaster(): boolean;
   metrics(): Promise<{ contentType: string; text: string }>;
+  /** What a provider of texts tells about one; rejects while it cannot be kept. */
+  takeTextCallback?(callback: TextCallback): Promise<TextCallbackOutcome>;
+  /** Only in a demo: texts and mails that went nowhere else, oldest first. */
+  readDemoOutbox?(): Promise<OutboxEntry[]>;
   /** Only on the node's own socket. */
   operator?: OperatorPorts;
+};
+
+/** As it arrived: nothing in it is true before its signature is. */
+export type TextCallback = { body: string; signature: string | undefined };
+/** refused: no provider of ours signed it. */
+export type TextCallbackOutcome = 'taken' | 'refused' | 'malformed';
+
+export type OutboxEntry = {
+  kind: 'text' | 'mail';
+  at: string;
+  id: string;
+  to: string;
+  subject: string | null;
+  text: string;
 };
 
 /** What only an operator at the node may do. Each shows first what it would do; `token` comes from there. */

@@ -24,6 +24,14 @@ export type WorkerConfig = {
   logServers: LogServerAddress[];
   keys: HandedKeys<(typeof WORKER_KEYS)[number]>;
   http: { host: string; port: number; trustedProxies: string[] };
+  texts: {
+    /** So many workers share the node's limits. */
+    workers: number;
+    /** Hosts of gateways that may be at any address and speak plain http. */
+    gateways: string[];
+  };
+  /** A demo's file, where texts go instead; null anywhere else. */
+  outboxFile: string | null;
   logLevel: string;
 };
 

@@ -173,3 +173,16 @@ it('a circuit closes at the first success and never pauses longer than five minu
   circuit.succeed();
   expect(circuit.mayTry(nowMs)).toBe(true);
 });
+
+it('every provider is given whole milliseconds: timers take nothing else', async () => {
+  const [a, b] = [provider('a', 'unknown'), provider('b', 'sent')];
+  let nowMs = 0;
+  const { send } = chain([a.sender, b.sender], {
+    perProviderMs: 4_000,
+    now: () => (nowMs += 300.3),
+  });
+  await send();
+  const given = [...a.asked, ...b.asked].map(({ timeoutMs }) => timeoutMs);
+  expect(given).toHaveLength(2);
+  expect(given.every((ms) => Number.isInteger(ms))).toBe(true);
+});

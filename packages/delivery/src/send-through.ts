@@ -59,7 +59,8 @@ export function createSendThrough<Message extends { id: string }>(
       if (round > 1 && !(await pause(Math.min(pauseBetweenRoundsMs, remainingMs()), signal))) break;
       for (const provider of worthTrying) {
         if (signal?.aborted || remainingMs() < leastMs) break;
-        const timeLeftMs = Math.min(options.perProviderMs, remainingMs());
+        // Timers of Node take whole milliseconds only.
+        const timeLeftMs = Math.floor(Math.min(options.perProviderMs, remainingMs()));
         const result = await attempt(provider, { message, round, timeLeftMs, signal });
         if (result.sent) return result;
         results.push(result);

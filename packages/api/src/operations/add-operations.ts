@@ -16,6 +16,7 @@ import { examineNode } from './examine-node.ts';
 import { getApplication } from './get-application.ts';
 import { exemptUser } from './exempt-user.ts';
 import { getCluster } from './get-cluster.ts';
+import { getDemoOutbox } from './get-demo-outbox.ts';
 import { getHealth } from './get-health.ts';
 import { getMasterReadiness } from './get-master-readiness.ts';
 import { getMetrics } from './get-metrics.ts';
@@ -46,6 +47,7 @@ import { setApplication } from './set-application.ts';
 import { setPin } from './set-pin.ts';
 import { setSettings } from './set-settings.ts';
 import { setUser } from './set-user.ts';
+import { takeTextCallback } from './take-text-callback.ts';
 import { unblockUser } from './unblock-user.ts';
 
 /** Every operation of the API, one file each. */
@@ -96,6 +98,8 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
 
   replaceNode(api, ports);
   removeNode(api, ports);
+  if (ports.takeTextCallback) takeTextCallback(api, (told) => ports.takeTextCallback!(told));
+  if (ports.readDemoOutbox) getDemoOutbox(api, () => ports.readDemoOutbox!());
   if (ports.operator) addOperatorOperations(api, ports.operator);
 
   getHealth(api, ports);

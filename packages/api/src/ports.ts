@@ -273,6 +273,8 @@ export type ClusterView = {
   degraded: boolean;
   /** Stop facts in force that are not changes yet, as this node knows them. */
   pendingStopFacts: number;
+  /** Users who skip the second step now; the first 100. */
+  exemptUsers: string[];
   answeredBy: string;
   nodes: ClusterNode[];
 };

@@ -119,6 +119,7 @@ export {
   findTakenKeys,
   findUser,
   findUserById,
+  listExemptUsers,
   findUsersById,
   findUsersByKey,
   listUsers,

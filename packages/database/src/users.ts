@@ -125,3 +125,12 @@ function lockedUntil(document: UserDocument, state: UserState): string | null {
 function withoutNul(text: string): string {
   return text.replaceAll('\0', '');
 }
+
+/** Names of users who skip the second step now, those whose exemption ends last first. */
+export async function listExemptUsers(db: Database, now: Date, limit: number): Promise<string[]> {
+  const rows = await db.sql<{ username: string }[]>`
+    select document ->> 'username' as username from users
+    where document ? 'exempt' and document -> 'exempt' ->> 'until' > ${now.toISOString()}
+    order by document -> 'exempt' ->> 'until' desc limit ${limit}`;
+  return rows.map(({ username }) => username);
+}

@@ -518,6 +518,7 @@ export function healthyCluster(nowMs: number = Date.now()): ClusterView {
     logServers: names.map((name) => ({ name, online: true })),
     degraded: false,
     pendingStopFacts: 0,
+    exemptUsers: [],
     answeredBy: 'node-1',
     nodes: names.map((name) => ({
       ...node,

@@ -43,7 +43,7 @@ const agent = new Agent({ connections: 256, pipelining: 1, keepAliveTimeout: 10_
 /** Every request on a connection of its own: they spread over all workers of a node. */
 export const freshConnections = new Agent({ pipelining: 0 });
 
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 type CallOptions = {
   body?: object;
   idempotencyKey?: string;

@@ -24,7 +24,7 @@ export type ApiPorts = {
   runCommand(request: CommandRequest): Promise<CommandReply>;
   readCluster(): Promise<ClusterView>;
   findUser(username: string): Promise<StoredUser | null | 'ambiguous'>;
-  listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]>;
+  listUsers(page: UserPage): Promise<StoredUser[]>;
   listApiKeys(): Promise<StoredApiKey[]>;
   /** `applications` by folded name; `revision` is that of the newest change of any of it. */
   readSettings(): Promise<{
@@ -49,6 +49,14 @@ export type ApiPorts = {
   readDemoOutbox?(): Promise<OutboxEntry[]>;
   /** Only on the node's own socket. */
   operator?: OperatorPorts;
+};
+
+export type UserPage = {
+  after?: string;
+  limit: number;
+  search?: string;
+  /** Only those who skip the second step now. */
+  exempt?: boolean;
 };
 
 /** As it arrived: nothing in it is true before its signature is. */

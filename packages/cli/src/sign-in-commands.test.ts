@@ -69,6 +69,7 @@ describe('countersign user', () => {
     const inTwoDays = Date.now() + 2 * 86_400_000;
     expect(Math.abs(Date.parse(String(lastArgs()?.until)) - inTwoDays)).toBeLessThan(60_000);
     expect(await said(['user', 'show', 'bob'])).toMatch(/exempt +until .* by test: again/);
+    expect(await said(['user', 'list', '--exempt'])).toMatch(/^USERNAME.*\nbob +- +exempt +0\n$/);
     expect(await said([...exempt, '--end'])).toContain('bob is no longer exempt');
     for (const wrong of [
       [],

@@ -72,14 +72,21 @@ export async function findUsersById(db: Database, ids: readonly string[]): Promi
   return rows.map((row) => row.document);
 }
 
-/** Users in the order of their keys. `after` and `search` are as typed; `limit` is ≤ 1000. */
+/**
+ * Users in the order of their keys. `after` and `search` are as typed; `limit` is ≤ 1000; `exempt`: only those who skip
+ * the second step now.
+ */
 export async function listUsers(
   db: Database,
-  page: { after?: string; limit: number; search?: string },
+  page: { after?: string; limit: number; search?: string; exempt?: boolean },
 ): Promise<ListedUser[]> {
   const conditions: SQL[] = [];
   if (page.after !== undefined) {
     conditions.push(gt(users.usernameKey, usernameKey(withoutNul(page.after))));
+  }
+  if (page.exempt) {
+    conditions.push(sql`${users.document} ? 'exempt'
+      and ${users.document} -> 'exempt' ->> 'until' > ${new Date().toISOString()}`);
   }
   if (page.search) {
     const key = usernameKey(withoutNul(page.search));

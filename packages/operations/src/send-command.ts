@@ -46,12 +46,7 @@ async function askMaster(
 ): Promise<CommandReply> {
   const command = {
     commandId,
-    // Stored with the result: without a key it would give away a PIN among the arguments.
-    contentHash: keyedHash(
-      path.attemptKey,
-      'command content',
-      JSON.stringify([request.name, request.args]),
-    ).toString('hex'),
+    contentHash: contentHashOf(path.attemptKey, request),
     name: request.name,
     args: request.args,
     actor: request.caller.name,
@@ -102,6 +97,14 @@ async function takeOver(
     return { kind: 'refused', status: code === 'unauthorized' ? 401 : 409, code, detail };
   }
   return { kind: 'done', revision: answer.revision ?? 0, applied: true, result: { master: node } };
+}
+
+/** Stored with a command's result: made without a key it would give away a PIN among the arguments. */
+export function contentHashOf(
+  key: PurposeKey,
+  { name, args }: Pick<CommandRequest, 'name' | 'args'>,
+): string {
+  return keyedHash(key, 'command content', JSON.stringify([name, args])).toString('hex');
 }
 
 /** The same key of the same caller is the same command, on any node. */

@@ -96,7 +96,10 @@ describe('a bulk request', () => {
       master.mastership.handle(master.command('authenticator.enroll', single)),
     ]);
     expect([bulk[0] === 201, alone.kind === 'done'].toSorted()).toEqual([false, true]);
-    const six = { username: 'six', authenticators: Array(6).fill({ type: 'totp' }) };
+    const six = {
+      username: 'six',
+      authenticators: Array.from({ length: 6 }, () => ({ type: 'totp' })),
+    };
     expect(await codes([six])).toEqual(['too_many_authenticators']);
   }, 30_000);
 

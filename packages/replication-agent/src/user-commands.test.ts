@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { MasterReply } from '@countersign/cluster';
-import { findUser, listEvents, takeFinalOutbox } from '@countersign/database';
+import { findUser, listEvents, listUsers, takeFinalOutbox } from '@countersign/database';
 import { open } from '@countersign/keys';
 import { hashPin, isPin, seedContext, spareCodeHash } from '@countersign/operations';
 import {
@@ -107,7 +107,10 @@ describe('a user', () => {
     expect(exempt).toMatchObject({ reason: 'broken arm', by: 'test', until });
     const [event] = await listEvents(master.db, { type: 'user.exempt', limit: 1 });
     expect(event).toMatchObject({ actor: 'test', details: { reason: 'broken arm', until } });
+    const listed = await listUsers(master.db, { limit: 10, exempt: true });
+    expect(listed.map(({ document }) => document.username)).toEqual([username]);
     await done('user.end-exemption', { username });
+    expect(await listUsers(master.db, { limit: 10, exempt: true })).toEqual([]);
     expect(await documentOf(username)).not.toHaveProperty('exempt');
   });
 

@@ -17,6 +17,8 @@ export function listUsers(api: ApiServer, ports: ApiPorts): void {
           after: username.optional(),
           limit: countInQuery({ max: 500, default: 100 }),
           search: plainText({ minBytes: 1, maxBytes: 256 }).optional(),
+          /** Only those who skip the second step now. */
+          exempt: z.literal('true').optional(),
         }),
         response: {
           200: z.object({ users: z.array(userView), next: z.string().nullable() }),
@@ -25,12 +27,13 @@ export function listUsers(api: ApiServer, ports: ApiPorts): void {
       },
     },
     async (request) => {
-      const { after, search } = request.query;
+      const { after, search, exempt } = request.query;
       const limit = Number(request.query.limit);
       const found = await ports.listUsers({
         limit,
         ...(after === undefined ? {} : { after: usernameKey(after) }),
         ...(search === undefined ? {} : { search }),
+        ...(exempt === undefined ? {} : { exempt: true }),
       });
       const nowMs = Date.now();
       return {

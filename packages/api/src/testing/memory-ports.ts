@@ -30,6 +30,7 @@ import type {
   StoredApiKey,
   StoredEvent,
   StoredUser,
+  UserPage,
   VerificationAttempt,
   VerificationOutcome,
   VerificationPoll,
@@ -138,11 +139,12 @@ export class MemoryPorts implements ApiPorts {
     return found === undefined ? null : { ...found, lockedUntil: null, stopFacts: [] };
   }
 
-  async listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]> {
-    const { after, limit, search } = page;
+  async listUsers(page: UserPage): Promise<StoredUser[]> {
+    const { after, limit, search, exempt = false } = page;
     return [...this.#users]
       .filter(([key]) => after === undefined || key > after)
       .filter(([key]) => search === undefined || key.includes(search.toLowerCase()))
+      .filter(([, { document }]) => !exempt || document.exempt !== undefined)
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .slice(0, limit)
       .map(([, user]) => ({ ...user, lockedUntil: null, stopFacts: [] }));

@@ -53,29 +53,31 @@ function addUser(user: Command): void {
     });
 }
 
+type ListOptions = { search?: string; exempt?: boolean; limit: number; after?: string };
+
 function listUsers(user: Command): void {
   user
     .command('list')
     .option('--search <text>', 'part of the name')
+    .option('--exempt', 'only those who skip the second step now')
     .option('--limit <n>', 'at most so many, up to 500', parseCount, 100)
     .option('--after <username>', 'those after this one, for the next page')
-    .action(
-      async (options: { search?: string; limit: number; after?: string }, command: Command) => {
-        const session = openSession(command);
-        const query = { ...options, limit: String(options.limit) };
-        const reply = await session.call({ method: 'GET', path: '/api/v1/users', query });
-        if (session.json) return printJson(reply);
-        const { users, next } = reply as { users: User[]; next: string | null };
-        const rows = users.map((each) => [
-          each.username,
-          each.displayName ?? '-',
-          stateOf(each),
-          String(each.authenticators.length),
-        ]);
-        printTable(['USERNAME', 'NAME', 'STATE', 'AUTHENTICATORS'], rows);
-        if (next !== null) printTable([`more: --after ${next}`], []);
-      },
-    );
+    .action(async (options: ListOptions, command: Command) => {
+      const session = openSession(command);
+      const { exempt, limit, ...rest } = options;
+      const query = { ...rest, limit: String(limit), ...(exempt && { exempt: 'true' }) };
+      const reply = await session.call({ method: 'GET', path: '/api/v1/users', query });
+      if (session.json) return printJson(reply);
+      const { users, next } = reply as { users: User[]; next: string | null };
+      const rows = users.map((each) => [
+        each.username,
+        each.displayName ?? '-',
+        stateOf(each),
+        String(each.authenticators.length),
+      ]);
+      printTable(['USERNAME', 'NAME', 'STATE', 'AUTHENTICATORS'], rows);
+      if (next !== null) printTable([`more: --after ${next}`], []);
+    });
 }
 
 function showUser(user: Command): void {
@@ -173,5 +175,6 @@ function stateOf(user: User): string {
   if (!user.enabled) return 'disabled';
   if (user.blocked !== null) return 'blocked';
   if (user.lockedUntil !== null) return 'locked out';
+  if (user.exempt) return 'exempt';
   return 'enabled';
 }

@@ -1,0 +1,17 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { expect, it } from 'vitest';
+import { contentHashOf } from './send-command.ts';
+
+it('a command is known again by its content, which nobody finds from the hash without the key', () => {
+  const makeKey = () => ({ keyId: '00000000', key: randomBytes(32) });
+  const key = makeKey();
+  const setPin = (pin: string) =>
+    ({ name: 'user.set-pin', args: { username: 'alice', pin } }) as const;
+  const hash = contentHashOf(key, setPin('7391'));
+  expect(contentHashOf(key, setPin('7391'))).toBe(hash);
+  expect(contentHashOf(key, setPin('5280'))).not.toBe(hash);
+  expect(contentHashOf(makeKey(), setPin('7391'))).not.toBe(hash);
+  const { name, args } = setPin('7391');
+  const plain = createHash('sha256').update(JSON.stringify([name, args]));
+  expect(hash).not.toBe(plain.digest('hex'));
+});

@@ -10,6 +10,7 @@ import { TextGateway } from './harness/text-gateway.ts';
 const IS_LONG = process.env.COUNTERSIGN_LONG === '1';
 const ROUNDS = IS_LONG ? 200 : 24;
 const WRONG_ANSWERS = IS_LONG ? 1000 : 240;
+const SAMPLES = IS_LONG ? 1000 : 300;
 const LIMIT = 5;
 const PATH = '/api/v1/verifications';
 
@@ -111,6 +112,44 @@ describe('wrong answers', () => {
     }
     const next = { username: person.username, code: person.nextCode() };
     expect(await begin(apis[1]!, next)).toMatchObject({ status: 'approved' });
+  });
+});
+
+describe('a stranger', () => {
+  it(`cannot tell by the time who is a user: medians of ${SAMPLES} denials each`, async () => {
+    const body = { name: 'a stranger', scopes: ['verify'] };
+    const { key } = await done(apis[0]!.call('POST', '/api/v1/api-keys', { body }));
+    const stranger = cluster.nodes.map((node) => cluster.apiWith(node, String(key)));
+    const { username } = people.pop()!;
+    await waitFor(
+      'the key on every node',
+      async () => {
+        const probes = stranger.map((api) => api.call('POST', PATH, { body: { username: 'x' } }));
+        return (await Promise.all(probes)).every(({ status }) => status === 200);
+      },
+      { timeoutMs: 10_000 },
+    );
+    const times = { known: [] as number[], unknown: [] as number[] };
+    const texts = new Set<string>();
+    const sample = async (index: number) => {
+      const kind = index % 2 === 0 ? 'known' : 'unknown';
+      const name = kind === 'known' ? username : `nobody-${index}`;
+      const startedAt = performance.now();
+      const api = stranger[(index >> 1) % stranger.length]!;
+      const reply = await begin(api, { username: name, code: 'no code' });
+      times[kind].push(performance.now() - startedAt);
+      texts.add(JSON.stringify({ ...reply, id: typeof reply.id }));
+    };
+    const waiting = Array.from({ length: 2 * SAMPLES }, (_, index) => index).values();
+    await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        for (const index of waiting) await sample(index);
+      }),
+    );
+    const [known, unknown] = [medianOf(times.known), medianOf(times.unknown)];
+    report('denials to a stranger', { samples: SAMPLES, knownMs: known, unknownMs: unknown });
+    expect([...texts]).toHaveLength(1);
+    expect(Math.abs(known - unknown)).toBeLessThan(0.05 * unknown);
   });
 });
 
@@ -224,7 +263,7 @@ async function attemptsOf(kind: Kind, user: Person): Promise<(api: ApiClient) =>
       return async (api) => {
         const { status, body: reply } = await api.call('POST', '/api/v1/enrolments', { body });
         if (status !== 201) return false;
-        const token = `${users}/authenticators/${String((reply as { id: string }).id)}`;
+        const token = `${users}/authenticators/${(reply as { id: string }).id}`;
         await done(api.call('DELETE', token));
         return true;
       };
@@ -280,6 +319,10 @@ async function done<T>(call: Promise<{ status: number; body: T }>): Promise<T> {
   const { status, body } = await call;
   if (status >= 300) throw new Error(`${status} ${JSON.stringify(body)}`);
   return body;
+}
+
+function medianOf(times: number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
 }
 
 async function p99Of(person: Person): Promise<number> {

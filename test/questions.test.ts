@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
 import type { ApiClient, VerificationReply } from './harness/api-client.ts';
@@ -191,6 +192,36 @@ describe('a gateway for texts', () => {
   });
 });
 
+describe('PINs', () => {
+  it('checked 20 times a second leave the wait of others as it was', async () => {
+    const person = people.pop()!;
+    const path = `/api/v1/users/${person.username}`;
+    await done(apis[0]!.call('PUT', `${path}/pin`, { body: { pin: '8024', mustChange: false } }));
+    const modes = { oath: 'code+pin' };
+    const { revision } = await done(apis[0]!.call('PATCH', path, { body: { modes } }));
+    await untilApplied(Number(revision));
+    const quiet = await p99Of(people[0]!);
+    let checked = 0;
+    const isOver = new AbortController();
+    const checking = (async () => {
+      for (let n = 0; !isOver.signal.aborted; n += 1) {
+        const api = apis[n % apis.length]!;
+        const body = { username: person.username, code: person.nextCode(), pin: '8024' };
+        expect(await begin(api, body)).toMatchObject({ status: 'approved' });
+        checked += 1;
+        await sleep(50);
+      }
+    })();
+    const beside = await p99Of(people[0]!);
+    isOver.abort();
+    await checking;
+    report('codes of tokens beside PINs', { quietMs: quiet, besideMs: beside, checked });
+    expect(checked).toBeGreaterThan(10);
+    // Twice, and what one slow moment of a shared machine adds.
+    expect(beside).toBeLessThanOrEqual(quiet * 2 + 50);
+  });
+});
+
 describe.each(['oath', 'text'] as const)('while things are down, a question of %s', (method) => {
   it('is asked, the master dies, and it is answered and looked at elsewhere', async () => {
     const person = people.pop()!;
@@ -222,6 +253,32 @@ describe.each(['oath', 'text'] as const)('while things are down, a question of %
       const begun = await ask(apis[2]!, person, method);
       const second = await answer(apis[2]!, begun, codeOf(person, method));
       expect(second).toMatchObject({ status: 'approved', degraded: true });
+    } finally {
+      await leaveThem();
+    }
+    await cluster.untilWhole();
+  });
+});
+
+describe('with all log servers dead', () => {
+  it('wrong answers on all nodes together stay within the limit (rule 20)', async () => {
+    const person = people.pop()!;
+    const leaveThem = keepNatsDead(cluster.nodes);
+    try {
+      const replies = await Promise.all(
+        apis.map(async (api) => {
+          const judged: (string | undefined)[] = [];
+          for (let count = 0; count < 8; count += 1) {
+            const body = { username: person.username, code: person.wrongCode() };
+            judged.push((await begin(api, body)).reason);
+          }
+          return judged;
+        }),
+      );
+      const judged = replies.map((reasons) => reasons.filter((one) => one === 'wrong_code').length);
+      report('wrong answers on three nodes alone', { judged: judged.join('+'), limit: LIMIT });
+      expect(Math.min(...judged)).toBeGreaterThan(0);
+      expect(judged.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(LIMIT);
     } finally {
       await leaveThem();
     }

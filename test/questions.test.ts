@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
 import type { ApiClient, VerificationReply } from './harness/api-client.ts';
@@ -10,6 +11,7 @@ import { TextGateway } from './harness/text-gateway.ts';
 const IS_LONG = process.env.COUNTERSIGN_LONG === '1';
 const ROUNDS = IS_LONG ? 200 : 24;
 const WRONG_ANSWERS = IS_LONG ? 1000 : 240;
+const SAMPLES = IS_LONG ? 1000 : 300;
 const LIMIT = 5;
 const PATH = '/api/v1/verifications';
 
@@ -114,6 +116,44 @@ describe('wrong answers', () => {
   });
 });
 
+describe('a stranger', () => {
+  it(`cannot tell by the time who is a user: medians of ${SAMPLES} denials each`, async () => {
+    const body = { name: 'a stranger', scopes: ['verify'] };
+    const { key } = await done(apis[0]!.call('POST', '/api/v1/api-keys', { body }));
+    const stranger = cluster.nodes.map((node) => cluster.apiWith(node, String(key)));
+    const { username } = people.pop()!;
+    await waitFor(
+      'the key on every node',
+      async () => {
+        const probes = stranger.map((api) => api.call('POST', PATH, { body: { username: 'x' } }));
+        return (await Promise.all(probes)).every(({ status }) => status === 200);
+      },
+      { timeoutMs: 10_000 },
+    );
+    const times = { known: [] as number[], unknown: [] as number[] };
+    const texts = new Set<string>();
+    const sample = async (index: number) => {
+      const kind = index % 2 === 0 ? 'known' : 'unknown';
+      const name = kind === 'known' ? username : `nobody-${index}`;
+      const startedAt = performance.now();
+      const api = stranger[(index >> 1) % stranger.length]!;
+      const reply = await begin(api, { username: name, code: 'no code' });
+      times[kind].push(performance.now() - startedAt);
+      texts.add(JSON.stringify({ ...reply, id: typeof reply.id }));
+    };
+    const waiting = Array.from({ length: 2 * SAMPLES }, (_, index) => index).values();
+    await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        for (const index of waiting) await sample(index);
+      }),
+    );
+    const [known, unknown] = [medianOf(times.known), medianOf(times.unknown)];
+    report('denials to a stranger', { samples: SAMPLES, knownMs: known, unknownMs: unknown });
+    expect([...texts]).toHaveLength(1);
+    expect(Math.abs(known - unknown)).toBeLessThan(0.05 * unknown);
+  });
+});
+
 describe('a gateway for texts', () => {
   it.each(['hangs', 'fails', 'garbage'] as const)(
     'that %s costs its own caller a bounded wait, and nobody else anything',
@@ -149,6 +189,36 @@ describe('a gateway for texts', () => {
     report('codes of tokens beside a gateway that hangs', { quietMs: quiet, besideMs: beside });
     // 1.5 times, and what one slow moment of a shared machine adds.
     expect(beside).toBeLessThanOrEqual(quiet * 1.5 + 50);
+  });
+});
+
+describe('PINs', () => {
+  it('checked 20 times a second leave the wait of others as it was', async () => {
+    const person = people.pop()!;
+    const path = `/api/v1/users/${person.username}`;
+    await done(apis[0]!.call('PUT', `${path}/pin`, { body: { pin: '8024', mustChange: false } }));
+    const modes = { oath: 'code+pin' };
+    const { revision } = await done(apis[0]!.call('PATCH', path, { body: { modes } }));
+    await untilApplied(Number(revision));
+    const quiet = await p99Of(people[0]!);
+    let checked = 0;
+    const isOver = new AbortController();
+    const checking = (async () => {
+      for (let n = 0; !isOver.signal.aborted; n += 1) {
+        const api = apis[n % apis.length]!;
+        const body = { username: person.username, code: person.nextCode(), pin: '8024' };
+        expect(await begin(api, body)).toMatchObject({ status: 'approved' });
+        checked += 1;
+        await sleep(50);
+      }
+    })();
+    const beside = await p99Of(people[0]!);
+    isOver.abort();
+    await checking;
+    report('codes of tokens beside PINs', { quietMs: quiet, besideMs: beside, checked });
+    expect(checked).toBeGreaterThan(10);
+    // Twice, and what one slow moment of a shared machine adds.
+    expect(beside).toBeLessThanOrEqual(quiet * 2 + 50);
   });
 });
 
@@ -190,6 +260,32 @@ describe.each(['oath', 'text'] as const)('while things are down, a question of %
   });
 });
 
+describe('with all log servers dead', () => {
+  it('wrong answers on all nodes together stay within the limit (rule 20)', async () => {
+    const person = people.pop()!;
+    const leaveThem = keepNatsDead(cluster.nodes);
+    try {
+      const replies = await Promise.all(
+        apis.map(async (api) => {
+          const judged: (string | undefined)[] = [];
+          for (let count = 0; count < 8; count += 1) {
+            const body = { username: person.username, code: person.wrongCode() };
+            judged.push((await begin(api, body)).reason);
+          }
+          return judged;
+        }),
+      );
+      const judged = replies.map((reasons) => reasons.filter((one) => one === 'wrong_code').length);
+      report('wrong answers on three nodes alone', { judged: judged.join('+'), limit: LIMIT });
+      expect(Math.min(...judged)).toBeGreaterThan(0);
+      expect(judged.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(LIMIT);
+    } finally {
+      await leaveThem();
+    }
+    await cluster.untilWhole();
+  });
+});
+
 type Kind = 'text' | 'bypass' | 'recovery' | 'enrolment';
 
 /** What six clients do at once with one thing that is good once; true: it was taken. */
@@ -224,7 +320,7 @@ async function attemptsOf(kind: Kind, user: Person): Promise<(api: ApiClient) =>
       return async (api) => {
         const { status, body: reply } = await api.call('POST', '/api/v1/enrolments', { body });
         if (status !== 201) return false;
-        const token = `${users}/authenticators/${String((reply as { id: string }).id)}`;
+        const token = `${users}/authenticators/${(reply as { id: string }).id}`;
         await done(api.call('DELETE', token));
         return true;
       };
@@ -280,6 +376,10 @@ async function done<T>(call: Promise<{ status: number; body: T }>): Promise<T> {
   const { status, body } = await call;
   if (status >= 300) throw new Error(`${status} ${JSON.stringify(body)}`);
   return body;
+}
+
+function medianOf(times: number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
 }
 
 async function p99Of(person: Person): Promise<number> {

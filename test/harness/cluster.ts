@@ -312,6 +312,11 @@ export class TestCluster implements AsyncDisposable {
     return new ApiClient(node, { apiKey, history, ...(dispatcher && { dispatcher }) });
   }
 
+  /** As somebody else with a key of their own. */
+  apiWith(node: TestNode, apiKey: string): ApiClient {
+    return new ApiClient(node, { apiKey, history: this.history });
+  }
+
   async master(asked = this.nodes): Promise<TestNode> {
     const name = await waitFor(
       'a master',

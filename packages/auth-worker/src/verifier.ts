@@ -33,6 +33,7 @@ import {
 } from '@countersign/operations';
 import {
   ATTEMPTS_KEPT_MS,
+  beginsLockout,
   challengeOutcome,
   defaultSettings,
   emptyState,
@@ -372,6 +373,8 @@ export class Verifier {
       const judgement = this.#judge(step, known);
       if (judgement.kind !== 'record') return this.#conclude(step, state, judgement, false);
       step.event.details = { ...step.event.details, ...detailsOf(judgement) };
+      // Administrators are told of it by mail.
+      step.event.details.beginsLockout = beginsLockout(known, judgement.next) || undefined;
       const refusal = await this.#reserve(step, judgement, 'cas', false);
       if (refusal) return this.#denyBegun(step, refusal, false);
       const remainingMs = step.quorumUntil - performance.now();

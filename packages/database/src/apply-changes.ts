@@ -13,6 +13,7 @@ export type ChangeKind =
   | 'application'
   | 'api-key'
   | 'node'
+  | 'job'
   | 'epoch'
   | 'probe'
   | 'seal';

@@ -43,6 +43,17 @@ export async function listDocuments(
     order by kind, id limit ${limit}`;
 }
 
+/** One document as it stands in the log; null where there never was one. */
+export async function readDocument(
+  db: Database,
+  kind: ChangeKind,
+  id: string,
+): Promise<DocumentRow | null> {
+  const [row] = await db.sql<DocumentRow[]>`
+    select kind, id, revision, removed, bytes from documents where kind = ${kind} and id = ${id}`;
+  return row ?? null;
+}
+
 /** Where the rebuild that made this replica's incarnation ended; null in the first incarnation. */
 export async function findSeal(db: Database): Promise<number | null> {
   const [row] = await db.sql<{ revision: number }[]>`

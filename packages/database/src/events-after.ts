@@ -1,7 +1,8 @@
 import { usernameKey } from '@countersign/verification';
 import { boundedTime, LIST_MAX, shownEvent } from './events.ts';
-import type { EventFilter, ListedEvent } from './events.ts';
-import type { Database, Transaction } from './open-database.ts';
+import type { AuditEvent, EventFilter, ListedEvent } from './events.ts';
+import { jsonText } from './json-text.ts';
+import type { Database, Sql, Transaction } from './open-database.ts';
 
 /** A place in the cluster's event stream. It means the same on every node. */
 export type EventCursor = { incarnation: number; arrival: number };
@@ -69,4 +70,61 @@ function isLater(a: EventCursor, b: EventCursor): boolean {
   return (
     a.incarnation > b.incarnation || (a.incarnation === b.incarnation && a.arrival > b.arrival)
   );
+}
+
+/** Where the stream ends on this node now. */
+export async function readEventsEnd(db: Database): Promise<EventCursor> {
+  return db.transaction(readEnd, 'read only');
+}
+
+/** An event with its place in the stream. */
+export type PlacedEvent = EventCursor &
+  Pick<AuditEvent, 'id' | 'at' | 'type' | 'node' | 'userId' | 'username' | 'actor'> &
+  Pick<AuditEvent, 'application' | 'result' | 'reason' | 'details'>;
+
+/** Which events are worth telling somebody: by type, or with a mark among their details. */
+export type EventChoice = { types: readonly string[]; mark: string };
+
+/**
+ * Events of some types from a place on (the one there included), oldest first, and where to go on:
+ * behind everything that was looked at.
+ */
+export async function chosenEventsFrom(
+  db: Database,
+  choice: EventChoice & { from: EventCursor; limit: number },
+): Promise<{ events: PlacedEvent[]; end: EventCursor }> {
+  const { incarnation, arrival } = choice.from;
+  return db.transaction(async (tx) => {
+    const end = await readEnd(tx);
+    const rows = await tx<PlacedEvent[]>`
+      select ${placedEvent(tx)} from events
+      where (incarnation, arrival) >= (${incarnation}::integer, ${arrival}::bigint)
+        and (type in (select jsonb_array_elements_text(${jsonText(choice.types)}::text::jsonb))
+          or details ? ${choice.mark})
+      order by incarnation, arrival limit ${choice.limit}`;
+    const events = rows.map(withIsoTime);
+    const last = events.length === choice.limit ? events.at(-1)! : end;
+    return { events, end: { incarnation: last.incarnation, arrival: last.arrival } };
+  }, 'isolation level repeatable read read only');
+}
+
+/** One event by its id and time; null where it is not kept any more. */
+export async function findEvent(
+  db: Database,
+  { id, at }: { id: string; at: string },
+): Promise<PlacedEvent | null> {
+  const { sql } = db;
+  const day = boundedTime(Date.parse(at)).slice(0, 10);
+  const [row] = await sql<PlacedEvent[]>`
+    select ${placedEvent(sql)} from events where day = ${day} and id = ${id}`;
+  return row ? withIsoTime(row) : null;
+}
+
+function placedEvent(sql: Sql | Transaction) {
+  return sql`id, at, type, node, user_id as "userId", username, actor, application, result, reason,
+    details, incarnation, arrival`;
+}
+
+function withIsoTime(event: PlacedEvent): PlacedEvent {
+  return { ...event, at: new Date(event.at).toISOString() };
 }

@@ -28,13 +28,20 @@ export {
   listApiKeyNames,
   listBlockedUsers,
   listDocuments,
+  readDocument,
 } from './documents.ts';
 export type { DocumentRow } from './documents.ts';
 export { listEpochMarks, listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export type { DroppedEvents } from './event-partitions.ts';
-export { eventsAfter, FIRST_EVENT } from './events-after.ts';
-export type { EventCursor } from './events-after.ts';
+export {
+  chosenEventsFrom,
+  eventsAfter,
+  findEvent,
+  FIRST_EVENT,
+  readEventsEnd,
+} from './events-after.ts';
+export type { EventChoice, EventCursor, PlacedEvent } from './events-after.ts';
 export { lastUsernames, listEvents, storeEvents } from './events.ts';
 export type { ArrivedEvent, AuditEvent, EventFilter, ListedEvent } from './events.ts';
 export { grantAsk, settleForeign } from './foreign-reservations.ts';

@@ -21,6 +21,7 @@ import {
   type LogLayout,
 } from '@countersign/cluster';
 import { listNodes, type Database } from '@countersign/database';
+import { createOutbox } from '@countersign/delivery';
 import type { PurposeKey } from '@countersign/keys';
 import { sealerOf } from '@countersign/operations';
 import { parseStopFact } from '@countersign/verification';
@@ -42,6 +43,7 @@ import { runClusterCommand } from './cluster-commands.ts';
 import { tendCluster } from './tend-cluster.ts';
 import { leaveLog } from './leave-log.ts';
 import { LimitKeeper } from './limit-keeper.ts';
+import { runMailJob } from './mail/run-mail-job.ts';
 import { Mastership } from './mastership.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { holdCircuits } from './hold-circuits.ts';
@@ -413,6 +415,16 @@ export class AgentLife {
         limitKeeper,
         showApiKey: shared.showApiKey,
         tryMove,
+        log,
+        signal: work.signal,
+      }),
+      runMailJob({
+        db,
+        keys,
+        outbox: config.outboxFile === null ? null : createOutbox(config.outboxFile).mails,
+        mastership,
+        sealer: documentSealer,
+        events,
         log,
         signal: work.signal,
       }),

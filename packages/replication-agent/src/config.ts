@@ -39,6 +39,8 @@ export type AgentConfig = {
   url: string | null;
   /** Local administration socket, 0600. */
   socketPath: string;
+  /** A demo's file, where mails go instead; null anywhere else. */
+  outboxFile: string | null;
   logLevel: string;
 };
 

@@ -76,6 +76,32 @@ export class AgentEvents {
     this.#record({ type: 'node.tables_match', details });
   }
 
+  /** What came of a mail: `failed` is tried again. It holds no text, and the address only where that is wanted. */
+  mailHandled(told: {
+    userId: string | null;
+    username: string | null;
+    outcome: 'sent' | 'failed' | 'given_up';
+    reason: string | null;
+    durationMs: number;
+    details: Record<string, unknown>;
+  }): void {
+    const { outcome, ...fields } = told;
+    this.#record({ type: `mail.${outcome}`, result: outcome, ...fields });
+  }
+
+  /** Mails that were called for and are not sent. */
+  mailsSkipped(details: { count: number; reason: string }): void {
+    this.#record({ type: 'mail.skipped', reason: details.reason, details });
+  }
+
+  mailTurnedOff(details: { givenUp: number }): void {
+    this.#record({ type: 'mail.turned_off', details });
+  }
+
+  mailUnusable(details: { problem: string }): void {
+    this.#record({ type: 'mail.unusable', details });
+  }
+
   /** Writes the audit row of a change before it is sent; the returned function completes it. */
   async beginChange(
     command: Command,

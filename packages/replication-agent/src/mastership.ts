@@ -18,7 +18,7 @@ import type { CommandKeys, Plan } from './commands/plan.ts';
 import type { AgentEvents } from './events.ts';
 import { flawOf } from './flaw-of.ts';
 import type { Replica } from './replica.ts';
-import { Turns } from './turns.ts';
+import { Turns, type Touched } from './turns.ts';
 
 export type MastershipOptions = {
   node: string;
@@ -47,8 +47,17 @@ export type MastershipOptions = {
 
 export type Refused = Extract<MasterReply, { kind: 'refused' }>;
 
-/** A write the master itself wants, e.g. a node it has not seen before. */
-export type OwnChange = { kind: string; id: string; document: unknown; removed?: boolean };
+/**
+ * A write the master itself wants, e.g. a node it has not seen before. `touches`: what must not be in flight beside
+ * it; left out, everything.
+ */
+export type OwnChange = {
+  kind: string;
+  id: string;
+  document: unknown;
+  removed?: boolean;
+  touches?: Touched;
+};
 
 const BARRIER_PAUSE_MS = 100;
 const TURN_MS = 5000;
@@ -151,8 +160,8 @@ export class Mastership {
   }
 
   /** Runs `work` when everything before it is done and applied, and nothing beside it; null if that takes over 5 s. */
-  async inTurn<T>(work: () => Promise<T>): Promise<T | null> {
-    const turn = await this.#turns.take('everything', TURN_MS);
+  async inTurn<T>(work: () => Promise<T>, touched: Touched = 'everything'): Promise<T | null> {
+    const turn = await this.#turns.take(touched, TURN_MS);
     if (!turn) return null;
     try {
       return await work();
@@ -186,7 +195,7 @@ export class Mastership {
       const sequence = await pipeline.append(entry, 'single');
       if (sequence === null) return false;
       return this.hasApplied(sequence + this.#options.baseRevision, pipeline.term, Infinity);
-    });
+    }, change.touches);
     return isWritten ?? false;
   }
 

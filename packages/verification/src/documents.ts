@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { applicationDocument } from './application.ts';
+import { mailJobDocument } from './mail-job.ts';
 import { METHODS } from './methods.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
 import { isSafeText } from './safe-text.ts';
@@ -224,6 +225,7 @@ const documentSchemas = {
   application: applicationDocument,
   'api-key': apiKeyDocument,
   node: nodeDocument,
+  job: mailJobDocument,
 };
 
 export type DocumentKind = keyof typeof documentSchemas;

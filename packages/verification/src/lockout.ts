@@ -1,7 +1,8 @@
 import type { UserDocument } from './documents.ts';
 import type { LockoutSettings } from './settings.ts';
+import { FACTORS } from './methods.ts';
 import { LOCKED_UNTIL_UNLOCKED, noFailures } from './user-state.ts';
-import type { MethodFailures } from './user-state.ts';
+import type { MethodFailures, UserState } from './user-state.ts';
 
 const MINUTE_MS = 60_000;
 const LOCK_MAX_MS = 24 * 60 * MINUTE_MS;
@@ -23,6 +24,15 @@ export function failuresInForce(
 
 export function isLocked(failures: MethodFailures, nowMs: number): boolean {
   return failures.lockedUntil === LOCKED_UNTIL_UNLOCKED || nowMs < failures.lockedUntil;
+}
+
+/** Whether a lockout begins between two states of a user. */
+export function beginsLockout(before: UserState, after: UserState): boolean {
+  return FACTORS.some((factor) => {
+    const [was, is] = [before, after].map(({ methods }) => methods[factor] ?? noFailures);
+    const isForGood = is!.lockedUntil === LOCKED_UNTIL_UNLOCKED;
+    return is!.lockouts > was!.lockouts || (isForGood && was!.lockedUntil !== is!.lockedUntil);
+  });
 }
 
 export type AddedFailures = {

@@ -63,6 +63,7 @@ export const mailSituations = {
   authenticatorRemoved: changed,
   phoneChanged: changed,
   pinChanged: changed,
+  methodChanged: changed,
   /** To administrators. */
   fraudReported: {
     required: [...everyMail, 'when'],

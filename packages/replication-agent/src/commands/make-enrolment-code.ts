@@ -31,6 +31,7 @@ export async function makeEnrolmentCode(
       expiresAt: new Date(now.getTime() + days * 86_400_000).toISOString(),
     },
   }));
-  if (plan.kind === 'change') plan.event.details = { days };
+  // The mail's code is made from it again.
+  if (plan.kind === 'change') plan.event.details = { days, command: commandId };
   return plan;
 }

@@ -21,7 +21,7 @@ export async function setUser(
   args: z.output<typeof setUserArgs>,
 ): Promise<Plan> {
   const { username, displayName, email, enabled, method, modes, language } = args.changes;
-  return changeUser(context, args.username, async (user) => {
+  const plan = await changeUser(context, args.username, async (user) => {
     if (username !== undefined && usernameKey(username) !== usernameKey(user.username)) {
       const namesakes = await findUsersByKey(context.db, usernameKey(username));
       if (namesakes.length > 0) {
@@ -39,6 +39,9 @@ export async function setUser(
     setOrClear(edited, 'language', language);
     return withModes(edited, modes);
   });
+  // Its user is told of it.
+  if (plan.kind === 'change' && method !== undefined) plan.event.details = { method };
+  return plan;
 }
 
 // undefined leaves it, null clears it.

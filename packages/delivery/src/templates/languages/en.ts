@@ -127,6 +127,14 @@ export const language: Language = {
       subject: 'The PIN of your account was changed',
       body: toUser(`The PIN of your account was changed on <$when$>.\n\n${notMe}`),
     },
+    methodChanged: {
+      subject: 'The way you verify was changed',
+      body: toUser(
+        'The way you verify when you sign in was changed on <$when$>.\n' +
+          'The new method: <$method_name$>\n\n' +
+          notMe,
+      ),
+    },
     fraudReported: {
       subject: 'Fraud reported by <$user_name$>',
       body: toAdministrators(

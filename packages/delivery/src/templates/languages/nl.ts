@@ -127,6 +127,14 @@ export const language: Language = {
       subject: 'De pincode van uw account is gewijzigd',
       body: toUser(`De pincode van uw account is gewijzigd op <$when$>.\n\n${notMe}`),
     },
+    methodChanged: {
+      subject: 'Uw manier van verifiëren is gewijzigd',
+      body: toUser(
+        'De manier waarop u bij het aanmelden verifieert is gewijzigd op <$when$>.\n' +
+          'De nieuwe methode: <$method_name$>\n\n' +
+          notMe,
+      ),
+    },
     fraudReported: {
       subject: 'Fraude gemeld door <$user_name$>',
       body: toAdministrators(

@@ -410,6 +410,35 @@ describe('what is mailed about', () => {
     ]);
   });
 
+  it('a PIN is mailed only where that is on, is stored nowhere, and not sent once it is replaced', async () => {
+    const username = await addUser('pia@example.org');
+    await expect(run('user.set-pin', { username, mail: true })).rejects.toThrow('pin_mails_off');
+    await set({ 'mail.pinMails': true });
+    await set({ 'pin.minLength': 6 });
+    await run('user.set-pin', { username, mail: true });
+    expect(await subjects()).toEqual(['pia: Your PIN for two-step verification']);
+    const pin = /first PIN is (\d{6})\n/.exec((await outbox.list()).at(-1)!.text)![1]!;
+    const { db, sealer } = master;
+    const decoded = (await listDocuments(db, { after: null, limit: 1000 })).map(
+      ({ bytes }) => decodeChange(bytes, sealer).document,
+    );
+    const events = (await listEvents(db, { limit: 1000 })).map(({ details }) => details);
+    expect(JSON.stringify(decoded)).toContain(username);
+    // Times and hashes have digits of their own: as a word.
+    expect(JSON.stringify([decoded, events])).not.toMatch(new RegExp(`"${pin}"|\\b${pin}\\b`));
+    await run('user.change-pin', { username, pin, newPin: '730418' });
+    await run('user.set-pin', { username, mail: true });
+    await run('user.set-pin', { username, pin: '915273' });
+    expect(await subjects()).toEqual([
+      'pia: The PIN of your account was changed',
+      'pia: The PIN of your account was changed',
+    ]);
+    const nobody = await addUser('', {});
+    await expect(run('user.set-pin', { username: nobody, mail: true })).rejects.toThrow(
+      'no_mail_address',
+    );
+  });
+
   it('administrators hear of fraud, of a lockout once, and of text budgets', async () => {
     const username = await addUser('bob@example.org');
     await run('user.report-fraud', { username });

@@ -11,10 +11,10 @@ import {
   type MailMessage,
   type MailSituation,
 } from '@countersign/delivery';
-import { spareCodeHash } from '@countersign/operations';
+import { isPin, spareCodeHash } from '@countersign/operations';
 import type { Authenticator, Settings, UserDocument } from '@countersign/verification';
 import type { CommandKeys } from '../commands/plan.ts';
-import { newEnrolmentCode } from '../new-secrets.ts';
+import { newEnrolmentCode, newInitialPin } from '../new-secrets.ts';
 
 /** One mail to one person, as it would be sent now. */
 export type PlannedMail = MailMessage & {
@@ -25,20 +25,26 @@ export type PlannedMail = MailMessage & {
 
 type Options = {
   db: Database;
-  keys: Pick<CommandKeys, 'new-secret' | 'spare-code'>;
+  keys: Pick<CommandKeys, 'new-secret' | 'spare-code' | 'pin'>;
   settings: Settings;
 };
 
 type Values = Record<string, string | number | Date | undefined>;
 type Letter = { situation: MailSituation; values: Values };
-type ToUser = (event: PlacedEvent, user: UserDocument, options: Options) => Letter | null;
+type ToUser = (
+  event: PlacedEvent,
+  user: UserDocument,
+  options: Options,
+) => Letter | null | Promise<Letter | null>;
 type ToAdministrators = (event: PlacedEvent, user: UserDocument | null) => Letter;
 
 // An event without a result is not known to have happened, and nothing in the document would show it.
-const changed = (situation: MailSituation): ToUser => {
-  return ({ at, result }) =>
+const changed = (situation: MailSituation) => {
+  return ({ at, result }: PlacedEvent, _user: UserDocument): Letter | null =>
     result === 'done' ? { situation, values: { when: new Date(at) } } : null;
 };
+
+const tellPinChanged = changed('pinChanged');
 
 /** What users are told of, by the type of the event. */
 const TO_USERS: Record<string, ToUser> = {
@@ -48,9 +54,9 @@ const TO_USERS: Record<string, ToUser> = {
   'authenticator.enroll-with-code': tellEnrolled,
   'authenticator.remove': changed('authenticatorRemoved'),
   'user.set': tellMethod,
-  'user.set-pin': changed('pinChanged'),
-  'user.change-pin': changed('pinChanged'),
-  'user.remove-pin': changed('pinChanged'),
+  'user.set-pin': tellPin,
+  'user.change-pin': tellPinChanged,
+  'user.remove-pin': tellPinChanged,
   'user.make-enrolment-code': tellEnrolmentCode,
 };
 
@@ -115,14 +121,15 @@ export async function planMails(
     if (!settings.mail.toUsers) return [];
     const ids = aboutWhom(event);
     const users = new Map((await findUsersById(options.db, ids)).map((user) => [user.id, user]));
-    return ids.map((id) => {
+    const planned = ids.map(async (id) => {
       const user = users.get(id);
       const to = user?.email === undefined ? undefined : readMailAddress(user.email);
-      const letter = user && to !== undefined ? tellUser(event, user, options) : null;
+      const letter = user && to !== undefined ? await tellUser(event, user, options) : null;
       if (!user || to === undefined || !letter) return null;
       const name = { user_name: user.displayName ?? user.username };
       return write(letter, name, { event, to, key: id, user, settings });
     });
+    return Promise.all(planned);
   }
   const tell = TO_ADMINISTRATORS[event.type];
   if (!tell) return [];
@@ -230,6 +237,21 @@ function tellEnrolmentCode(
   if (spareCodeHash(keys['spare-code'], 'enrolment', user.id, code) !== codeHash) return null;
   const values = { enrolment_code: code, expires: new Date(expiresAt) };
   return { situation: 'enrolmentCode', values };
+}
+
+/** A PIN that is not in force any more is not sent. */
+async function tellPin(
+  event: PlacedEvent,
+  user: UserDocument,
+  { keys, settings }: Options,
+): Promise<Letter | null> {
+  const { mailed, command } = event.details;
+  if (mailed === undefined) return tellPinChanged(event, user);
+  if (!settings.mail.pinMails || !user.pin || typeof command !== 'string') return null;
+  const origin = { commandId: command, at: user.pin.setAt };
+  const pin = newInitialPin(keys['new-secret'], origin, Number(mailed));
+  if (!(await isPin(keys.pin, user.id, pin, user.pin))) return null;
+  return { situation: 'initialPin', values: { pin } };
 }
 
 const endingOf = (number: string) => number.slice(-2);

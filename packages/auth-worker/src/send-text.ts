@@ -70,7 +70,7 @@ export class TextSending {
     if (!number.ok) return refuse(number.reason);
     const rendered = this.#render(text);
     if (rendered === null) return refuse('template');
-    const over = await this.#spend(number.number, settings);
+    const over = this.#spend(number.number, settings);
     if (over) return refuse(over);
     const message = { id: uuidv7(), to: number.number, text: rendered };
     const { result, attempts } = await this.#sendThrough(sender, message);
@@ -162,8 +162,8 @@ export class TextSending {
     }
   }
 
-  /** Null: there is room. Alarms are told before the text leaves, and cost it nothing if they cannot be. */
-  async #spend(number: string, { texts }: Settings): Promise<string | null> {
+  /** Null: there is room. Nobody waits until an alarm is told. */
+  #spend(number: string, { texts }: Settings): string | null {
     const { workers, events, log } = this.#options;
     const share = (limit: number) => Math.max(1, Math.ceil(limit / workers));
     const limits = {
@@ -174,7 +174,7 @@ export class TextSending {
     if (!verdict.allowed) return `text_budget_${verdict.reason}`;
     for (const alarm of verdict.alarms) {
       const perHour = alarm.limit === 'node' ? texts.perNodeAndHour : texts.perPrefixAndHour;
-      await events.textBudgetAlarm({ ...alarm, perHour }).catch((error: unknown) => {
+      events.textBudgetAlarm({ ...alarm, perHour }).catch((error: unknown) => {
         log.warn({ error: String(error) }, 'a budget alarm could not be told');
       });
     }

@@ -289,13 +289,16 @@ describe.skipIf(!hasSmtpServer)('mail (needs python3-aiosmtpd and openssl)', () 
   it('one bad address is given up, one that is not ready is tried again, and nobody waits for them', async () => {
     const phones = { authenticators: [phone()] };
     await addUser('refused@example.org', phones);
-    await addUser('later@example.org', phones);
+    // As many as would make the job wait, did the server not answer.
+    for (let i = 0; i < 3; i += 1) await addUser('later@example.org', phones);
     await addUser('no address', phones);
     const good = await addUser(undefined, phones);
     await send();
     expect(await recipients()).toEqual([`${good}@example.org`]);
     expect((await told()).map(({ type }) => type)).toEqual([
       'mail.given_up',
+      'mail.failed',
+      'mail.failed',
       'mail.failed',
       'mail.sent',
     ]);
@@ -473,6 +476,19 @@ describe('what is mailed about', () => {
     expect(mailed).toHaveLength(30);
     expect(new Set(mailed)).toHaveLength(30);
     expect((await master.readLogEnd()) - end).toBeLessThanOrEqual(32);
+  });
+
+  it('an event that no mail can be made of holds up nobody', async () => {
+    const strange = [
+      newEvent({ type: 'text.budget_alarm', node: 'node-1', details: { perHour: 'many' } }),
+      newEvent({ type: 'user.add-many', node: 'node-1', details: { userIds: ['x', 7, null] } }),
+      newEvent({ type: 'user.make-enrolment-code', node: 'node-1', userId: randomUUID() }),
+    ];
+    for (const event of strange) {
+      await beginAttempts(master.db, [{ reservation: null, event, isFinal: true }]);
+    }
+    await addUser('after@example.org', { authenticators: [phone()] });
+    expect(await subjects()).toEqual(['after: Two-step verification at Countersign']);
   });
 
   it('at most 50 events of administrators are mailed in an hour', async () => {

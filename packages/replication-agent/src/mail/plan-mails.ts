@@ -8,10 +8,12 @@ import {
 import {
   readMailAddress,
   renderMail,
+  TemplateError,
   type MailMessage,
   type MailSituation,
 } from '@countersign/delivery';
 import { isPin, spareCodeHash } from '@countersign/operations';
+import type { Log } from '@countersign/cluster';
 import type { Authenticator, Settings, UserDocument } from '@countersign/verification';
 import type { CommandKeys } from '../commands/plan.ts';
 import { newEnrolmentCode, newInitialPin } from '../new-secrets.ts';
@@ -27,6 +29,7 @@ type Options = {
   db: Database;
   keys: Pick<CommandKeys, 'new-secret' | 'spare-code' | 'pin'>;
   settings: Settings;
+  log: Pick<Log, 'warn'>;
 };
 
 type Values = Record<string, string | number | Date | undefined>;
@@ -92,6 +95,8 @@ const TO_ADMINISTRATORS: Record<string, ToAdministrators> = {
   }),
 };
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** Verifications are worth a mail only where a lockout begins: they carry this among their details. */
 const LOCKOUT_MARK = 'beginsLockout';
 
@@ -127,7 +132,7 @@ export async function planMails(
       const letter = user && to !== undefined ? await tellUser(event, user, options) : null;
       if (!user || to === undefined || !letter) return null;
       const name = { user_name: user.displayName ?? user.username };
-      return write(letter, name, { event, to, key: id, user, settings });
+      return write(letter, name, { event, to, key: id, user, options });
     });
     return Promise.all(planned);
   }
@@ -138,13 +143,13 @@ export async function planMails(
   return settings.mail.administrators.map((address) => {
     const to = readMailAddress(address);
     if (to === undefined) return null;
-    return write(letter, {}, { event, to, key: to, user: user ?? null, settings });
+    return write(letter, {}, { event, to, key: to, user: user ?? null, options });
   });
 }
 
 function aboutWhom({ userId, details }: PlacedEvent): string[] {
-  if (Array.isArray(details.userIds)) return details.userIds.map(String);
-  return userId === null ? [] : [userId];
+  const ids: unknown[] = Array.isArray(details.userIds) ? details.userIds : [userId];
+  return ids.filter((id) => typeof id === 'string').filter((id) => UUID.test(id));
 }
 
 function write(
@@ -155,19 +160,26 @@ function write(
     to: string;
     key: string;
     user: UserDocument | null;
-    settings: Settings;
+    options: Options;
   },
-): PlannedMail {
-  const { event, to, key, user, settings } = about;
+): PlannedMail | null {
+  const { event, to, key, user, options } = about;
+  const { settings, log } = options;
   const { name, portalUrl, language } = settings.company;
   const link = portalUrl === '' ? undefined : portalUrl;
   // The values of a situation are checked when it is rendered.
   const all = { company_name: name, link, ...more, ...values } as never;
   const isToUser = !(event.type in TO_ADMINISTRATORS);
-  const { subject, text } = renderMail(situation, all, {
+  const rules = {
     languages: isToUser ? [user?.language, language] : [language],
     portalUrl: link,
-  });
+  };
+  const written = tryToRender(situation, all, rules);
+  if (!('subject' in written)) {
+    log.warn({ event: event.id, situation, ...written }, 'a mail cannot be written');
+    return null;
+  }
+  const { subject, text } = written;
   const id = createHash('sha256').update(`mail\0${event.id}\0${key}`).digest('hex').slice(0, 32);
   return {
     id,
@@ -178,6 +190,18 @@ function write(
     userId: user?.id ?? null,
     username: user?.username ?? null,
   };
+}
+
+/** An event that lacks what its mail needs must not hold up the others. */
+function tryToRender(
+  ...parts: Parameters<typeof renderMail>
+): ReturnType<typeof renderMail> | { problem: string } {
+  try {
+    return renderMail(...parts);
+  } catch (error) {
+    if (error instanceof TemplateError) return { problem: error.message };
+    throw error;
+  }
 }
 
 /** Of the authenticators that came with the user: a phone tells more than a token. */

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeChange, EventStream } from '@countersign/cluster';
@@ -134,6 +136,18 @@ const recipients = async () => (await received()).map(({ to }) => to[0]);
 const headerOf = ({ content }: ReceivedMail, name: string) =>
   new RegExp(`^${name}: (.*)$`, 'im').exec(content)?.[1]?.trim();
 
+/** A mail server that takes a mail and is gone before it says so. */
+function takeAndHangUp(socket: Socket): void {
+  let isData = false;
+  socket.on('error', () => undefined).write('220 mail\r\n');
+  socket.on('data', (chunk) => {
+    const text = chunk.toString();
+    if (isData) return text.endsWith('\r\n.\r\n') && socket.destroy();
+    isData = text.startsWith('DATA');
+    socket.write(isData ? '354 go on\r\n' : '250 yes\r\n');
+  });
+}
+
 const SERVER = () => ({
   'mail.host': '127.0.0.1',
   'mail.port': smtp.port,
@@ -265,6 +279,26 @@ describe.skipIf(!hasSmtpServer)('mail (needs python3-aiosmtpd and openssl)', () 
     await send(job);
     expect((await jobNow())?.sending).toBe(null);
     expect(await received()).toHaveLength(1);
+  });
+
+  it('an answer that is lost on its way: the mail comes again, and its event says so', async () => {
+    const server = createServer(takeAndHangUp).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    await set({ 'mail.port': port, 'mail.security': 'plain' });
+    const username = await addUser(undefined, { authenticators: [phone()] });
+    await send();
+    expect(await told()).toMatchObject([
+      { type: 'mail.failed', reason: expect.stringContaining('no answer came') },
+    ]);
+    server.close();
+    await set(SERVER());
+    await send(startJob({ now: hoursLater(0.1) }));
+    expect(await recipients()).toEqual([`${username}@example.org`]);
+    expect((await told()).at(-1)).toMatchObject({
+      type: 'mail.sent',
+      details: { attempt: 2, sentAgain: expect.any(String) },
+    });
   });
 
   it('waits while the mail server is away, and then all of it arrives once', async () => {

@@ -96,6 +96,9 @@ describe('how a user signs in', () => {
     expect(changed.json).toEqual({ revision: expect.any(Number), applied: true });
     const wrong = { ...change, pin: '1' };
     expect(await refused('POST', `${path}/pin/change`, wrong)).toBe('403 wrong_pin');
+    for (const neither of [{}, { pin: '7391', mail: true }]) {
+      expect(await refused('PUT', `${path}/pin`, neither)).toBe('400 invalid_request');
+    }
     expect(await refused('PUT', `${path}/pin`, { pin: '1'.repeat(65) })).toBe(
       '400 invalid_request',
     );

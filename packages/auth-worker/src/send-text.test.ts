@@ -166,7 +166,7 @@ describe('sending texts', () => {
     const unusable = await texts.send(textTo(settingsWithProviders(seedKey, bad)));
     expect(unusable).toMatchObject({ sent: false, details: { error: 'no_text_provider' } });
     expect(logged).toHaveLength(1);
-    expect(JSON.stringify(logged)).toContain('accountSid');
+    expect(JSON.stringify(logged)).toContain('set it again');
     expect(JSON.stringify(logged)).not.toContain('secret-of-twilio');
   });
 

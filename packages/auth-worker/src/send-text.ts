@@ -7,25 +7,20 @@ import {
   NodeTextBudget,
   renderText,
   TemplateError,
-  textProviderSettings,
   type AddressPolicy,
-  type GenericHttpSettings,
   type SendAttempt,
   type Sender,
   type SendResult,
   type TextMessage,
-  type TwilioSettings,
 } from '@countersign/delivery';
 import type { PurposeKey } from '@countersign/keys';
-import { openSetting } from '@countersign/operations';
+import { phonePolicyOf, textProvidersOf, type TextProviders } from '@countersign/operations';
 import type { Settings } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import type { WorkerEvents } from './events.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import type { TextToSend } from './verifier.ts';
-
-export type TextProviderSettings = TwilioSettings | GenericHttpSettings;
 
 export type SendTextsOptions = {
   seedKey: PurposeKey;
@@ -55,7 +50,7 @@ export class TextSending {
   readonly #budget = new NodeTextBudget();
   readonly #attempts = new Map<string, SendAttempt[]>();
   #chain: { sealed: string; sender: Sender<TextMessage> | null } | null = null;
-  #providers: { sealed: string; list: TextProviderSettings[] } | null = null;
+  #providers: { sealed: string; list: TextProviders } | null = null;
 
   constructor(options: SendTextsOptions) {
     this.#options = options;
@@ -71,34 +66,29 @@ export class TextSending {
     };
     const sender = this.#options.outbox ?? this.#senderFor(settings);
     if (!sender) return refuse('no_text_provider');
-    const { defaultCountry, countries } = settings.text;
-    const allowedCountries = countries.length > 0 ? countries : [defaultCountry];
-    const number = checkPhoneNumber(text.number, { defaultCountry, allowedCountries }, 'text');
+    const number = checkPhoneNumber(text.number, phonePolicyOf(settings), 'text');
     if (!number.ok) return refuse(number.reason);
     const rendered = this.#render(text);
     if (rendered === null) return refuse('template');
-    const over = await this.#spend(number.number, settings);
+    const over = this.#spend(number.number, settings);
     if (over) return refuse(over);
     const message = { id: uuidv7(), to: number.number, text: rendered };
     const { result, attempts } = await this.#sendThrough(sender, message);
     return { sent: result.sent, details: { ...phone, text: tell(result, attempts, rendered) } };
   }
 
-  /** What the settings hold, in their order; a provider that cannot be used is left out and logged. */
-  providersOf(settings: Settings): TextProviderSettings[] {
+  /** What the settings hold, in their order; none, and a line in the log, where they cannot be read. */
+  providersOf(settings: Settings): TextProviders {
     const { seedKey, log } = this.#options;
     const sealed = settings.text.providers?.sealed ?? '';
     if (this.#providers?.sealed === sealed) return this.#providers.list;
-    const list: TextProviderSettings[] = [];
+    let list: TextProviders = [];
     try {
-      for (const each of readList(openSetting(seedKey, settings, 'text.providers'))) {
-        const parsed = textProviderSettings.safeParse(each);
-        if (parsed.success) list.push(parsed.data);
-        // Where it is wrong, not what it says: secrets stand there.
-        else log.warn({ wrong: wrongFields(parsed.error) }, 'a text provider cannot be used');
-      }
+      list = textProvidersOf(seedKey, settings);
     } catch (error) {
-      log.warn({ error: String(error) }, 'the text providers cannot be read');
+      // What it says may hold secrets.
+      const name = error instanceof Error ? error.name : 'error';
+      log.warn({ error: name }, 'text.providers cannot be read: set it again');
     }
     this.#providers = { sealed, list };
     return list;
@@ -113,7 +103,7 @@ export class TextSending {
     return sender;
   }
 
-  #chainOf(providers: readonly TextProviderSettings[]): Sender<TextMessage> {
+  #chainOf(providers: TextProviders): Sender<TextMessage> {
     const { policy } = this.#options;
     return createSendThrough({
       senders: providers.map((provider) =>
@@ -172,8 +162,8 @@ export class TextSending {
     }
   }
 
-  /** Null: there is room. Alarms are told before the text leaves, and cost it nothing if they cannot be. */
-  async #spend(number: string, { texts }: Settings): Promise<string | null> {
+  /** Null: there is room. Nobody waits until an alarm is told. */
+  #spend(number: string, { texts }: Settings): string | null {
     const { workers, events, log } = this.#options;
     const share = (limit: number) => Math.max(1, Math.ceil(limit / workers));
     const limits = {
@@ -184,21 +174,12 @@ export class TextSending {
     if (!verdict.allowed) return `text_budget_${verdict.reason}`;
     for (const alarm of verdict.alarms) {
       const perHour = alarm.limit === 'node' ? texts.perNodeAndHour : texts.perPrefixAndHour;
-      await events.textBudgetAlarm({ ...alarm, perHour }).catch((error: unknown) => {
+      events.textBudgetAlarm({ ...alarm, perHour }).catch((error: unknown) => {
         log.warn({ error: String(error) }, 'a budget alarm could not be told');
       });
     }
     return null;
   }
-}
-
-function readList(json: string | null): unknown[] {
-  const list: unknown = json === null ? [] : JSON.parse(json);
-  return Array.isArray(list) ? list : [];
-}
-
-function wrongFields(error: { issues: readonly { path: readonly PropertyKey[] }[] }): string[] {
-  return error.issues.slice(0, 5).map(({ path }) => path.map(String).join('.'));
 }
 
 /** For the event: who was asked, for how long, what came of it and what it costs. */

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { TextCallback, TextCallbackOutcome } from '@countersign/api';
 import { callbackAuthToken, readTwilioCallback } from '@countersign/delivery';
+import type { TextProviders } from '@countersign/operations';
 import type { Settings } from '@countersign/verification';
 import type { WorkerEvents } from './events.ts';
-import type { TextProviderSettings } from './send-text.ts';
 
 export type TextCallbacksOptions = {
   readSettings(): Promise<Settings>;
-  providersOf(settings: Settings): TextProviderSettings[];
+  providersOf(settings: Settings): TextProviders;
   events: Pick<WorkerEvents, 'textStatus'>;
 };
 

@@ -153,6 +153,25 @@ describe('verifying', () => {
     expect(stored.state.methods.code.failures).toBe(1);
   });
 
+  it('marks the event of the failure that locks somebody out, and no other', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    const reasons: unknown[] = [];
+    for (let counter = 500; counter < 507; counter += 1) {
+      const outcome = await verifier.verify(attempt(user.username, counter));
+      reasons.push('reason' in outcome && outcome.reason);
+    }
+    const wrong = Array<string>(5).fill('wrong_code');
+    expect(reasons).toEqual([...wrong, 'locked_out', 'locked_out']);
+    const events = (await takeFinalOutbox(test.db(), 10_000))
+      .map(({ event }) => event)
+      .filter(({ userId }) => userId === user.id);
+    expect(events).toHaveLength(7);
+    const marked = events.filter(({ details }) => 'beginsLockout' in details);
+    expect(marked).toMatchObject([{ reason: 'wrong_code', details: { beginsLockout: true } }]);
+    expect(marked[0]).toEqual(events[4]);
+  });
+
   it('denies whom a stop fact blocks from the next step on, and counts nothing', async () => {
     const user = await test.addUser(keys.seed, secret);
     const verifier = startVerifier();

@@ -100,6 +100,8 @@ describe('countersign user', () => {
     expect(set).toMatch(/^set the PIN of dave, to be changed at its first use/);
     expect(set).not.toContain('7391');
     expect(lastArgs()).toEqual({ username: 'dave', pin: '7391', mustChange: true });
+    expect(await said(['user', 'pin', 'dave', '--mail'])).toContain('gets a new PIN by mail');
+    expect(lastArgs()).toEqual({ username: 'dave', mail: true, mustChange: true });
     await said(['user', 'pin', 'dave', '--keep'], '5280\n');
     expect(lastArgs()).toMatchObject({ mustChange: false });
     expect(await said(['user', 'show', 'dave'])).toMatch(/PIN +set /);

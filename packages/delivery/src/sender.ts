@@ -38,10 +38,13 @@ export interface Cost {
  */
 export type SendOutcome = 'refused' | 'failed' | 'unknown';
 
-/** `reason` is for operators; it never holds the message, its address or a secret. */
+/**
+ * `reason` is for operators; it never holds the message, its address or a secret. `isAnswer`: the
+ * provider itself said so, and would perhaps take another message.
+ */
 export type SendResult =
   | { sent: true; provider: string; providerId?: string; cost?: Cost }
-  | { sent: false; provider: string; outcome: SendOutcome; reason: string };
+  | { sent: false; provider: string; outcome: SendOutcome; reason: string; isAnswer?: true };
 
 /** What carries a message to its provider. It answers with a value and never rejects. */
 export interface Sender<Message> {

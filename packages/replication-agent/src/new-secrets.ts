@@ -1,5 +1,6 @@
 import { keyedHash, type PurposeKey } from '@countersign/keys';
 import { deriveSpareCode } from '@countersign/operations';
+import { checkNewPin } from '@countersign/verification';
 
 /**
  * Secrets that a command makes and shows once. They follow from the command and its time under a key that only agents
@@ -19,6 +20,17 @@ export function newRecoveryCodes(key: PurposeKey, origin: Origin, count: number)
 
 export function newEnrolmentCode(key: PurposeKey, origin: Origin): string {
   return deriveSpareCode(key, 'enrolment', origin.commandId, origin.at);
+}
+
+/** A first PIN that only its user is to read: never a weak one. */
+export function newInitialPin(key: PurposeKey, origin: Origin, digits: number): string {
+  const rules = { minLength: digits, expiryDays: 0, history: 0, refuseWeak: true };
+  for (let round = 0; ; round += 1) {
+    const parts = ['initial-pin', origin.commandId, origin.at, String(round)];
+    const number = keyedHash(key, ...parts).readBigUInt64BE();
+    const pin = String(number % 10n ** BigInt(digits)).padStart(digits, '0');
+    if (checkNewPin(pin, rules) === null) return pin;
+  }
 }
 
 /** 256 bits. */

@@ -17,7 +17,16 @@ export function setPin(api: ApiServer, ports: ApiPorts): void {
         tags: ['users'],
         params: usernameParams,
         querystring: noQuery,
-        body: z.strictObject({ pin: pinText, mustChange: z.boolean().default(true) }),
+        body: z
+          .strictObject({
+            pin: pinText.optional(),
+            mustChange: z.boolean().default(true),
+            /** Instead of `pin`: the server makes one and mails it to the user. */
+            mail: z.literal(true).optional(),
+          })
+          .refine(({ pin, mail }) => (pin === undefined) !== (mail === undefined), {
+            message: 'either pin or mail',
+          }),
         response: { 200: userWriteReply, ...problemReply },
       },
     },

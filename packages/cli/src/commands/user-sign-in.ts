@@ -96,14 +96,23 @@ function setPin(user: Command): void {
     .description('set the PIN of a user: asked for at the terminal, else read from stdin')
     .argument('<username>')
     .option('--keep', 'it need not be changed at its first use')
+    .option('--mail', 'the server makes one and mails it to the user')
     .option('--remove', 'remove it')
     .action(
-      async (username: string, options: { keep?: boolean; remove?: boolean }, command: Command) => {
+      async (
+        username: string,
+        options: { keep?: boolean; remove?: boolean; mail?: boolean },
+        command: Command,
+      ) => {
         const session = openSession(command);
         const path = userPath(username, '/pin');
         if (options.remove) {
           const reply = await session.call({ method: 'DELETE', path });
           return printWrite(session, reply, `${username} has no PIN`);
+        }
+        if (options.mail) {
+          const reply = await session.call({ method: 'PUT', path, body: { mail: true } });
+          return printWrite(session, reply, `${username} gets a new PIN by mail`);
         }
         const pin = await readNewSecret('PIN');
         const body = { pin, mustChange: !options.keep };

@@ -158,14 +158,14 @@ interface SmtpFailure {
 function judgeFailure(
   error: SmtpFailure,
   hasLeftUs: boolean,
-): { outcome: 'refused' | 'failed' | 'unknown'; reason: string } {
+): { outcome: 'refused' | 'failed' | 'unknown'; reason: string; isAnswer?: true } {
   const { code, command = '', response = '', responseCode = 0 } = error;
   // Only the digits: a server's words may repeat the mail's.
   const [digits = ''] = /^\d{3}(?:[ -]\d\.\d{1,3}\.\d{1,3})?/.exec(response) ?? [];
   const isAnswer = (code === 'EMESSAGE' || code === 'EENVELOPE') && responseCode >= 400;
   if (isAnswer) {
     const reason = `the mail server answered ${digits} to ${command}`;
-    return { outcome: responseCode >= 500 ? 'refused' : 'failed', reason };
+    return { outcome: responseCode >= 500 ? 'refused' : 'failed', reason, isAnswer: true };
   }
   const what = `${String(code ?? 'error')}${digits && `, ${digits}`}`;
   return hasLeftUs

@@ -7,6 +7,7 @@ import {
   type UserDocument,
 } from '@countersign/verification';
 import { z } from 'zod';
+import { newInitialPin } from '../new-secrets.ts';
 import { changeUser } from './change-user.ts';
 import { refuse, type Plan, type PlanContext, type Refusal } from './plan.ts';
 
@@ -15,20 +16,53 @@ export const pinText = z.string().max(64);
 
 export const setPinArgs = z.strictObject({
   username: z.string(),
-  pin: pinText,
+  pin: pinText.nullish(),
   mustChange: z.boolean().default(true),
+  /** The master makes the PIN, and only its user's mail tells it. */
+  mail: z.boolean().default(false),
 });
 
 /** By an administrator, and so to be changed at its first use unless that is not wanted. */
 export async function setPin(
   context: PlanContext,
-  { username, pin, mustChange }: z.output<typeof setPinArgs>,
+  { username, pin, mustChange, mail }: z.output<typeof setPinArgs>,
 ): Promise<Plan> {
   const { settings } = await readSettings(context.db);
+  if (mail) return mailNewPin(context, username, settings);
+  if (pin == null) return refuse(400, 'invalid_request', 'pin: is missing');
   const plan = await changeUser(context, username, (user) =>
     withNewPin(context, user, { pin, mustChange, settings: settings.pin }),
   );
   if (plan.kind === 'change') plan.event.details = { mustChange };
+  return plan;
+}
+
+/**
+ * Stored like any other PIN: the mail makes it again from the command's id, under a key that only agents have, for as
+ * long as it is in force.
+ */
+async function mailNewPin(
+  context: PlanContext,
+  username: string,
+  settings: Settings,
+): Promise<Plan> {
+  const { keys, commandId, now } = context;
+  if (!settings.mail.pinMails || !settings.mail.toUsers) {
+    return refuse(
+      409,
+      'pin_mails_off',
+      'PINs are mailed only where mail.pinMails and mail.toUsers are true',
+    );
+  }
+  const digits = settings.pin.minLength;
+  const pin = newInitialPin(keys['new-secret'], { commandId, at: now.toISOString() }, digits);
+  const plan = await changeUser(context, username, (user) =>
+    user.email === undefined
+      ? refuse(409, 'no_mail_address', `${user.username} has no mail address`)
+      : withNewPin(context, user, { pin, mustChange: true, settings: settings.pin }),
+  );
+  const details = { mustChange: true, mailed: digits, command: commandId };
+  if (plan.kind === 'change') plan.event.details = details;
   return plan;
 }
 

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeChange, EventStream } from '@countersign/cluster';
@@ -134,6 +136,18 @@ const recipients = async () => (await received()).map(({ to }) => to[0]);
 const headerOf = ({ content }: ReceivedMail, name: string) =>
   new RegExp(`^${name}: (.*)$`, 'im').exec(content)?.[1]?.trim();
 
+/** A mail server that takes a mail and is gone before it says so. */
+function takeAndHangUp(socket: Socket): void {
+  let isData = false;
+  socket.on('error', () => undefined).write('220 mail\r\n');
+  socket.on('data', (chunk) => {
+    const text = chunk.toString();
+    if (isData) return text.endsWith('\r\n.\r\n') && socket.destroy();
+    isData = text.startsWith('DATA');
+    socket.write(isData ? '354 go on\r\n' : '250 yes\r\n');
+  });
+}
+
 const SERVER = () => ({
   'mail.host': '127.0.0.1',
   'mail.port': smtp.port,
@@ -267,6 +281,26 @@ describe.skipIf(!hasSmtpServer)('mail (needs python3-aiosmtpd and openssl)', () 
     expect(await received()).toHaveLength(1);
   });
 
+  it('an answer that is lost on its way: the mail comes again, and its event says so', async () => {
+    const server = createServer(takeAndHangUp).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    await set({ 'mail.port': port, 'mail.security': 'plain' });
+    const username = await addUser(undefined, { authenticators: [phone()] });
+    await send();
+    expect(await told()).toMatchObject([
+      { type: 'mail.failed', reason: expect.stringContaining('no answer came') },
+    ]);
+    server.close();
+    await set(SERVER());
+    await send(startJob({ now: hoursLater(0.1) }));
+    expect(await recipients()).toEqual([`${username}@example.org`]);
+    expect((await told()).at(-1)).toMatchObject({
+      type: 'mail.sent',
+      details: { attempt: 2, sentAgain: expect.any(String) },
+    });
+  });
+
   it('waits while the mail server is away, and then all of it arrives once', async () => {
     const [nowhere] = (await takeFreePorts(1)) as [number];
     await set({ 'mail.port': nowhere });
@@ -289,13 +323,16 @@ describe.skipIf(!hasSmtpServer)('mail (needs python3-aiosmtpd and openssl)', () 
   it('one bad address is given up, one that is not ready is tried again, and nobody waits for them', async () => {
     const phones = { authenticators: [phone()] };
     await addUser('refused@example.org', phones);
-    await addUser('later@example.org', phones);
+    // As many as would make the job wait, did the server not answer.
+    for (let i = 0; i < 3; i += 1) await addUser('later@example.org', phones);
     await addUser('no address', phones);
     const good = await addUser(undefined, phones);
     await send();
     expect(await recipients()).toEqual([`${good}@example.org`]);
     expect((await told()).map(({ type }) => type)).toEqual([
       'mail.given_up',
+      'mail.failed',
+      'mail.failed',
       'mail.failed',
       'mail.sent',
     ]);
@@ -410,6 +447,35 @@ describe('what is mailed about', () => {
     ]);
   });
 
+  it('a PIN is mailed only where that is on, is stored nowhere, and not sent once it is replaced', async () => {
+    const username = await addUser('pia@example.org');
+    await expect(run('user.set-pin', { username, mail: true })).rejects.toThrow('pin_mails_off');
+    await set({ 'mail.pinMails': true });
+    await set({ 'pin.minLength': 6 });
+    await run('user.set-pin', { username, mail: true });
+    expect(await subjects()).toEqual(['pia: Your PIN for two-step verification']);
+    const pin = /first PIN is (\d{6})\n/.exec((await outbox.list()).at(-1)!.text)![1]!;
+    const { db, sealer } = master;
+    const decoded = (await listDocuments(db, { after: null, limit: 1000 })).map(
+      ({ bytes }) => decodeChange(bytes, sealer).document,
+    );
+    const events = (await listEvents(db, { limit: 1000 })).map(({ details }) => details);
+    expect(JSON.stringify(decoded)).toContain(username);
+    // Times and hashes have digits of their own: as a word.
+    expect(JSON.stringify([decoded, events])).not.toMatch(new RegExp(`"${pin}"|\\b${pin}\\b`));
+    await run('user.change-pin', { username, pin, newPin: '730418' });
+    await run('user.set-pin', { username, mail: true });
+    await run('user.set-pin', { username, pin: '915273' });
+    expect(await subjects()).toEqual([
+      'pia: The PIN of your account was changed',
+      'pia: The PIN of your account was changed',
+    ]);
+    const nobody = await addUser('', {});
+    await expect(run('user.set-pin', { username: nobody, mail: true })).rejects.toThrow(
+      'no_mail_address',
+    );
+  });
+
   it('administrators hear of fraud, of a lockout once, and of text budgets', async () => {
     const username = await addUser('bob@example.org');
     await run('user.report-fraud', { username });
@@ -444,6 +510,19 @@ describe('what is mailed about', () => {
     expect(mailed).toHaveLength(30);
     expect(new Set(mailed)).toHaveLength(30);
     expect((await master.readLogEnd()) - end).toBeLessThanOrEqual(32);
+  });
+
+  it('an event that no mail can be made of holds up nobody', async () => {
+    const strange = [
+      newEvent({ type: 'text.budget_alarm', node: 'node-1', details: { perHour: 'many' } }),
+      newEvent({ type: 'user.add-many', node: 'node-1', details: { userIds: ['x', 7, null] } }),
+      newEvent({ type: 'user.make-enrolment-code', node: 'node-1', userId: randomUUID() }),
+    ];
+    for (const event of strange) {
+      await beginAttempts(master.db, [{ reservation: null, event, isFinal: true }]);
+    }
+    await addUser('after@example.org', { authenticators: [phone()] });
+    expect(await subjects()).toEqual(['after: Two-step verification at Countersign']);
   });
 
   it('at most 50 events of administrators are mailed in an hour', async () => {

@@ -189,11 +189,9 @@ export class MailJob {
 
   /** Puts the next mail down as being sent, in the document that is to be written. */
   async #findNext(current: Current): Promise<Found | null> {
-    return (
-      (await this.#findBegun(current.settings)) ??
-      (await this.#findDue(current.settings)) ??
-      (this.#now() < this.#waitUntil ? null : await this.#findNew(current))
-    );
+    const begun = await this.#findBegun(current.settings);
+    if (begun || this.#now() < this.#waitUntil) return begun;
+    return (await this.#findDue(current.settings)) ?? (await this.#findNew(current));
   }
 
   /** What an earlier master, or a change that was not answered, left open. */
@@ -222,9 +220,9 @@ export class MailJob {
 
   /** A mail known by its event, written anew. Null where it is not called for any more. */
   async #take(mail: QueuedMail, settings: Settings): Promise<Found | null> {
-    const { db, keys } = this.#options;
+    const { db, keys, log } = this.#options;
     const event = await findEvent(db, { id: mail.event, at: mail.at });
-    const mails = event ? await planMails(event, { db, keys, settings }) : [];
+    const mails = event ? await planMails(event, { db, keys, log, settings }) : [];
     const planned = mails.find((each) => each?.id === mail.id);
     if (planned && !this.#isTooOld(mail.at)) return this.#put(mail, planned);
     this.#hasOutcome = true;
@@ -264,8 +262,8 @@ export class MailJob {
   ): Promise<(PlannedMail | null)[]> {
     const known = this.#planned;
     if (known?.eventId === event.id && known.revision === revision) return known.mails;
-    const { db, keys, events } = this.#options;
-    const mails = await planMails(event, { db, keys, settings });
+    const { db, keys, events, log } = this.#options;
+    const mails = await planMails(event, { db, keys, log, settings });
     const count = mails.filter((mail) => mail !== null).length;
     const reason = count > 0 && known?.eventId !== event.id ? this.#whyNot(event) : null;
     if (reason) events.mailsSkipped({ count, reason });
@@ -325,7 +323,7 @@ export class MailJob {
     result: SendResult,
   ): { outcome: 'sent' | 'failed' | 'given_up'; dueAt: string | null } {
     this.#hasOutcome = true;
-    const isAnswer = result.sent || result.outcome === 'refused';
+    const isAnswer = result.sent || result.outcome === 'refused' || result.isAnswer === true;
     this.#failuresInRow = isAnswer ? 0 : this.#failuresInRow + 1;
     const beyond = this.#failuresInRow - FAILURES_TO_WAIT;
     const waitMs = Math.min(FIRST_PAUSE_MS * 2 ** Math.max(beyond, 0), LONGEST_WAIT_MS);

@@ -1,11 +1,6 @@
-import {
-  createSmtpSender,
-  smtpSettings,
-  type MailMessage,
-  type Sender,
-} from '@countersign/delivery';
+import { createSmtpSender, type MailMessage, type Sender } from '@countersign/delivery';
 import type { PurposeKey } from '@countersign/keys';
-import { openSetting } from '@countersign/operations';
+import { mailServerOf } from '@countersign/operations';
 import type { Settings } from '@countersign/verification';
 
 export type MailSender =
@@ -16,29 +11,16 @@ export type MailSender =
 
 /** The mail server that the settings name. Each mail has a connection of its own, so this costs nothing to make. */
 export function mailSenderOf(settings: Settings, seedKey: PurposeKey): MailSender {
-  const { host, port, security, trustedCertificates, user, from, fromName } = settings.mail;
+  const { host, user, from } = settings.mail;
   if (host === '') return { kind: 'off' };
-  let password: string | null;
+  const unusable = (problem: string): MailSender => ({ kind: 'unusable', problem });
+  if (from === '') return unusable('mail.from is not set');
   try {
-    password = openSetting(seedKey, settings, 'mail.password');
-  } catch {
-    return { kind: 'unusable', problem: 'mail.password does not open: set it again' };
+    const server = mailServerOf(seedKey, settings);
+    if (server) return { kind: 'sender', sender: createSmtpSender(server) };
+    return unusable(`mail.user is ${user}, and mail.password is not set`);
+  } catch (error) {
+    const name = error instanceof Error ? error.name : 'error';
+    return unusable(`the settings for mail do not fit together (${name}): set them again`);
   }
-  const parsed = smtpSettings.safeParse({
-    kind: 'smtp',
-    name: 'smtp',
-    host,
-    port,
-    security,
-    from,
-    fromName: fromName === '' ? settings.company.name : fromName,
-    ...(user !== '' && { user }),
-    ...(password !== null && { password }),
-    ...(trustedCertificates !== '' && { trustedCertificates }),
-  });
-  if (parsed.success) return { kind: 'sender', sender: createSmtpSender(parsed.data) };
-  const problems = parsed.error.issues.map(
-    ({ path, message }) => `mail.${path.map(String).join('.') || 'user'}: ${message}`,
-  );
-  return { kind: 'unusable', problem: problems.slice(0, 3).join('; ') };
 }

@@ -8,13 +8,15 @@ import {
 import {
   readMailAddress,
   renderMail,
+  TemplateError,
   type MailMessage,
   type MailSituation,
 } from '@countersign/delivery';
-import { spareCodeHash } from '@countersign/operations';
+import { isPin, spareCodeHash } from '@countersign/operations';
+import type { Log } from '@countersign/cluster';
 import type { Authenticator, Settings, UserDocument } from '@countersign/verification';
 import type { CommandKeys } from '../commands/plan.ts';
-import { newEnrolmentCode } from '../new-secrets.ts';
+import { newEnrolmentCode, newInitialPin } from '../new-secrets.ts';
 
 /** One mail to one person, as it would be sent now. */
 export type PlannedMail = MailMessage & {
@@ -25,20 +27,27 @@ export type PlannedMail = MailMessage & {
 
 type Options = {
   db: Database;
-  keys: Pick<CommandKeys, 'new-secret' | 'spare-code'>;
+  keys: Pick<CommandKeys, 'new-secret' | 'spare-code' | 'pin'>;
   settings: Settings;
+  log: Pick<Log, 'warn'>;
 };
 
 type Values = Record<string, string | number | Date | undefined>;
 type Letter = { situation: MailSituation; values: Values };
-type ToUser = (event: PlacedEvent, user: UserDocument, options: Options) => Letter | null;
+type ToUser = (
+  event: PlacedEvent,
+  user: UserDocument,
+  options: Options,
+) => Letter | null | Promise<Letter | null>;
 type ToAdministrators = (event: PlacedEvent, user: UserDocument | null) => Letter;
 
 // An event without a result is not known to have happened, and nothing in the document would show it.
-const changed = (situation: MailSituation): ToUser => {
-  return ({ at, result }) =>
+const changed = (situation: MailSituation) => {
+  return ({ at, result }: PlacedEvent, _user: UserDocument): Letter | null =>
     result === 'done' ? { situation, values: { when: new Date(at) } } : null;
 };
+
+const tellPinChanged = changed('pinChanged');
 
 /** What users are told of, by the type of the event. */
 const TO_USERS: Record<string, ToUser> = {
@@ -48,9 +57,9 @@ const TO_USERS: Record<string, ToUser> = {
   'authenticator.enroll-with-code': tellEnrolled,
   'authenticator.remove': changed('authenticatorRemoved'),
   'user.set': tellMethod,
-  'user.set-pin': changed('pinChanged'),
-  'user.change-pin': changed('pinChanged'),
-  'user.remove-pin': changed('pinChanged'),
+  'user.set-pin': tellPin,
+  'user.change-pin': tellPinChanged,
+  'user.remove-pin': tellPinChanged,
   'user.make-enrolment-code': tellEnrolmentCode,
 };
 
@@ -86,6 +95,8 @@ const TO_ADMINISTRATORS: Record<string, ToAdministrators> = {
   }),
 };
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** Verifications are worth a mail only where a lockout begins: they carry this among their details. */
 const LOCKOUT_MARK = 'beginsLockout';
 
@@ -115,14 +126,15 @@ export async function planMails(
     if (!settings.mail.toUsers) return [];
     const ids = aboutWhom(event);
     const users = new Map((await findUsersById(options.db, ids)).map((user) => [user.id, user]));
-    return ids.map((id) => {
+    const planned = ids.map(async (id) => {
       const user = users.get(id);
       const to = user?.email === undefined ? undefined : readMailAddress(user.email);
-      const letter = user && to !== undefined ? tellUser(event, user, options) : null;
+      const letter = user && to !== undefined ? await tellUser(event, user, options) : null;
       if (!user || to === undefined || !letter) return null;
       const name = { user_name: user.displayName ?? user.username };
-      return write(letter, name, { event, to, key: id, user, settings });
+      return write(letter, name, { event, to, key: id, user, options });
     });
+    return Promise.all(planned);
   }
   const tell = TO_ADMINISTRATORS[event.type];
   if (!tell) return [];
@@ -131,13 +143,13 @@ export async function planMails(
   return settings.mail.administrators.map((address) => {
     const to = readMailAddress(address);
     if (to === undefined) return null;
-    return write(letter, {}, { event, to, key: to, user: user ?? null, settings });
+    return write(letter, {}, { event, to, key: to, user: user ?? null, options });
   });
 }
 
 function aboutWhom({ userId, details }: PlacedEvent): string[] {
-  if (Array.isArray(details.userIds)) return details.userIds.map(String);
-  return userId === null ? [] : [userId];
+  const ids: unknown[] = Array.isArray(details.userIds) ? details.userIds : [userId];
+  return ids.filter((id) => typeof id === 'string').filter((id) => UUID.test(id));
 }
 
 function write(
@@ -148,19 +160,26 @@ function write(
     to: string;
     key: string;
     user: UserDocument | null;
-    settings: Settings;
+    options: Options;
   },
-): PlannedMail {
-  const { event, to, key, user, settings } = about;
+): PlannedMail | null {
+  const { event, to, key, user, options } = about;
+  const { settings, log } = options;
   const { name, portalUrl, language } = settings.company;
   const link = portalUrl === '' ? undefined : portalUrl;
   // The values of a situation are checked when it is rendered.
   const all = { company_name: name, link, ...more, ...values } as never;
   const isToUser = !(event.type in TO_ADMINISTRATORS);
-  const { subject, text } = renderMail(situation, all, {
+  const rules = {
     languages: isToUser ? [user?.language, language] : [language],
     portalUrl: link,
-  });
+  };
+  const written = tryToRender(situation, all, rules);
+  if (!('subject' in written)) {
+    log.warn({ event: event.id, situation, ...written }, 'a mail cannot be written');
+    return null;
+  }
+  const { subject, text } = written;
   const id = createHash('sha256').update(`mail\0${event.id}\0${key}`).digest('hex').slice(0, 32);
   return {
     id,
@@ -171,6 +190,18 @@ function write(
     userId: user?.id ?? null,
     username: user?.username ?? null,
   };
+}
+
+/** An event that lacks what its mail needs must not hold up the others. */
+function tryToRender(
+  ...parts: Parameters<typeof renderMail>
+): ReturnType<typeof renderMail> | { problem: string } {
+  try {
+    return renderMail(...parts);
+  } catch (error) {
+    if (error instanceof TemplateError) return { problem: error.message };
+    throw error;
+  }
 }
 
 /** Of the authenticators that came with the user: a phone tells more than a token. */
@@ -230,6 +261,21 @@ function tellEnrolmentCode(
   if (spareCodeHash(keys['spare-code'], 'enrolment', user.id, code) !== codeHash) return null;
   const values = { enrolment_code: code, expires: new Date(expiresAt) };
   return { situation: 'enrolmentCode', values };
+}
+
+/** A PIN that is not in force any more is not sent. */
+async function tellPin(
+  event: PlacedEvent,
+  user: UserDocument,
+  { keys, settings }: Options,
+): Promise<Letter | null> {
+  const { mailed, command } = event.details;
+  if (mailed === undefined) return tellPinChanged(event, user);
+  if (!settings.mail.pinMails || !user.pin || typeof command !== 'string') return null;
+  const origin = { commandId: command, at: user.pin.setAt };
+  const pin = newInitialPin(keys['new-secret'], origin, Number(mailed));
+  if (!(await isPin(keys.pin, user.id, pin, user.pin))) return null;
+  return { situation: 'initialPin', values: { pin } };
 }
 
 const endingOf = (number: string) => number.slice(-2);

@@ -34,6 +34,18 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          // More of the same, so that `npm test` ends within 15 minutes; CI runs both.
+          name: 'longer',
+          include: ['test/longer/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
           // What takes too long for every change: run before a release, or by name.
           name: 'faults',
           include: ['test/faults/*.test.ts'],

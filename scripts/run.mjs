@@ -1,4 +1,4 @@
-// npm run demo | test | faults | check | bench | soak | setup: sets up what is missing, then runs the
+// npm run demo | test | longer | faults | check | bench | soak | settings-docs | setup: sets up what is missing, then runs the
 // command with Node 24, passing signals and the exit code through.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -14,9 +14,11 @@ const commands = {
   setup: () => 0,
   demo: (args) => runNode([inCheckout('packages/cli/src/main.ts'), 'demo', ...args]),
   test: (args) => runTests(names(args) ? args : ['--project=unit', '--project=cluster', ...args]),
+  longer: (args) => runTests(['--project=longer', ...args]),
   faults: (args) => runTests(['--project=faults', ...args]),
   check: runChecks,
   bench: (args) => runNode([inCheckout('test/bench/run.ts'), ...args]),
+  'settings-docs': () => runNode([inCheckout('packages/verification/src/write-settings-page.ts')]),
   soak: (args) => runNode([inCheckout('test/soak.ts'), ...args]),
 };
 

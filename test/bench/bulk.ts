@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { waitFor } from '@countersign/testing';
+import { encodeBase32 } from '@countersign/verification';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { enrolPeople } from '../harness/people.ts';
 import { runCli } from '../harness/run-cli.ts';
@@ -207,9 +208,16 @@ function usersOf(chunk: number): object[] {
       username: `user.${n}`,
       displayName: `User Number ${n}`,
       email: `user.${n}@example.org`,
-      authenticators: [{ type: 'totp', secret: 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ' }],
+      authenticators: [{ type: 'totp', secret: secretOf(n) }],
     };
   });
+}
+
+/** No two users have the same. */
+function secretOf(n: number): string {
+  const secret = Buffer.alloc(20, 1);
+  secret.writeUInt32BE(n);
+  return encodeBase32(secret);
 }
 
 async function measureStart(node: TestNode): Promise<void> {

@@ -1,6 +1,7 @@
-/** `npm run bench [-- verifications|bulk]`: what each measures stands at its top. */
+/** `npm run bench [-- verifications|mixed|bulk]`: what each measures stands at its top. */
 const BENCHES: Record<string, () => Promise<unknown>> = {
   verifications: () => import('./verifications.ts'),
+  mixed: () => import('./mixed.ts'),
   bulk: () => import('./bulk.ts'),
 };
 

@@ -29,6 +29,10 @@ export type VerificationReply = {
   id: string;
   status: 'approved' | 'denied' | 'challenge' | 'pending';
   reason?: string;
+  skipped?: string;
+  challenge?: string;
+  asks?: string[];
+  sentTo?: string;
   degraded: boolean;
 };
 
@@ -39,8 +43,13 @@ const agent = new Agent({ connections: 256, pipelining: 1, keepAliveTimeout: 10_
 /** Every request on a connection of its own: they spread over all workers of a node. */
 export const freshConnections = new Agent({ pipelining: 0 });
 
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
-type CallOptions = { body?: object; idempotencyKey?: string; timeoutMs?: number };
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+type CallOptions = {
+  body?: object;
+  idempotencyKey?: string;
+  headers?: Record<string, string>;
+  timeoutMs?: number;
+};
 
 /**
  * The HTTP API as a client sees it; throws on connection errors and after `timeoutMs`. What it verifies and changes
@@ -94,6 +103,7 @@ export class ApiClient {
       signal: AbortSignal.timeout(timeoutMs),
       headers: {
         authorization: `Bearer ${this.#apiKey}`,
+        ...options.headers,
         ...(options.body && { 'content-type': 'application/json' }),
         ...(options.idempotencyKey && { 'idempotency-key': options.idempotencyKey }),
       },

@@ -119,11 +119,7 @@ describe('users', () => {
 
     const blocked = await call('POST', '/api/v1/users/alice/block', { body: { reason: 'lost' } });
     expect(blocked.json).toMatchObject({ blocked: { reason: 'lost' } });
-    expect(server.ports.commands.at(-1)?.args).toEqual({
-      username: 'alice',
-      reason: 'lost',
-      days: 90,
-    });
+    expect(server.ports.commands.at(-1)?.args).toEqual({ username: 'alice', reason: 'lost' });
     expect((await call('GET', '/api/v1/users/ALICE')).json).toMatchObject({
       blocked: { reason: 'lost', by: 'test' },
     });
@@ -258,10 +254,37 @@ describe('verifications', () => {
     expect(again.json).toMatchObject({ status: 'denied', reason: 'replayed' });
   });
 
-  it('need a code', async () => {
+  it('without a code ask a question, which can be answered and looked at', async () => {
     for (const body of [{ username: 'vera' }, { username: 'vera', code: '' }]) {
-      expect(problemOf(await call('POST', path, { body }))).toBe('422 code_required');
+      const asked = await call('POST', path, { body });
+      expect(asked.json).toMatchObject({ status: 'challenge', method: 'oath', asks: ['code'] });
+      const { id, challenge } = asked.json as { id: string; challenge: string };
+      const poll = await call('GET', `${path}/${id}`, {
+        headers: { 'countersign-challenge': challenge },
+      });
+      expect(poll.json).toEqual({ id, status: 'challenge', degraded: false });
+      const answer = { challenge, code: '000000' };
+      const reply = await call('POST', `${path}/${id}/answer`, { body: answer });
+      expect(reply.json).toMatchObject({ status: 'denied' });
+      expect(server.ports.attempts.at(-1)).toMatchObject({
+        username: null,
+        code: '000000',
+        challenge: { id, sealed: challenge },
+      });
     }
+  });
+
+  it('are not looked at or answered without the challenge', async () => {
+    const id = '01990000-0000-7000-8000-000000000001';
+    expect(problemOf(await call('GET', `${path}/${id}`))).toBe('400 invalid_request');
+    const body = { code: '000000' };
+    expect(problemOf(await call('POST', `${path}/${id}/answer`, { body }))).toBe(
+      '400 invalid_request',
+    );
+    const long = { code: '000000', challenge: 'x'.repeat(257) };
+    expect(problemOf(await call('POST', `${path}/${id}/answer`, { body: long }))).toBe(
+      '400 invalid_request',
+    );
   });
 
   it('give a key without reasons:read one denial, whatever was wrong (rule 13)', async () => {
@@ -401,10 +424,102 @@ describe('settings', () => {
       { 'lockout.failures': 0 },
       { 'lockout.failures': [1] },
       { 'lockout.failures': 5, 'failover.mode': 'manual' },
+      { 'mail.password': ['x'] },
       {},
     ]) {
       expect(problemOf(await call('PATCH', path, { body }))).toBe('400 invalid_request');
     }
+  });
+
+  it('are taken as text too, as lists, and back to their defaults', async () => {
+    const body = { 'trustedIps.ranges': ['192.0.2.1', '10.0.0.0/8'] };
+    expect((await call('PATCH', path, { body })).json).toMatchObject({ settings: body });
+    await call('PATCH', path, { body: { 'trustedIps.ranges': '192.0.2.1,10.0.0.0/8' } });
+    expect(server.ports.commands.at(-1)?.args).toEqual({ changes: body });
+    const back = await call('PATCH', path, { body: { 'trustedIps.ranges': null } });
+    expect(back.json).toMatchObject({ settings: { 'trustedIps.ranges': [] } });
+  });
+
+  it('that are secrets are never told again, and asked for where they would move (rule 25)', async () => {
+    const body = { 'mail.host': 'mail.example.org', 'mail.password': 'HUSH' };
+    const set = await call('PATCH', path, { body });
+    expect(set.json).toMatchObject({ settings: { 'mail.password': 'set' } });
+    const read = await call('GET', path);
+    for (const text of [set.text, read.text]) expect(text).not.toMatch(/HUSH|sealed/);
+    const moved = await call('PATCH', path, { body: { 'mail.host': 'evil.example' } });
+    expect(problemOf(moved)).toBe('400 secret_required');
+    const wrong = await call('PATCH', path, { body: { 'mail.password': 'HUSH\u0007' } });
+    expect(problemOf(wrong)).toBe('400 invalid_request');
+    expect(wrong.text).not.toContain('HUSH');
+  });
+});
+
+describe('applications', () => {
+  const path = '/api/v1/applications';
+
+  it('are added, shown, changed, listed and removed, whatever the case of their names', async () => {
+    const added = await call('POST', path, {
+      body: { name: 'VPN Köln', settings: { 'methods.default': 'text', 'caching.minutes': '5' } },
+    });
+    expect(added.status).toBe(201);
+    expect(added.json).toMatchObject({
+      id: expect.any(String),
+      name: 'VPN Köln',
+      enabled: true,
+      userMatch: 'require',
+      settings: { 'methods.default': 'text', 'caching.minutes': 5 },
+      applied: true,
+    });
+    const twin = await call('POST', path, { body: { name: 'vpn köln' } });
+    expect(problemOf(twin)).toBe('409 application_name_taken');
+
+    const own = `${path}/${encodeURIComponent('vpn KÖLN')}`;
+    const changed = await call('PATCH', own, {
+      body: { name: 'VPN', userMatch: 'pass', settings: { 'methods.default': null } },
+    });
+    expect(changed.json).toMatchObject({
+      id: added.json.id,
+      name: 'VPN',
+      userMatch: 'pass',
+      settings: { 'caching.minutes': 5 },
+    });
+    expect(problemOf(await call('GET', own))).toBe('404 unknown_application');
+    expect((await call('GET', `${path}/vpn`)).json).toMatchObject({ name: 'VPN', enabled: true });
+    await call('POST', path, { body: { name: 'mail' } });
+    expect((await call('GET', path)).json).toMatchObject({
+      applications: [{ name: 'mail' }, { name: 'VPN' }],
+    });
+    expect((await call('DELETE', `${path}/VPN`)).status).toBe(200);
+    expect(problemOf(await call('DELETE', `${path}/VPN`))).toBe('404 unknown_application');
+  });
+
+  it('refuse settings that are only the company’s, wrong values and names, and empty changes', async () => {
+    const name = 'x';
+    for (const body of [
+      { name, settings: { 'lockout.failures': 3 } },
+      { name, settings: { 'mail.password': 'HUSH' } },
+      { name, settings: { 'methods.codeDigits': 9 } },
+      { name, settings: { nothing: 1 } },
+      { name, userMatch: 'perhaps' },
+      { name: ' x' },
+      { name: 'x'.repeat(129) },
+      { name: 'x\u202e' },
+      {},
+    ]) {
+      const answer = await call('POST', path, { body });
+      expect(problemOf(answer)).toBe('400 invalid_request');
+      expect(answer.text).not.toContain('HUSH');
+    }
+    await call('POST', path, { body: { name } });
+    expect(problemOf(await call('PATCH', `${path}/x`, { body: {} }))).toBe('400 invalid_request');
+    await call('DELETE', `${path}/x`);
+  });
+
+  it('are told only as far as known while the node has not applied the change', async () => {
+    const result = { id: '0190d6a2-0000-7000-8000-000000000000' };
+    server.ports.commandReply = { kind: 'done', revision: 9, applied: false, result };
+    const added = await call('POST', path, { body: { name: 'slow' } });
+    expect(added.json).toEqual({ ...result, name: 'slow', revision: 9, applied: false });
   });
 });
 
@@ -485,6 +600,8 @@ describe('health', () => {
 
 const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'POST', path: '/api/v1/verifications', scope: 'verify' },
+  { method: 'POST', path: '/api/v1/verifications/{id}/answer', scope: 'verify' },
+  { method: 'GET', path: '/api/v1/verifications/{id}', scope: 'verify' },
   { method: 'POST', path: '/api/v1/users', scope: 'users:write' },
   { method: 'POST', path: '/api/v1/users/bulk', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/users', scope: 'users:read' },
@@ -493,13 +610,41 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'DELETE', path: '/api/v1/users/{username}', scope: 'users:write' },
   { method: 'POST', path: '/api/v1/users/{username}/block', scope: 'users:write' },
   { method: 'POST', path: '/api/v1/users/{username}/unblock', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/fraud', scope: 'verify' },
+  { method: 'PUT', path: '/api/v1/users/{username}/exemption', scope: 'users:write' },
+  { method: 'DELETE', path: '/api/v1/users/{username}/exemption', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/bypass', scope: 'users:write' },
+  { method: 'DELETE', path: '/api/v1/users/{username}/bypass', scope: 'users:write' },
+  { method: 'PUT', path: '/api/v1/users/{username}/pin', scope: 'users:write' },
+  { method: 'DELETE', path: '/api/v1/users/{username}/pin', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/pin/change', scope: 'verify' },
+  { method: 'POST', path: '/api/v1/users/{username}/recovery-codes', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/enrolment-code', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/enrolments', scope: 'enrol' },
   { method: 'POST', path: '/api/v1/users/{username}/authenticators', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/users/{username}/authenticators', scope: 'users:read' },
   { method: 'DELETE', path: '/api/v1/users/{username}/authenticators/{id}', scope: 'users:write' },
+  {
+    method: 'POST',
+    path: '/api/v1/users/{username}/authenticators/{id}/activate',
+    scope: 'users:write',
+  },
+  {
+    method: 'POST',
+    path: '/api/v1/users/{username}/authenticators/{id}/resynchronise',
+    scope: 'users:write',
+  },
+  { method: 'POST', path: '/api/v1/tokens/import', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/api-keys', scope: 'api-keys:write' },
+  { method: 'POST', path: '/api/v1/api-keys', scope: 'api-keys:write' },
   { method: 'DELETE', path: '/api/v1/api-keys/{id}', scope: 'api-keys:write' },
   { method: 'GET', path: '/api/v1/settings', scope: 'settings:read' },
   { method: 'PATCH', path: '/api/v1/settings', scope: 'settings:write' },
+  { method: 'POST', path: '/api/v1/applications', scope: 'settings:write' },
+  { method: 'GET', path: '/api/v1/applications', scope: 'settings:read' },
+  { method: 'GET', path: '/api/v1/applications/{name}', scope: 'settings:read' },
+  { method: 'PATCH', path: '/api/v1/applications/{name}', scope: 'settings:write' },
+  { method: 'DELETE', path: '/api/v1/applications/{name}', scope: 'settings:write' },
   { method: 'GET', path: '/api/v1/cluster', scope: 'cluster:read' },
   { method: 'POST', path: '/api/v1/cluster/promote', scope: 'cluster:write' },
   { method: 'POST', path: '/api/v1/cluster/demote', scope: 'cluster:write' },
@@ -552,7 +697,8 @@ describe('keys and scopes (rule 13)', () => {
     const path = operation.path
       .replace('{username}', 'u')
       .replace('{id}', 'x')
-      .replace('{node}', 'n');
+      .replace('{node}', 'n')
+      .replace('{name}', 'a');
     server.ports.addKey(`only ${scope}`.replace(' ', '-'), [scope]);
     const others = API_SCOPES.filter((each) => each !== scope);
     server.ports.addKey(`all-but-${scope}`, others);

@@ -1,13 +1,15 @@
 import swagger from '@fastify/swagger';
 import { fastify, LogController } from 'fastify';
 import type { FastifyBaseLogger } from 'fastify';
-import { jsonSchemaTransform, serializerCompiler } from 'fastify-type-provider-zod';
+import { serializerCompiler } from 'fastify-type-provider-zod';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { answerClientError, answerNotFound, answerProblem } from './answer-problems.ts';
 import type { ApiServer } from './api-server.ts';
 import { authenticateCallers } from './authenticate-caller.ts';
+import { describeApi } from './describe-api.ts';
 import { describeIssues } from './describe-issues.ts';
+import { addDocsPage, openDocsPage } from './docs-page.ts';
 import { addOperations } from './operations/add-operations.ts';
 import type { ApiPorts } from './ports.ts';
 import { invalidRequest } from './problem.ts';
@@ -66,11 +68,13 @@ export function buildApi(ports: ApiPorts, options: ApiOptions): ApiServer {
   api.setNotFoundHandler(answerNotFound);
   parseJsonOnly(api);
   checkWithZod(api);
+  openDocsPage(api);
   authenticateCallers(api, ports, options.local ?? false);
   api.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
   });
-  api.register(swagger, openapiOptions(ports.version));
+  api.register(swagger, describeApi(ports.version));
+  if (!options.local) addDocsPage(api);
   api.register(async (routes) => addOperations(routes.withTypeProvider<ZodTypeProvider>(), ports));
   return api;
 }
@@ -93,17 +97,4 @@ function checkWithZod(api: ApiServer): void {
     return { error: invalidRequest(describeIssues(checked.error.issues, where)) };
   });
   api.setSerializerCompiler(serializerCompiler);
-}
-
-function openapiOptions(version: string) {
-  return {
-    openapi: {
-      openapi: '3.1.0',
-      info: { title: 'Countersign Web Service SDK', version },
-      components: {
-        securitySchemes: { apiKey: { type: 'http' as const, scheme: 'bearer' } },
-      },
-    },
-    transform: jsonSchemaTransform,
-  };
 }

@@ -1,8 +1,12 @@
 import type {
   ApiKeyDocument,
   ApiScope,
+  ApplicationDocument,
   DenialReason,
+  FrontDoor,
+  Method,
   Settings,
+  Skip,
   StopFact,
   UserDocument,
 } from '@countersign/verification';
@@ -13,12 +17,21 @@ export type ApiPorts = {
   version: string;
   authenticate(credentials: Credentials): Promise<Caller | null>;
   verify?(attempt: VerificationAttempt): Promise<VerificationOutcome>;
+  /** How a question stands; changes nothing. */
+  pollVerification?(
+    poll: VerificationPoll,
+  ): Promise<VerificationOutcome | { kind: 'open'; id: string }>;
   runCommand(request: CommandRequest): Promise<CommandReply>;
   readCluster(): Promise<ClusterView>;
   findUser(username: string): Promise<StoredUser | null | 'ambiguous'>;
   listUsers(page: { after?: string; limit: number; search?: string }): Promise<StoredUser[]>;
   listApiKeys(): Promise<StoredApiKey[]>;
-  readSettings(): Promise<{ settings: Settings; revision: number }>;
+  /** `applications` by folded name; `revision` is that of the newest change of any of it. */
+  readSettings(): Promise<{
+    settings: Settings;
+    applications: ReadonlyMap<string, ApplicationDocument>;
+    revision: number;
+  }>;
   listEvents(filter: EventFilter): Promise<StoredEvent[]>;
   /** What came through the cluster's event stream after the cursor, in that order. */
   eventsAfter(
@@ -30,8 +43,26 @@ export type ApiPorts = {
   checkReady(): Promise<Readiness>;
   isMaster(): boolean;
   metrics(): Promise<{ contentType: string; text: string }>;
+  /** What a provider of texts tells about one; rejects while it cannot be kept. */
+  takeTextCallback?(callback: TextCallback): Promise<TextCallbackOutcome>;
+  /** Only in a demo: texts and mails that went nowhere else, oldest first. */
+  readDemoOutbox?(): Promise<OutboxEntry[]>;
   /** Only on the node's own socket. */
   operator?: OperatorPorts;
+};
+
+/** As it arrived: nothing in it is true before its signature is. */
+export type TextCallback = { body: string; signature: string | undefined };
+/** refused: no provider of ours signed it. */
+export type TextCallbackOutcome = 'taken' | 'refused' | 'malformed';
+
+export type OutboxEntry = {
+  kind: 'text' | 'mail';
+  at: string;
+  id: string;
+  to: string;
+  subject: string | null;
+  text: string;
 };
 
 /** What only an operator at the node may do. Each shows first what it would do; `token` comes from there. */
@@ -101,12 +132,24 @@ export type Caller = {
   proof: CommandProof;
 };
 
-export type CommandProof = { kind: 'api-key'; secret: string } | { kind: 'socket'; node: string };
+export type CommandProof =
+  /** `remoteAddress`: where the request came from, as the node saw it. */
+  { kind: 'api-key'; secret: string; remoteAddress?: string } | { kind: 'socket'; node: string };
 
 export type VerificationAttempt = {
   caller: Caller;
-  username: string;
-  code: string;
+  /** null: of the person who was asked the question. */
+  username: string | null;
+  door: FrontDoor;
+  /** null: nothing typed yet. */
+  code: string | null;
+  pin: string | null;
+  /** Takes the PIN's place where it must be changed. */
+  newPin: string | null;
+  /** The method asked for; null: the user's. */
+  method: Method | null;
+  /** What this answers, as it was given out; null: it begins. */
+  challenge: { id: string; sealed: string } | null;
   application: string | null;
   /** Address of the end user if the caller may assert it, else null. */
   clientIp: string | null;
@@ -115,8 +158,33 @@ export type VerificationAttempt = {
   idempotencyKey: string | null;
 };
 
+/** A look at a question, by whoever asked it. */
+export type VerificationPoll = Pick<VerificationAttempt, 'caller' | 'door' | 'application'> & {
+  challenge: { id: string; sealed: string };
+};
+
 export type VerificationOutcome =
-  | { kind: 'verdict'; id: string; approved: boolean; reason?: DenialReason; degraded: boolean }
+  | {
+      kind: 'verdict';
+      id: string;
+      approved: boolean;
+      reason?: DenialReason;
+      /** Why nothing was asked. */
+      skipped?: Skip;
+      degraded: boolean;
+    }
+  | {
+      kind: 'challenge';
+      id: string;
+      sealed: string;
+      method: Method;
+      mode: string;
+      asks: readonly string[];
+      /** Where a code went, but for its last digits hidden. */
+      sentTo: string | null;
+      expiresAt: string;
+      degraded: boolean;
+    }
   /** The same Idempotency-Key came with other content. */
   | { kind: 'conflict' }
   | { kind: 'not_ready'; detail: string };
@@ -137,10 +205,27 @@ export const COMMAND_NAMES = [
   'user.block',
   'user.unblock',
   'user.remove',
+  'user.exempt',
+  'user.end-exemption',
+  'user.bypass',
+  'user.end-bypass',
+  'user.set-pin',
+  'user.remove-pin',
+  'user.change-pin',
+  'user.make-recovery-codes',
+  'user.make-enrolment-code',
+  'user.report-fraud',
   'authenticator.enroll',
+  'authenticator.enroll-with-code',
+  'authenticator.activate',
+  'authenticator.resynchronise',
   'authenticator.remove',
+  'api-key.add',
   'api-key.revoke',
   'settings.set',
+  'application.add',
+  'application.set',
+  'application.remove',
   'cluster.promote',
   'cluster.demote',
   'cluster.replace-node',
@@ -188,6 +273,8 @@ export type ClusterView = {
   degraded: boolean;
   /** Stop facts in force that are not changes yet, as this node knows them. */
   pendingStopFacts: number;
+  /** Users who skip the second step now; the first 100. */
+  exemptUsers: string[];
   answeredBy: string;
   nodes: ClusterNode[];
 };

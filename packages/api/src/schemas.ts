@@ -51,8 +51,17 @@ export function countInQuery(bounds: { max: number; default: number }) {
 
 export const timestamp = z.string();
 
+/** Judged by the master, by the settings for PINs. */
+export const pinText = z.string().min(1).max(64);
+
+/** Kept with what it explains. */
+export const reason = plainText({ minBytes: 1, maxBytes: 500 });
+
 /** What every reply to a change carries: where it stands in the log and whether this node has applied it. */
-export const writeReply = { revision: z.int(), applied: z.boolean() };
+export const writeReply = {
+  revision: z.int().describe("The change's place in the log."),
+  applied: z.boolean().describe('Whether the node that answered has applied it.'),
+};
 
 /** The reply of a node that did without a master what only takes rights away. */
 export const stoppedReply = z.object({

@@ -1,3 +1,4 @@
+import { METHODS } from '@countersign/verification';
 import { z } from 'zod';
 import { plainText } from './schemas.ts';
 
@@ -9,4 +10,21 @@ export const userFields = {
     .nullable()
     .optional(),
   enabled: z.boolean().optional(),
+  /** null: the application's or company's, as with the others below. */
+  method: z.enum(METHODS).nullable().optional(),
+  /** By method; what is left out stays. */
+  modes: z
+    .strictObject({
+      oath: z.enum(['code', 'code+pin']).nullable().optional(),
+      text: z.enum(['otp', 'otp+pin']).nullable().optional(),
+      call: z.enum(['standard', 'pin']).nullable().optional(),
+      app: z.enum(['approve', 'pin', 'number']).nullable().optional(),
+    })
+    .nullable()
+    .optional(),
+  language: z
+    .string()
+    .refine((text) => /^[a-z]{2}$/.test(text), 'must be two letters, like nl')
+    .nullable()
+    .optional(),
 };

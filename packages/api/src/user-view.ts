@@ -5,11 +5,24 @@ import { timestamp } from './schemas.ts';
 
 const authenticatorView = z.object({
   id: z.string(),
-  type: z.enum(['totp', 'hotp']),
+  type: z.enum(['totp', 'hotp', 'phone']),
   name: z.string().nullable(),
-  algorithm: z.string(),
-  digits: z.int(),
+  /** null for a phone. */
+  algorithm: z.string().nullable(),
+  digits: z.int().nullable(),
   periodSeconds: z.int().nullable(),
+  serial: z.string().nullable(),
+  manufacturer: z.string().nullable(),
+  model: z.string().nullable(),
+  /** Imported, and no code of it was ever given. */
+  awaitsActivation: z.boolean(),
+  /** null for a token. */
+  number: z.string().nullable(),
+  extension: z.string().nullable(),
+  use: z.enum(['primary', 'backup']).nullable(),
+  /** Who says that the phone is the user's; null: nobody. */
+  vouchedBy: z.string().nullable(),
+  verifiedAt: timestamp.nullable(),
   createdAt: timestamp,
 });
 
@@ -35,6 +48,24 @@ export const userView = z.object({
     }),
   ),
   lockedUntil: timestamp.nullable(),
+  /** null where it is the application's or company's. */
+  method: z.string().nullable(),
+  modes: z.record(z.string(), z.string()),
+  language: z.string().nullable(),
+  /** null: none is set. */
+  pin: z.object({ setAt: timestamp, mustChange: z.boolean() }).nullable(),
+  /** In force: the second step is skipped. */
+  exempt: z
+    .object({ reason: z.string(), at: timestamp, by: z.string(), until: timestamp })
+    .nullable(),
+  /** Granted and not expired; whether it was used is not known here. */
+  bypass: z
+    .object({ reason: z.string(), at: timestamp, by: z.string(), expiresAt: timestamp })
+    .nullable(),
+  /** How many were made; used ones count. */
+  recoveryCodes: z.int(),
+  /** Open: an enrolment code is out. */
+  enrolment: z.object({ at: timestamp, by: z.string(), expiresAt: timestamp }).nullable(),
   authenticators: z.array(authenticatorView),
   createdAt: timestamp,
   updatedAt: timestamp,
@@ -56,6 +87,7 @@ export function viewUser(user: StoredUser, nowMs: number): UserView {
       .filter(({ id }) => !user.document.blocked?.stopFacts?.includes(id))
       .map(({ id, reason, at, by, node, expiresAt }) => ({ id, reason, at, by, node, expiresAt })),
     lockedUntil: user.lockedUntil,
+    ...viewSignIn(document, nowMs),
     authenticators: document.authenticators.map(viewAuthenticator),
     createdAt: document.createdAt,
     updatedAt: document.updatedAt,
@@ -67,15 +99,53 @@ function viewBlock({ reason, at, by, expiresAt }: NonNullable<UserDocument['bloc
   return { reason, at, by, expiresAt };
 }
 
-// Field by field, so that a new secret field can't slip out.
+// Field by field, here and below, so that no hash or secret slips out.
+function viewSignIn(document: UserDocument, nowMs: number) {
+  const { method, modes, language, pin, exempt, bypass, recoveryCodes, enrolment } = document;
+  const isFuture = (iso: string | undefined) => iso !== undefined && Date.parse(iso) > nowMs;
+  return {
+    method: method ?? null,
+    modes: { ...modes },
+    language: language ?? null,
+    pin: pin ? { setAt: pin.setAt, mustChange: pin.mustChange } : null,
+    exempt: exempt && isFuture(exempt.until) ? viewExemption(exempt) : null,
+    bypass: bypass && isFuture(bypass.expiresAt) ? viewBypass(bypass) : null,
+    recoveryCodes: recoveryCodes?.hashes.length ?? 0,
+    enrolment: enrolment && isFuture(enrolment.expiresAt) ? viewEnrolment(enrolment) : null,
+  };
+}
+
+function viewExemption({ reason, at, by, until }: NonNullable<UserDocument['exempt']>) {
+  return { reason, at, by, until };
+}
+
+function viewBypass({ reason, at, by, expiresAt }: NonNullable<UserDocument['bypass']>) {
+  return { reason, at, by, expiresAt };
+}
+
+function viewEnrolment({ at, by, expiresAt }: NonNullable<UserDocument['enrolment']>) {
+  return { at, by, expiresAt };
+}
+
 function viewAuthenticator(authenticator: UserDocument['authenticators'][number]) {
+  const phone = authenticator.type === 'phone' ? authenticator : null;
+  const token = authenticator.type === 'phone' ? null : authenticator;
   return {
     id: authenticator.id,
     type: authenticator.type,
     name: authenticator.name ?? null,
-    algorithm: authenticator.algorithm,
-    digits: authenticator.digits,
-    periodSeconds: authenticator.type === 'totp' ? authenticator.periodSeconds : null,
+    algorithm: token?.algorithm ?? null,
+    digits: token?.digits ?? null,
+    periodSeconds: token?.type === 'totp' ? token.periodSeconds : null,
+    serial: token?.serial ?? null,
+    manufacturer: token?.manufacturer ?? null,
+    model: token?.model ?? null,
+    awaitsActivation: token?.awaitsActivation ?? false,
+    number: phone?.number ?? null,
+    extension: phone?.extension ?? null,
+    use: phone?.use ?? null,
+    vouchedBy: phone?.vouchedBy ?? null,
+    verifiedAt: phone?.verifiedAt ?? null,
     createdAt: authenticator.createdAt,
   };
 }

@@ -8,7 +8,7 @@ export type AttemptIds = {
   attemptId: string;
   /** Who repeats: the caller and its key, without what was asked; null without a key. */
   keyHash: string | null;
-  /** Shown to the caller; follows from the attempt id. */
+  /** Shown to the caller; follows from the attempt id of the step that began it. */
   verificationId: string;
 };
 
@@ -20,8 +20,11 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
     'attempt',
     caller.id,
     idempotencyKey ?? randomUUID(),
-    usernameKey(attempt.username),
-    attempt.code,
+    usernameKey(attempt.username ?? ''),
+    attempt.code ?? '',
+    attempt.pin ?? '',
+    attempt.method ?? '',
+    attempt.challenge?.id ?? '',
     attempt.application ?? '',
     attempt.clientIp ?? '',
   ).toString('hex');
@@ -31,7 +34,7 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
       idempotencyKey === null
         ? null
         : keyedHash(key, 'key', caller.id, idempotencyKey).toString('hex'),
-    verificationId: asUuid(keyedHash(key, 'verification', attemptId)),
+    verificationId: attempt.challenge?.id ?? asUuid(keyedHash(key, 'verification', attemptId)),
   };
 }
 

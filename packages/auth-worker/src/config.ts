@@ -2,7 +2,15 @@ import type { LogServerAddress } from '@countersign/cluster';
 import type { HandedKeys } from '@countersign/keys';
 
 /** All a worker is given: neither the cluster key nor what opens documents, events or an agent's proof. */
-export const WORKER_KEYS = ['seed', 'command', 'wrong-code', 'attempt-id'] as const;
+export const WORKER_KEYS = [
+  'seed',
+  'command',
+  'wrong-code',
+  'attempt-id',
+  'challenge',
+  'pin',
+  'spare-code',
+] as const;
 
 /** What the supervisor hands to an auth worker in its first IPC message: `{ type: 'start', config }`. */
 export type WorkerConfig = {
@@ -16,6 +24,14 @@ export type WorkerConfig = {
   logServers: LogServerAddress[];
   keys: HandedKeys<(typeof WORKER_KEYS)[number]>;
   http: { host: string; port: number; trustedProxies: string[] };
+  texts: {
+    /** So many workers share the node's limits. */
+    workers: number;
+    /** Hosts of gateways that may be at any address and speak plain http. */
+    gateways: string[];
+  };
+  /** A demo's file, where texts go instead; null anywhere else. */
+  outboxFile: string | null;
   logLevel: string;
 };
 

@@ -12,15 +12,34 @@ export class WorkerEvents {
   }
 
   async circuitOpened(details: { why: string }): Promise<void> {
-    await this.#record('circuit.opened', details);
+    await this.#record({ type: 'circuit.opened', degraded: true, details });
   }
 
   async circuitClosed(details: { openSince: string }): Promise<void> {
-    await this.#record('circuit.closed', details);
+    await this.#record({ type: 'circuit.closed', degraded: true, details });
   }
 
-  async #record(type: string, details: AuditEvent['details']): Promise<void> {
-    const event = newEvent({ type, node: this.#node, degraded: true, details });
+  /** `level`: four fifths of a limit, or all of it; from then on texts are refused. */
+  async textBudgetAlarm(details: {
+    limit: 'prefix' | 'node';
+    level: 'nearly' | 'reached';
+    perHour: number;
+    /** The numbers texted, without their last four digits. */
+    prefix?: string;
+  }): Promise<void> {
+    await this.#record({ type: 'text.budget_alarm', details });
+  }
+
+  /** What a provider says became of a text. `id` follows from what it says: told twice, it is one event. */
+  async textStatus(
+    id: string,
+    details: { provider: string; messageId: string; status: string; errorCode?: number },
+  ): Promise<void> {
+    await this.#record({ id, type: 'text.status', result: details.status, details });
+  }
+
+  async #record(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): Promise<void> {
+    const event = newEvent({ node: this.#node, ...fields });
     await beginAttempts(this.#db, [{ reservation: null, event, isFinal: true }]);
   }
 }

@@ -31,7 +31,7 @@ export class KeyCallers {
       name: key.name,
       scopes: new Set(key.scopes),
       applications: key.applications,
-      proof: { kind: 'api-key', secret: bearer },
+      proof: { kind: 'api-key', secret: bearer, remoteAddress },
       ...(remembered && {
         isStillValid: async (revision: number) => {
           if (remembered.revision === revision) return true;

@@ -1,3 +1,4 @@
+import type { SendAttempt } from '@countersign/delivery';
 import type { Verdict } from '@countersign/verification';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
@@ -43,6 +44,38 @@ export class WorkerMetrics {
   readonly #malformedStopFacts = new Counter({
     name: 'countersign_stop_facts_malformed_total',
     help: 'Told stop facts that did not open or were none',
+    registers: [this.#registry],
+  });
+
+  readonly #texts = new Counter({
+    name: 'countersign_text_attempts_total',
+    help: 'Texts handed to a provider, by what came of it',
+    labelNames: ['provider', 'outcome'],
+    registers: [this.#registry],
+  });
+  readonly #textSeconds = new Histogram({
+    name: 'countersign_text_seconds',
+    help: 'Time a provider took for a text',
+    labelNames: ['provider'],
+    buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8],
+    registers: [this.#registry],
+  });
+  readonly #textSegments = new Counter({
+    name: 'countersign_text_segments_total',
+    help: 'Parts of texts that were sent: what providers charge for',
+    labelNames: ['provider'],
+    registers: [this.#registry],
+  });
+  readonly #textCost = new Counter({
+    name: 'countersign_text_cost_total',
+    help: 'Price of texts that were sent, where the provider or the settings tell it',
+    labelNames: ['provider', 'currency'],
+    registers: [this.#registry],
+  });
+  readonly #textsRefused = new Counter({
+    name: 'countersign_texts_refused_total',
+    help: 'Texts that went to no provider, by why',
+    labelNames: ['reason'],
     registers: [this.#registry],
   });
 
@@ -96,6 +129,19 @@ export class WorkerMetrics {
 
   countMalformedStopFact(): void {
     this.#malformedStopFacts.inc();
+  }
+
+  countTextAttempt({ provider, ms, result }: SendAttempt): void {
+    this.#texts.inc({ provider, outcome: result.sent ? 'sent' : result.outcome });
+    this.#textSeconds.observe({ provider }, ms / 1000);
+    if (!result.sent || !result.cost) return;
+    const { segments, amount, currency } = result.cost;
+    this.#textSegments.inc({ provider }, segments);
+    if (amount !== undefined && currency) this.#textCost.inc({ provider, currency }, amount);
+  }
+
+  countTextRefused(reason: string): void {
+    this.#textsRefused.inc({ reason });
   }
 
   async render(): Promise<{ contentType: string; text: string }> {

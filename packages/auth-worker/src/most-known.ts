@@ -5,8 +5,10 @@ import {
   emptyState,
   mergeClaims,
   mergeStates,
+  isUsedClaim,
   parseState,
   type FailureClaim,
+  type TextClaim,
   type UserState,
 } from '@countersign/verification';
 
@@ -18,7 +20,7 @@ export async function readMostKnown(
   options: { db: Database; states: UserStates },
   userId: string,
   directTimeoutMs: number,
-): Promise<{ state: UserState | null; failures: FailureClaim[] }> {
+): Promise<{ state: UserState | null; failures: FailureClaim[]; texts: TextClaim[] }> {
   const [stored, claims, direct] = await Promise.all([
     readUserState(options.db, userId),
     claimsOf(options.db, userId),
@@ -30,15 +32,16 @@ export async function readMostKnown(
     state = state ? mergeStates(state, copy) : copy;
   }
   // Merged or not: none of these copies may have it yet, and a maximum can be taken twice.
-  const approved = claims.flatMap(({ claim }) => ('last' in claim ? [claim] : []));
-  if (approved.length > 0) {
-    // Approvals merge the same under any settings: those are about failures.
-    state = mergeClaims(state ?? emptyState(), approved, defaultSettings, Date.now());
+  const used = claims.flatMap(({ claim }) => (isUsedClaim(claim) ? [claim] : []));
+  if (used.length > 0) {
+    // They merge the same under any settings: those are about failures.
+    state = mergeClaims(state ?? emptyState(), used, defaultSettings, Date.now());
   }
   // A success ends what was counted before it, as it does with the quorum.
-  const clearedAt = Math.max(0, ...approved.map((claim) => claim.at));
+  const clearedAt = Math.max(0, ...used.map(({ at, denied }) => (denied ? 0 : at)));
   const failures = claims.flatMap(({ claim, merged }) =>
     'failure' in claim && !merged && claim.at > clearedAt ? [claim] : [],
   );
-  return { state, failures };
+  const texts = claims.flatMap(({ claim, merged }) => ('text' in claim && !merged ? [claim] : []));
+  return { state, failures, texts };
 }

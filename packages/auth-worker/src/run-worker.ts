@@ -16,9 +16,11 @@ import {
   readApplied,
   readCircuit,
   readLogLayout,
+  readSettings,
   type Applied,
   type Database,
 } from '@countersign/database';
+import { createOutbox } from '@countersign/delivery';
 import { takeKeys } from '@countersign/keys';
 import {
   askExamination,
@@ -31,12 +33,15 @@ import { parseStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
 import { Circuit } from './circuit.ts';
+import { changePinOf } from './change-pin-of.ts';
 import type { WorkerConfig } from './config.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
 import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { TextSending } from './send-text.ts';
+import { TextCallbacks } from './text-callbacks.ts';
 import { hearStopFacts, tellStopFacts } from './tell-stop-facts.ts';
 import { CLOCK_LIMIT_MS, Verifier } from './verifier.ts';
 
@@ -91,6 +96,24 @@ export async function runWorker(
     { node: config.node, worker: String(config.index) },
     readGauges,
   );
+  const outbox = config.outboxFile === null ? null : createOutbox(config.outboxFile);
+  const texts = new TextSending({
+    seedKey: keys.seed,
+    workers: config.texts.workers,
+    policy: {
+      clusterAddresses: config.logServers.map(({ host }) => host),
+      allowedHosts: config.texts.gateways,
+    },
+    outbox: outbox?.texts ?? null,
+    events,
+    metrics,
+    log,
+  });
+  const textCallbacks = new TextCallbacks({
+    readSettings: () => gate.pass(async () => (await readSettings(db)).settings),
+    providersOf: (settings) => texts.providersOf(settings),
+    events,
+  });
   const work = new AbortController();
   let life = beginLife(await waitForPlace(db, signal));
 
@@ -131,6 +154,9 @@ export async function runWorker(
       asks,
       circuit,
       keys,
+      incarnation,
+      changePin: (change) => changePinOf(change, (request) => life.ports.runCommand(request)),
+      sendText: (text) => texts.send(text),
       metrics,
       log,
     });
@@ -249,10 +275,13 @@ export async function runWorker(
     isMaster: () => life.ports.isMaster(),
     authenticate: (credentials) => keyCallers.authenticate(credentials),
     verify: (attempt) => life.verifier.verify(attempt),
+    pollVerification: (poll) => life.verifier.poll(poll),
     runCommand: (request) => life.ports.runCommand(request),
     examineNode: (node) => life.ports.examineNode(node),
     checkReady,
     metrics: () => metrics.render(),
+    takeTextCallback: (callback) => textCallbacks.take(callback),
+    ...(outbox && { readDemoOutbox: () => outbox.list() }),
   };
   const server = buildApi(ports, {
     logger: log,

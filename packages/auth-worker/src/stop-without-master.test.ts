@@ -88,6 +88,37 @@ describe('without a master', () => {
     expect(await listStopFactsOfUser(path.db, user.id)).toHaveLength(STOP_FACTS_PER_USER_MAX);
   });
 
+  it('a fraud report blocks where the settings want it, and is told of in any case', async () => {
+    const path = startPath();
+    const user = await test.addUser(seedKey, randomBytes(20));
+    const args = { username: user.username, reason: 'not me' };
+    const reply = await runCommand(path, request('user.report-fraud', args), () => ({}));
+    expect(reply).toMatchObject({
+      kind: 'stopped',
+      fact: { kind: 'user', subject: user.id, reason: 'fraud reported: not me' },
+    });
+    const other = await test.addUser(seedKey, randomBytes(20));
+    await path.db.sql`
+      insert into settings_groups (id, document, revision)
+      values ('blocks', ${'{"id":"blocks","days":90,"onFraud":false}'}::text::jsonb, 1)`;
+    try {
+      const told = request('user.report-fraud', { username: other.username });
+      expect(await runCommand(path, told, () => ({}))).toMatchObject({
+        kind: 'done',
+        result: { blocked: false },
+      });
+    } finally {
+      await path.db.sql`delete from settings_groups`;
+    }
+    expect(await listStopFactsOfUser(path.db, other.id)).toEqual([]);
+    const events = (await takeFinalOutbox(path.db, 100)).map(({ event }) => event);
+    const fraud = events.filter(({ type }) => type === 'fraud');
+    expect(fraud).toMatchObject([
+      { userId: user.id, details: { reason: 'not me', blocks: true }, degraded: true },
+      { userId: other.id, details: { blocks: false }, degraded: true },
+    ]);
+  });
+
   it('whom this node does not know it does not stop, and nothing else becomes a fact', async () => {
     const path = startPath();
     const user = await test.addUser(seedKey, randomBytes(20));

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { VerificationAttempt } from '@countersign/api';
+import type { VerificationAttempt, VerificationOutcome } from '@countersign/api';
 import { Asks, openStates, shutStates } from '@countersign/cluster';
 import {
   closeCircuit,
@@ -8,6 +8,7 @@ import {
   storeUserStates,
   takeFinalOutbox,
 } from '@countersign/database';
+import { deriveSpareCode, hashPin, spareCodeHash } from '@countersign/operations';
 import { waitFor } from '@countersign/testing';
 import {
   defaultSettings,
@@ -29,12 +30,20 @@ import { WorkerEvents } from './events.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { useTestStates } from './testing/use-test-states.ts';
-import { Verifier } from './verifier.ts';
+import { Verifier, type TextToSend, type VerifierOptions } from './verifier.ts';
 
 const test = useTestStates();
 const secret = generateSecret();
 const key = () => ({ keyId: '00000000', key: randomBytes(32) });
-const keys = { seed: key(), 'wrong-code': key(), 'attempt-id': key() };
+const keys = {
+  seed: key(),
+  'wrong-code': key(),
+  'attempt-id': key(),
+  challenge: key(),
+  pin: key(),
+  'spare-code': key(),
+};
+const sent: TextToSend[] = [];
 
 /** A node's line to the others; it answers with what it knows of any user. */
 function startAsks(node: string, known: () => UserState | null): Asks {
@@ -53,7 +62,10 @@ function startAsks(node: string, known: () => UserState | null): Asks {
   return asks;
 }
 
-function startVerifier(asks = startAsks('node-1', () => null)): Verifier {
+function startVerifier(
+  options: Partial<VerifierOptions> = {},
+  asks = startAsks('node-1', () => null),
+): Verifier {
   const db = test.db();
   const log = pino({ level: 'silent' });
   const gauges = async () => {
@@ -68,8 +80,15 @@ function startVerifier(asks = startAsks('node-1', () => null)): Verifier {
     asks,
     circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
     keys,
+    incarnation: { number: 0, id: 'one' },
+    sendText: async (text) => {
+      sent.push(text);
+      return { sent: true, details: {} };
+    },
+    changePin: null,
     metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, gauges),
     log,
+    ...options,
   });
 }
 
@@ -83,7 +102,12 @@ function attempt(username: string, counter: number, idempotencyKey?: string): Ve
       proof: { kind: 'api-key', secret: '' },
     },
     username,
+    door: 'http',
     code: hotp(secret, counter, { algorithm: 'SHA1', digits: 6 }),
+    pin: null,
+    newPin: null,
+    method: null,
+    challenge: null,
     application: null,
     clientIp: null,
     remoteAddress: '127.0.0.1',
@@ -126,7 +150,7 @@ describe('verifying', () => {
     expect(wrong).toMatchObject({ approved: false, reason: 'wrong_code', degraded: false });
     const stored = await storedState(user.id);
     expect(stored.state.accepted[user.authenticators[0]!.id]?.[0]).toBe(1);
-    expect(stored.state.methods.oath.failures).toBe(1);
+    expect(stored.state.methods.code.failures).toBe(1);
   });
 
   it('denies whom a stop fact blocks from the next step on, and counts nothing', async () => {
@@ -152,7 +176,7 @@ describe('verifying', () => {
     }
     const { state } = await storedState(user.id);
     expect(state.accepted[user.authenticators[0]!.id]?.[0]).toBe(0);
-    expect(state.methods.oath.failures).toBe(0);
+    expect(state.methods.code.failures).toBe(0);
   });
 
   it('tells an attempt its verdict again where another node approved it without the quorum', async () => {
@@ -175,7 +199,7 @@ describe('verifying', () => {
     const asks = startAsks('node-1', () => null);
     startAsks('node-2', () => merged);
     await waitFor('node-2', () => asks.liveNodes().includes('node-2'), { timeoutMs: 5000 });
-    const verifier = startVerifier(asks);
+    const verifier = startVerifier({}, asks);
     await openCircuit(test.db(), 'test');
     try {
       const stranger = await verifier.verify(attempt(user.username, 0, randomUUID()));
@@ -240,3 +264,343 @@ describe('verifying', () => {
     ]);
   });
 });
+
+describe('a question', () => {
+  it('is answered by any node, once, and can be looked at on a third', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const [one, two, three] = [startVerifier(), startVerifier(), startVerifier()];
+    const asked = await ask(one, user);
+    expect(asked).toMatchObject({ method: 'oath', mode: 'code', asks: ['code'] });
+    const answered = await two.verify(answer(user, asked, { counter: 0 }));
+    expect(answered).toMatchObject({ approved: true, id: asked.id });
+    expect(await three.poll(pollOf(asked))).toMatchObject({ approved: true, id: asked.id });
+    const again = await three.verify(answer(user, asked, { counter: 1 }));
+    expect(again).toMatchObject({ approved: false, reason: 'challenge_spent' });
+  });
+
+  it('is open until it is answered', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    const asked = await ask(verifier, user);
+    expect(await verifier.poll(pollOf(asked))).toEqual({ kind: 'open', id: asked.id });
+  });
+
+  it('costs nothing to ask and is spent by three wrong answers', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    const asked = await ask(verifier, user);
+    expect((await test.states().readThroughLeader(user.id, 1000)).kind).toBe('absent');
+    for (const counter of [501, 502, 503]) {
+      const wrong = await verifier.verify(answer(user, asked, { counter }));
+      expect(wrong).toMatchObject({ approved: false, reason: 'wrong_code' });
+    }
+    const right = await verifier.verify(answer(user, asked, { counter: 0 }));
+    expect(right).toMatchObject({ approved: false, reason: 'challenge_spent' });
+    const other = await ask(verifier, user);
+    expect(await verifier.verify(answer(user, other, { counter: 0 }))).toMatchObject({
+      approved: true,
+    });
+  });
+
+  it('of another user, client, application, id or incarnation is denied by name (rule 6)', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const other = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    const asked = await ask(verifier, user);
+    const mine = answer(user, asked, { counter: 0 });
+    const { sealed } = asked;
+    const flipped = `${sealed.slice(0, 40)}${sealed[40] === 'A' ? 'B' : 'A'}${sealed.slice(41)}`;
+    const cases: [Partial<VerificationAttempt>, string][] = [
+      [{ username: other.username }, 'challenge_user'],
+      [{ caller: { ...mine.caller, id: 'somebody else' } }, 'challenge_client'],
+      [{ application: 'VPN' }, 'challenge_application'],
+      [{ door: 'web' }, 'challenge_front_door'],
+      [{ challenge: { id: randomUUID(), sealed } }, 'challenge_damaged'],
+      [{ challenge: { id: asked.id, sealed: flipped } }, 'challenge_damaged'],
+      [{ challenge: { id: asked.id, sealed: '' } }, 'challenge_damaged'],
+    ];
+    for (const [changed, reason] of cases) {
+      expect(await verifier.verify({ ...mine, ...changed })).toMatchObject({
+        approved: false,
+        reason,
+      });
+    }
+    const elsewhere = startVerifier({ incarnation: { number: 1, id: 'two' } });
+    expect(await elsewhere.verify(mine)).toMatchObject({ reason: 'challenge_incarnation' });
+    expect(await verifier.verify(mine)).toMatchObject({ approved: true });
+  });
+
+  it('looks the same to a stranger whether there is such a user or not', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const verifier = startVerifier();
+    const [known, unknown] = await Promise.all(
+      [user.username, 'nobody-at-all'].map((username) =>
+        verifier.verify({ ...attempt(username, 0), code: null }),
+      ),
+    );
+    if (known?.kind !== 'challenge' || unknown?.kind !== 'challenge')
+      throw new Error('no question');
+    expect(Object.keys(unknown)).toEqual(Object.keys(known));
+    expect(unknown.sealed).toHaveLength(known.sealed.length);
+    const reply = await verifier.verify({
+      ...attempt('nobody-at-all', 0),
+      challenge: { id: unknown.id, sealed: unknown.sealed },
+    });
+    expect(reply).toMatchObject({ approved: false, reason: 'unknown_user' });
+  });
+});
+
+describe('a text message', () => {
+  it('brings a code that is good once, in its own verification, on any node', async () => {
+    const user = await addUserWithPhone();
+    const [one, two] = [startVerifier(), startVerifier()];
+    const asked = await ask(one, user, { method: 'text' });
+    expect(asked).toMatchObject({ method: 'text', sentTo: '+31*******78' });
+    const text = sent.at(-1)!;
+    expect(text).toMatchObject({ number: '+31612345678', minutes: 5 });
+    expect(text.code).toMatch(/^\d{6}$/);
+    const other = await ask(one, user, { method: 'text' });
+    const elsewhere = await two.verify(answer(user, other, { code: text.code }));
+    expect(elsewhere).toMatchObject({ approved: false, reason: 'wrong_code' });
+    const right = answer(user, asked, { code: text.code });
+    const outcomes = await Promise.all([one, two].map((verifier) => verifier.verify(right)));
+    expect(outcomes.filter((outcome) => 'approved' in outcome && outcome.approved)).toHaveLength(1);
+  });
+
+  it('is sent once for one idempotency key, and asks the same question again', async () => {
+    const user = await addUserWithPhone();
+    const verifier = startVerifier();
+    const before = sent.length;
+    const begun = { ...attempt(user.username, 0, 'text-1'), code: null, method: 'text' } as const;
+    const [first, second] = [await verifier.verify(begun), await verifier.verify(begun)];
+    expect(first).toMatchObject({ kind: 'challenge' });
+    expect(second).toMatchObject({ kind: 'challenge', id: 'id' in first ? first.id : '' });
+    expect(sent.length).toBe(before + 1);
+  });
+
+  it('is refused beyond the budget of an hour, whatever nodes are asked (rule 18)', async () => {
+    const user = await addUserWithPhone();
+    const verifiers = [startVerifier(), startVerifier()];
+    for (let count = 0; count < 5; count += 1) {
+      await ask(verifiers[count % 2]!, user, { method: 'text' });
+    }
+    const more = await verifiers[0]!.verify({
+      ...attempt(user.username, 0),
+      code: null,
+      method: 'text',
+    });
+    expect(more).toMatchObject({ approved: false, reason: 'too_many_texts' });
+  });
+
+  it('works without the quorum, and is counted when it is back', async () => {
+    const user = await addUserWithPhone();
+    const verifier = startVerifier();
+    await openCircuit(test.db(), 'a test');
+    const asked = await ask(verifier, user, { method: 'text' });
+    expect(asked.degraded).toBe(true);
+    const { code } = sent.at(-1)!;
+    const right = await verifier.verify(answer(user, asked, { code }));
+    expect(right).toMatchObject({ approved: true, degraded: true });
+    const again = await verifier.verify(answer(user, asked, { code }));
+    expect(again).toMatchObject({ approved: false });
+    await closeCircuit(test.db());
+    const third = await verifier.verify(answer(user, asked, { code }));
+    expect(third).toMatchObject({ approved: false, reason: 'challenge_spent' });
+    await ask(verifier, user, { method: 'text' });
+    expect((await storedState(user.id)).state.texts).toHaveLength(2);
+  });
+
+  it('that goes nowhere is told, and has used up its place in the budget', async () => {
+    const user = await addUserWithPhone();
+    const verifier = startVerifier({ sendText: async () => ({ sent: false, details: {} }) });
+    const outcome = await verifier.verify({
+      ...attempt(user.username, 0),
+      code: null,
+      method: 'text',
+    });
+    expect(outcome).toMatchObject({ approved: false, reason: 'not_delivered' });
+    expect((await storedState(user.id)).state.texts).toHaveLength(1);
+  });
+});
+
+describe('a PIN', () => {
+  const withPin = (fields: Partial<NonNullable<UserDocument['pin']>> = {}) =>
+    test.addUser(keys.seed, secret, async (id) => ({
+      modes: { oath: 'code+pin' },
+      pin: {
+        ...(await hashPin(keys.pin, id, '8024')),
+        setAt: new Date().toISOString(),
+        mustChange: false,
+        history: [],
+        ...fields,
+      },
+    }));
+
+  it('is judged together with the code: one CAS, right code and wrong PIN spend the code', async () => {
+    const user = await withPin();
+    const verifier = startVerifier();
+    expect(await verifier.verify(attempt(user.username, 0))).toMatchObject({
+      reason: 'pin_required',
+    });
+    const wrong = await verifier.verify({ ...attempt(user.username, 0), pin: '1111' });
+    expect(wrong).toMatchObject({ approved: false, reason: 'wrong_pin' });
+    const spent = await verifier.verify({ ...attempt(user.username, 0), pin: '8024' });
+    expect(spent).toMatchObject({ approved: false, reason: 'replayed' });
+    const { methods } = (await storedState(user.id)).state;
+    expect([methods.code.failures, methods.pin?.failures]).toEqual([0, 1]);
+    const right = await verifier.verify({ ...attempt(user.username, 1), pin: '8024' });
+    expect(right).toMatchObject({ approved: true });
+  });
+
+  it('guessed with right codes locks the PIN at the limit', async () => {
+    const user = await withPin();
+    const verifier = startVerifier();
+    for (let counter = 0; counter < 5; counter += 1) {
+      const wrong = await verifier.verify({ ...attempt(user.username, counter), pin: '0007' });
+      expect(wrong).toMatchObject({ reason: 'wrong_pin' });
+    }
+    const right = await verifier.verify({ ...attempt(user.username, 5), pin: '8024' });
+    expect(right).toMatchObject({ approved: false, reason: 'locked_out' });
+  });
+
+  it('costs and spends the same without the quorum', async () => {
+    const user = await withPin();
+    const verifier = startVerifier();
+    await openCircuit(test.db(), 'a test');
+    const wrong = await verifier.verify({ ...attempt(user.username, 0), pin: '1111' });
+    expect(wrong).toMatchObject({ approved: false, reason: 'wrong_pin', degraded: true });
+    const spent = await verifier.verify({ ...attempt(user.username, 0), pin: '8024' });
+    expect(spent).toMatchObject({ approved: false, reason: 'replayed' });
+    await closeCircuit(test.db());
+    const right = await verifier.verify({ ...attempt(user.username, 1), pin: '8024' });
+    expect(right).toMatchObject({ approved: true, degraded: false });
+  });
+
+  it('set by somebody else has to be changed, by the master, with the code that proves the user', async () => {
+    const user = await withPin({ mustChange: true });
+    const changes: unknown[] = [];
+    const verifier = startVerifier({
+      changePin: async ({ username, pin, newPin }) => {
+        changes.push({ username, pin, newPin });
+        return newPin === '1234' ? 'too easy' : null;
+      },
+    });
+    const first = await verifier.verify({ ...attempt(user.username, 0), pin: '8024' });
+    expect(first).toMatchObject({ approved: false, reason: 'pin_change_required' });
+    const weak = { ...attempt(user.username, 1), pin: '8024', newPin: '1234' };
+    expect(await verifier.verify(weak)).toMatchObject({ reason: 'pin_change_required' });
+    const good = { ...attempt(user.username, 2), pin: '8024', newPin: '7391' };
+    expect(await verifier.verify(good)).toMatchObject({ approved: true });
+    expect(changes).toHaveLength(2);
+  });
+});
+
+describe('what stands in for a code', () => {
+  it('is a recovery code, each once, on any node', async () => {
+    const code = deriveSpareCode(keys['spare-code'], 'a test');
+    const user = await test.addUser(keys.seed, secret, async (id) => ({
+      recoveryCodes: {
+        at: new Date().toISOString(),
+        hashes: [spareCodeHash(keys['spare-code'], 'recovery', id, code)],
+      },
+    }));
+    const typed = { ...attempt(user.username, 0), code: code.toLowerCase().replaceAll('-', ' ') };
+    const outcomes = await Promise.all(
+      [startVerifier(), startVerifier()].map((verifier) => verifier.verify({ ...typed })),
+    );
+    expect(outcomes.filter((outcome) => 'approved' in outcome && outcome.approved)).toHaveLength(1);
+  });
+
+  it('is a bypass, once, until it ends', async () => {
+    const now = Date.now();
+    const bypass = (expiresAt: number) => ({
+      id: randomUUID(),
+      reason: 'left the phone at home',
+      at: new Date(now - 1000).toISOString(),
+      by: 'help desk',
+      expiresAt: new Date(expiresAt).toISOString(),
+    });
+    const user = await test.addUser(keys.seed, secret, async () => ({
+      bypass: bypass(now + 300_000),
+    }));
+    const begin = { ...attempt(user.username, 0), code: null };
+    const outcomes = await Promise.all(
+      [startVerifier(), startVerifier()].map((verifier) => verifier.verify({ ...begin })),
+    );
+    const skips = outcomes.map((outcome) => ('skipped' in outcome ? outcome.skipped : null));
+    expect(skips.filter((skip) => skip === 'bypass')).toHaveLength(1);
+    await copyState(user.id);
+    expect(await startVerifier().verify({ ...begin })).toMatchObject({ kind: 'challenge' });
+    const late = await test.addUser(keys.seed, secret, async () => ({ bypass: bypass(now - 1) }));
+    expect(await startVerifier().verify({ ...begin, username: late.username })).toMatchObject({
+      kind: 'challenge',
+    });
+  });
+
+  it('is an exemption, until it ends, but never for somebody blocked or disabled (rule 3)', async () => {
+    const exempt = (until: number) => ({
+      reason: 'service account',
+      at: new Date().toISOString(),
+      by: 'admin',
+      until: new Date(until).toISOString(),
+    });
+    const [soon, past] = [exempt(Date.now() + 60_000), exempt(Date.now() - 1)];
+    const verifier = startVerifier();
+    const outcomeOf = async (fields: Partial<UserDocument>) => {
+      const user = await test.addUser(keys.seed, secret, async () => fields);
+      return verifier.verify({ ...attempt(user.username, 0), code: null });
+    };
+    expect(await outcomeOf({ exempt: soon })).toMatchObject({ approved: true, skipped: 'exempt' });
+    expect(await outcomeOf({ exempt: past })).toMatchObject({ kind: 'challenge' });
+    expect(await outcomeOf({ exempt: soon, enabled: false })).toMatchObject({ reason: 'disabled' });
+  });
+});
+
+type Asked = Extract<VerificationOutcome, { kind: 'challenge' }>;
+
+async function ask(
+  verifier: Verifier,
+  user: UserDocument,
+  fields: Partial<VerificationAttempt> = {},
+): Promise<Asked> {
+  const outcome = await verifier.verify({ ...attempt(user.username, 0), code: null, ...fields });
+  if (outcome.kind !== 'challenge') throw new Error(JSON.stringify(outcome));
+  return outcome;
+}
+
+function answer(
+  user: UserDocument,
+  asked: Asked,
+  typed: { counter: number } | { code: string },
+): VerificationAttempt {
+  const { id, sealed } = asked;
+  const made = attempt(user.username, 'counter' in typed ? typed.counter : 0);
+  return {
+    ...made,
+    username: null,
+    ...('code' in typed && { code: typed.code }),
+    challenge: { id, sealed },
+  };
+}
+
+function pollOf({ id, sealed }: Asked) {
+  const { caller, door, application } = attempt('', 0);
+  return { caller, door, application, challenge: { id, sealed } };
+}
+
+function addUserWithPhone(): Promise<UserDocument> {
+  const at = new Date().toISOString();
+  return test.addUser(keys.seed, secret, async () => ({
+    authenticators: [
+      {
+        type: 'phone',
+        id: randomUUID(),
+        number: '+31612345678',
+        use: 'primary',
+        vouchedBy: 'admin',
+        verifiedAt: null,
+        createdAt: at,
+      },
+    ],
+  }));
+}

@@ -1,9 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ProblemError, type VerificationAttempt, type VerificationOutcome } from '@countersign/api';
+import {
+  ProblemError,
+  type VerificationAttempt,
+  type VerificationOutcome,
+  type VerificationPoll,
+} from '@countersign/api';
 import type { Asks, UserStates } from '@countersign/cluster';
 import {
   beginAttempts,
   failureItem,
+  findUserById,
   finishAttempts,
   markPhase,
   readForVerification,
@@ -13,26 +19,40 @@ import {
   type BeginningOutcome,
   type Database,
   type Finish,
+  type ReadSettings,
   type Reservation,
   type VerificationRead,
 } from '@countersign/database';
 import { keyedHash, open, type PurposeKey } from '@countersign/keys';
-import { newEvent, seedContext } from '@countersign/operations';
+import {
+  isPin,
+  newEvent,
+  readSpareCode,
+  seedContext,
+  spareCodeHash,
+} from '@countersign/operations';
 import {
   ATTEMPTS_KEPT_MS,
+  challengeOutcome,
+  defaultSettings,
   emptyState,
   encodeState,
+  findApplication,
   findAttempt,
-  judgeCode,
+  isUsedClaim,
+  judgeStep,
   mergeClaims,
   mergeStates,
+  methodRow,
   parseState,
+  settingsFor,
   usernameKey,
   withoutQuorumPolicy,
   withStopFacts,
   type Claim,
   type DenialReason,
   type Judgement,
+  type Question,
   type Settings,
   type UserDocument,
   type UserState,
@@ -46,6 +66,13 @@ import { countBusyTogether } from './count-busy-together.ts';
 import type { DatabaseGate } from './database-gate.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readMostKnown } from './most-known.ts';
+import {
+  openChallenge,
+  sealChallenge,
+  type ChallengeBinding,
+  type OpenedChallenge,
+} from './sealed-challenge.ts';
+import { textCodeOf } from './text-code.ts';
 import { UserQueue } from './user-queue.ts';
 
 export type VerifierOptions = {
@@ -55,10 +82,39 @@ export type VerifierOptions = {
   states: UserStates;
   asks: Asks;
   circuit: Circuit;
-  keys: Record<'seed' | 'wrong-code' | 'attempt-id', PurposeKey>;
+  keys: Record<
+    'seed' | 'wrong-code' | 'attempt-id' | 'challenge' | 'pin' | 'spare-code',
+    PurposeKey
+  >;
+  incarnation: ChallengeBinding['incarnation'];
+  /** Sends a code; null: this node cannot. It has a deadline of its own. */
+  sendText: SendText | null;
+  /** Changes the PIN through the master; null: it may not be changed here. */
+  changePin: ChangePin | null;
   metrics: WorkerMetrics;
   log: Logger;
 };
+
+export type TextToSend = {
+  user: UserDocument;
+  number: string;
+  code: string;
+  application: string | null;
+  settings: Settings;
+  /** How long the code is good. */
+  minutes: number;
+};
+/** `details` go into the event: provider, time, cost; never the code. */
+export type SendText = (
+  text: TextToSend,
+) => Promise<{ sent: boolean; details: Record<string, unknown> }>;
+/** Null: it was changed; else why not. */
+export type ChangePin = (change: {
+  caller: VerificationAttempt['caller'];
+  username: string;
+  pin: string;
+  newPin: string;
+}) => Promise<string | null>;
 
 /** Waiting for the quorum ends after this, whatever happens. */
 export const QUORUM_WAIT_MS = 700;
@@ -68,6 +124,11 @@ const DIRECT_GET_MS = 100;
 const MAX_LOST_CAS = 4;
 const MAX_IN_FLIGHT = 4000;
 const DENIALS_PAUSE_MS = 50;
+const CONFIRM_MS = 300;
+const POLL_MS = 300;
+
+/** What a step leaves to be done when the user's next one may begin: it may take seconds. */
+type Later = { kind: 'later'; finish(): Promise<VerificationOutcome> };
 
 type Step = {
   attempt: VerificationAttempt;
@@ -82,6 +143,10 @@ type Step = {
   codesNotBeforeMs: number | null;
   reservations: Reservation[];
   secrets: Map<string, Buffer>;
+  challenge: OpenedChallenge | null;
+  pin: 'right' | 'wrong' | null;
+  recoveryPlace: number | null;
+  cacheKey: string | null;
   /** Item this step holds a reservation for. */
   reserved: string | null;
   hasBegun: boolean;
@@ -99,7 +164,7 @@ export class Verifier {
   readonly #finish: Batcher<Finish, 'finished' | 'yielded'>;
   /** For denials that change nothing: they come in floods, and cost the others less when many share a commit. */
   readonly #deny: Batcher<Finish, void>;
-  #settings: { revision: number; settings: Settings } | null = null;
+  #settings: ReadSettings | null = null;
 
   constructor(options: VerifierOptions) {
     this.#options = options;
@@ -135,11 +200,17 @@ export class Verifier {
       return { kind: 'not_ready', detail: `clock is ${Math.round(offsetMs / 1000)} s off` };
     }
     try {
-      const turn = this.#queue.run(usernameKey(attempt.username), () =>
-        this.#step(attempt, ids, event, startedAt),
+      const opened = attempt.challenge && (await this.#open(attempt, attempt.challenge));
+      if (opened?.kind === 'refused') {
+        return await this.#denyUnrecorded({ event, ids, startedAt }, opened.reason, false);
+      }
+      const username = opened?.username ?? attempt.username ?? '';
+      const turn = this.#queue.run(usernameKey(username), () =>
+        this.#step({ ...attempt, username }, opened?.challenge ?? null, ids, event, startedAt),
       );
-      if (turn) return await turn;
-      return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
+      if (!turn) return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
+      const outcome = await turn;
+      return outcome.kind === 'later' ? await outcome.finish() : outcome;
     } catch (error) {
       if (error instanceof ProblemError) throw error;
       const isLoad = error instanceof OverloadError;
@@ -148,26 +219,112 @@ export class Verifier {
     }
   }
 
+  /** People type passwords into name fields: unless it is set otherwise, only a hash of an unknown name is kept. */
+  #nameOfStranger(username: string, { events }: Settings): string {
+    if (!events.hashUnknownNames) return username.slice(0, 256);
+    const hash = keyedHash(this.#options.keys['wrong-code'], 'name', username);
+    return `unknown-${hash.toString('hex').slice(0, 12)}`;
+  }
+
+  /** Where the application says so, whoever is not one of the users needs no second step. */
+  async #passStranger(
+    step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
+  ): Promise<VerificationOutcome> {
+    const verdict: Verdict = { approved: true, skipped: 'user_match_off' };
+    step.event.details.skipped = verdict.skipped;
+    this.#complete(step, verdict, false);
+    await this.#deny.add({ event: step.event });
+    return this.#verdictOf(step, verdict, false);
+  }
+
+  /** Opens what an answer brings back, and finds whose question it was. */
+  async #open(
+    attempt: Pick<VerificationAttempt, 'caller' | 'door' | 'application'> & {
+      username: string | null;
+    },
+    { id, sealed }: { id: string; sealed: string },
+  ): Promise<
+    | { kind: 'opened'; challenge: OpenedChallenge; username: string }
+    | { kind: 'refused'; reason: DenialReason }
+  > {
+    const { keys, incarnation, gate, db } = this.#options;
+    const opening = openChallenge(keys.challenge, sealed, {
+      id,
+      purpose: 'sign-in',
+      door: attempt.door,
+      clientId: attempt.caller.id,
+      application: attempt.application,
+      station: '',
+      incarnation,
+    });
+    if (opening.kind === 'refused') return opening;
+    const { challenge } = opening;
+    const user = await gate.pass(() => findUserById(db, challenge.userId));
+    if (!user) return { kind: 'refused', reason: 'unknown_user' };
+    const { username } = user;
+    const isSame =
+      attempt.username === null || usernameKey(attempt.username) === usernameKey(username);
+    if (!isSame) return { kind: 'refused', reason: 'challenge_user' };
+    return { kind: 'opened', challenge, username };
+  }
+
+  /** How a question stands. It is asked of the log, for it may have been answered on any node. */
+  async poll(poll: VerificationPoll): Promise<VerificationOutcome | { kind: 'open'; id: string }> {
+    const { id } = poll.challenge;
+    const opened = await this.#open({ ...poll, username: null }, poll.challenge);
+    const told = (verdict: { approved: boolean; reason?: DenialReason }) =>
+      ({ kind: 'verdict', id, degraded: false, ...verdict }) as const;
+    if (opened.kind === 'refused') return told({ approved: false, reason: opened.reason });
+    const { states, gate } = this.#options;
+    const { userId, expiresAt } = opened.challenge;
+    const read = await states.readThroughLeader(userId, POLL_MS);
+    const most =
+      read.kind === 'found'
+        ? parseState(read.bytes)
+        : (await gate.pass(() => readMostKnown(this.#options, userId, DIRECT_GET_MS))).state;
+    const outcome = most && challengeOutcome(most, id);
+    if (outcome === 'approved') return told({ approved: true });
+    if (outcome === 'denied') return told({ approved: false, reason: 'challenge_spent' });
+    if (Date.now() >= expiresAt) return told({ approved: false, reason: 'expired' });
+    return { kind: 'open', id };
+  }
+
   async #step(
-    attempt: VerificationAttempt,
+    attempt: VerificationAttempt & { username: string },
+    challenge: OpenedChallenge | null,
     ids: AttemptIds,
     event: AuditEvent,
     startedAt: number,
-  ): Promise<VerificationOutcome> {
+  ): Promise<VerificationOutcome | Later> {
     const read = await this.#read.add(usernameKey(attempt.username));
     const { isStillValid } = attempt.caller;
     if (isStillValid && !(await isStillValid(read.keysRevision))) {
       throw new ProblemError(401, 'unauthorized', 'Send a valid API key as a bearer token.');
     }
+    const { settings: company, applications } = await this.#settingsAt(read.settingsRevision);
+    const application = findApplication(applications, attempt.application);
+    if (!company.events.recordAddresses) event.clientAddress = null;
+    if (application && !application.enabled) {
+      return this.#denyUnrecorded({ event, ids, startedAt }, 'application_disabled', false);
+    }
     const [user, namesake] = read.users;
     if (!user || namesake) {
-      // People type passwords into name fields: only a hash of an unknown name is kept.
-      const hash = keyedHash(this.#options.keys['wrong-code'], 'name', attempt.username);
-      event.username = `unknown-${hash.toString('hex').slice(0, 12)}`;
+      event.username = this.#nameOfStranger(attempt.username, company);
+      if (!namesake && application?.userMatch === 'pass' && !challenge) {
+        return this.#passStranger({ event, ids, startedAt });
+      }
+      if (isAskedByStranger(attempt)) return this.#askNobody(attempt, { event, ids, startedAt });
       return this.#denyUnrecorded({ event, ids, startedAt }, 'unknown_user', false);
+    }
+    if (challenge && challenge.userId !== user.id) {
+      return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
     event.userId = user.id;
     event.username = user.document.username;
+    const { recordNames, recordMail } = company.events;
+    const { displayName, email } = user.document;
+    if (recordNames && displayName) event.details.displayName = displayName;
+    if (recordMail && email) event.details.email = email;
     const step: Step = {
       attempt,
       ids,
@@ -175,17 +332,22 @@ export class Verifier {
       startedAt,
       quorumUntil: performance.now() + QUORUM_WAIT_MS,
       user: withStopFacts(user.document, user.stopFacts, Date.now()),
-      settings: await this.#settingsAt(read.settingsRevision),
+      settings: settingsFor(company, application, user.document),
       knownNodes: read.knownNodes,
       codesNotBeforeMs: read.codesNotBeforeMs,
       reservations: user.reservations,
       secrets: this.#openSecrets(user.document),
+      challenge,
+      pin: await this.#checkPin(attempt.pin, user.document),
+      recoveryPlace: this.#placeOfRecoveryCode(attempt.code, user.document),
+      cacheKey: null,
       reserved: null,
       hasBegun: false,
     };
     if (this.#wasJustApprovedDegraded(step)) {
       return this.#repeatApproval(step, true);
     }
+    step.cacheKey = this.#cacheKeyOf(step);
     const local = user.state ?? emptyState();
     if (read.isCircuitOpen) return this.#verifyWithoutQuorum(step, local, false);
     return this.#verifyWithQuorum(step, local, user.stateRevision);
@@ -199,7 +361,7 @@ export class Verifier {
     step: Step,
     local: UserState,
     localRevision: number,
-  ): Promise<VerificationOutcome> {
+  ): Promise<VerificationOutcome | Later> {
     const { states, circuit, metrics } = this.#options;
     const userId = step.user.id;
     let state = local;
@@ -209,6 +371,7 @@ export class Verifier {
       const known = mergeClaims(state, unmerged, step.settings, Date.now());
       const judgement = this.#judge(step, known);
       if (judgement.kind !== 'record') return this.#conclude(step, state, judgement, false);
+      step.event.details = { ...step.event.details, ...detailsOf(judgement) };
       const refusal = await this.#reserve(step, judgement, 'cas', false);
       if (refusal) return this.#denyBegun(step, refusal, false);
       const remainingMs = step.quorumUntil - performance.now();
@@ -266,27 +429,28 @@ export class Verifier {
     step: Step,
     known: UserState,
     hasPendingWrite: boolean,
-  ): Promise<VerificationOutcome> {
+  ): Promise<VerificationOutcome | Later> {
     const policy = withoutQuorumPolicy(step.settings, step.attempt.application);
     if (policy === 'refuse') return this.#denyBegun(step, 'no_quorum', true);
-    const { state, localFailures } = await this.#mostKnown(step, known);
+    const { state, local } = await this.#mostKnown(step, known);
     if (hasPendingWrite && this.#isApprovedIn(step, state)) {
       // The write that was not answered had landed after all.
-      return this.#deliver(step, { verdict: { approved: true } }, false);
+      return this.#deliver(step, { verdict: { approved: true }, item: step.reserved }, false);
     }
-    const judgement = this.#judge(step, state, localFailures);
+    const judgement = this.#judge(step, state, local);
     if (judgement.kind !== 'record') return this.#conclude(step, state, judgement, true);
-    if (judgement.item === null) return this.#countDegradedFailure(step, judgement);
-    return this.#askAndApprove(step, judgement, state, localFailures, hasPendingWrite);
+    step.event.details = { ...step.event.details, ...detailsOf(judgement) };
+    if (judgement.item === null) return this.#claimDegraded(step, judgement);
+    return this.#askAndApprove(step, judgement, state, local, hasPendingWrite);
   }
 
   async #askAndApprove(
     step: Step,
     judgement: Judged,
     state: UserState,
-    localFailures: number,
+    local: LocalCounts,
     hasPendingWrite: boolean,
-  ): Promise<VerificationOutcome> {
+  ): Promise<VerificationOutcome | Later> {
     const { asks, db, gate, node } = this.#options;
     const item = judgement.item!;
     const key = { userId: step.user.id, item, attemptId: step.ids.attemptId };
@@ -307,7 +471,8 @@ export class Verifier {
       if (hasPendingWrite) {
         const { state: latest } = await this.#mostKnown(step, state);
         if (this.#isApprovedIn(step, latest)) {
-          const outcome = await this.#finishApproved(step, judgement, false);
+          const used = { verdict: { approved: true } as const, claim: judgement.claim };
+          const outcome = await this.#finishUsed(step, used, false);
           if (outcome === 'finished') return this.#verdictOf(step, { approved: true }, false);
         }
       }
@@ -319,7 +484,7 @@ export class Verifier {
     for (const answer of answers) {
       if (answer.state) most = mergeStates(most, parseState(Buffer.from(answer.state)));
     }
-    const again = this.#judge(step, most, localFailures);
+    const again = this.#judge(step, most, local);
     // Another node has approved this very attempt already, and its client did not hear of it.
     const isRepeated = again.kind === 'final' && again.verdict.approved;
     if (!isRepeated && (again.kind !== 'record' || again.item !== item)) {
@@ -328,41 +493,51 @@ export class Verifier {
         again.kind === 'final' && !again.verdict.approved ? again.verdict.reason : 'busy';
       return this.#denyBegun(step, reason, true);
     }
-    const { claim } = again.kind === 'record' ? again : judgement;
+    const { claim, verdict, pinFailure } = again.kind === 'record' ? again : judgement;
     if (isRepeated) step.event.details.repeated = true;
-    if ((await this.#finishApproved(step, { claim }, true)) === 'yielded') {
+    if (pinFailure) await this.#keepClaim(step, pinFailure);
+    if ((await this.#finishUsed(step, { verdict, claim }, true)) === 'yielded') {
       return this.#denyBegun(step, 'replayed', true);
     }
     asks.tellSettled({ ...key, outcome: 'approved', claim });
-    this.#options.metrics.countDegradedApproval(node);
-    return this.#verdictOf(step, { approved: true }, true);
+    if (verdict.approved) this.#options.metrics.countDegradedApproval(node);
+    return this.#tell(step, verdict, true);
   }
 
-  async #countDegradedFailure(step: Step, judgement: Judged): Promise<VerificationOutcome> {
-    const { node } = this.#options;
+  /** A failure, or a text that is sent: nothing to agree on with others, but to be merged later. */
+  async #claimDegraded(step: Step, judgement: Judged): Promise<VerificationOutcome | Later> {
     await this.#withdraw(step);
+    await this.#keepClaim(step, judgement.claim);
+    if (judgement.pinFailure) await this.#keepClaim(step, judgement.pinFailure);
+    step.hasBegun = true;
+    if (judgement.question) return this.#askLater(step, judgement.question, true);
+    const { verdict } = judgement;
+    return this.#denyBegun(step, verdict.approved ? 'wrong_code' : verdict.reason, true);
+  }
+
+  async #keepClaim(step: Step, claim: Claim): Promise<void> {
+    const { attemptId } = step.ids;
+    const isOfPin = 'failure' in claim && claim.factor === 'pin';
     await this.#begin.add({
       reservation: {
         userId: step.user.id,
-        item: failureItem(step.ids.attemptId),
-        attemptId: step.ids.attemptId,
-        holder: node,
+        item: failureItem(isOfPin ? `${attemptId}:pin` : attemptId),
+        attemptId,
+        holder: this.#options.node,
         phase: 'approved',
         degraded: true,
-        claim: judgement.claim,
+        claim,
       },
       event: step.event,
       isFinal: false,
     });
-    step.hasBegun = true;
-    return this.#denyBegun(step, 'wrong_code', true);
   }
 
   /** Own store, what other attempts here have claimed, and any log server's copy. */
   async #mostKnown(
     step: Step,
     known: UserState,
-  ): Promise<{ state: UserState; localFailures: number }> {
+  ): Promise<{ state: UserState; local: LocalCounts }> {
     const most = await this.#options.gate.pass(() =>
       readMostKnown(this.#options, step.user.id, DIRECT_GET_MS),
     );
@@ -371,9 +546,15 @@ export class Verifier {
     const counted = most.failures.filter(
       ({ unlockedAt, at }) => unlockedAt >= unlocked && at > windowBeganAt,
     );
+    const ofPin = counted.filter(({ factor }) => factor === 'pin').length;
+    const textsSince = Date.now() - 3_600_000;
     return {
       state: most.state ? mergeStates(known, most.state) : known,
-      localFailures: counted.length,
+      local: {
+        localFailures: counted.length - ofPin,
+        localPinFailures: ofPin,
+        localTexts: most.texts.filter(({ at }) => at > textsSince).length,
+      },
     };
   }
 
@@ -381,10 +562,12 @@ export class Verifier {
     return findAttempt(state, step.ids.attemptId, Date.now())?.approved === true;
   }
 
-  #judge(step: Step, state: UserState, localFailures?: number): Judgement {
-    const { attempt, ids, user, secrets, settings, knownNodes } = step;
+  #judge(step: Step, state: UserState, local?: LocalCounts): Judgement {
+    const { attempt, ids, user, secrets, settings, knownNodes, challenge } = step;
     const nowMs = Date.now();
-    return judgeCode({
+    const { code } = attempt;
+    const hmac = code === null ? null : keyedHash(this.#options.keys['wrong-code'], user.id, code);
+    return judgeStep({
       user,
       secrets,
       state,
@@ -392,17 +575,67 @@ export class Verifier {
       attempt: {
         id: ids.attemptId,
         keyHash: ids.keyHash,
-        code: attempt.code,
+        code,
+        door: attempt.door,
+        method: attempt.method,
         client: `${attempt.caller.id} ${attempt.clientIp ?? attempt.remoteAddress}`,
-        wrongCodeHmac: keyedHash(this.#options.keys['wrong-code'], user.id, attempt.code).toString(
-          'hex',
-        ),
+        wrongCodeHmac: hmac && hmac.toString('hex'),
       },
+      challenge: challenge && {
+        id: challenge.id,
+        method: challenge.row.method,
+        mode: challenge.row.mode,
+        expiresAtMs: challenge.expiresAt,
+        isSentCode: code !== null && challenge.isSentCode(code),
+      },
+      pin: step.pin,
+      recoveryPlace: step.recoveryPlace,
+      personAddress: attempt.clientIp,
+      cacheKey: step.cacheKey,
       nowMs,
       codesNotBeforeMs: step.codesNotBeforeMs,
       medianNowMs: nowMs + this.#options.asks.medianClockOffsetMs(),
-      ...(localFailures !== undefined && { withoutQuorum: { knownNodes, localFailures } }),
+      ...(local && { withoutQuorum: { knownNodes, ...local } }),
     });
+  }
+
+  /** Argon2 runs once for a step: after a lost compare-and-set only the state is judged again. */
+  async #checkPin(pin: string | null, user: UserDocument): Promise<'right' | 'wrong' | null> {
+    if (pin === null || !user.pin) return null;
+    return (await isPin(this.#options.keys.pin, user.id, pin, user.pin)) ? 'right' : 'wrong';
+  }
+
+  #placeOfRecoveryCode(code: string | null, user: UserDocument): number | null {
+    if (code === null || !user.recoveryCodes || readSpareCode(code) === null) return null;
+    const hash = spareCodeHash(this.#options.keys['spare-code'], 'recovery', user.id, code);
+    const place = user.recoveryCodes.hashes.indexOf(hash);
+    return place === -1 ? null : place;
+  }
+
+  /**
+   * Who signs in where. What makes an earlier success worth nothing is part of it: another PIN, method or
+   * authenticator, and another incarnation (rule 11).
+   */
+  #cacheKeyOf({ attempt, user, settings }: Step): string | null {
+    const { mode } = settings.caching;
+    if (mode === 'off' || (mode !== 'user' && attempt.clientIp === null)) return null;
+    const { keys, incarnation } = this.#options;
+    const standing = [
+      user.pin?.setAt ?? '',
+      user.method ?? '',
+      user.unlockedAt ?? '',
+      ...user.authenticators.map(({ id }) => id),
+    ];
+    return keyedHash(
+      keys.challenge,
+      'cache',
+      user.id,
+      attempt.caller.id,
+      mode === 'user' ? '' : (attempt.clientIp ?? ''),
+      mode === 'user+application+address' ? (attempt.application ?? '') : '',
+      incarnation.id,
+      standing.join(' '),
+    ).toString('base64url');
   }
 
   /** Null once this step holds the judgement's item (or there is none); else why not. */
@@ -458,35 +691,173 @@ export class Verifier {
     };
   }
 
-  async #finishApproved(
+  /** The item is used up, by an approval or for nothing. */
+  async #finishUsed(
     step: Step,
-    judgement: { claim?: Judged['claim'] },
+    used: { verdict: Verdict; claim?: Claim },
     degraded: boolean,
   ): Promise<'finished' | 'yielded'> {
-    this.#complete(step, { approved: true }, degraded);
+    this.#complete(step, used.verdict, degraded);
     return this.#finish.add({
       event: step.event,
       ...(step.reserved !== null && {
         reservation: { ...this.#ownReservation(step, 'approved'), degraded },
       }),
-      ...(degraded && judgement.claim && { claim: judgement.claim }),
+      ...(degraded && used.claim && { claim: used.claim }),
     });
   }
 
   /** The compare-and-set stands, so the verdict does too: what fails from here on costs the event, not the user. */
   async #deliver(
     step: Step,
-    judgement: { verdict: Verdict; claim?: Judged['claim'] },
+    judgement: { verdict: Verdict; item: string | null; claim?: Claim; question?: Question },
     degraded: boolean,
-  ): Promise<VerificationOutcome> {
-    const { verdict } = judgement;
-    if (!verdict.approved) return this.#denyBegun(step, verdict.reason, degraded);
+  ): Promise<VerificationOutcome | Later> {
+    const { verdict, item, question } = judgement;
+    if (question) return this.#askLater(step, question, degraded);
+    if (!verdict.approved && item === null) return this.#denyBegun(step, verdict.reason, degraded);
     try {
-      await this.#finishApproved(step, judgement, degraded);
+      await this.#finishUsed(step, judgement, degraded);
     } catch (error) {
-      this.#options.log.warn({ error: String(error) }, 'an approval could not be noted here');
+      this.#options.log.warn({ error: String(error) }, 'a verdict could not be noted here');
+    }
+    return this.#tell(step, verdict, degraded);
+  }
+
+  #tell(step: Step, verdict: Verdict, degraded: boolean): VerificationOutcome | Later {
+    const { newPin } = step.attempt;
+    if (!verdict.approved && verdict.reason === 'pin_change_required' && newPin !== null) {
+      return { kind: 'later', finish: () => this.#changePin(step, newPin, degraded) };
     }
     return this.#verdictOf(step, verdict, degraded);
+  }
+
+  /** Code and PIN were right, and the PIN has to be another: the master has the last word. */
+  async #changePin(step: Step, newPin: string, degraded: boolean): Promise<VerificationOutcome> {
+    const { changePin } = this.#options;
+    const { attempt, user } = step;
+    const required: Verdict = { approved: false, reason: 'pin_change_required' };
+    if (!changePin || attempt.pin === null) return this.#verdictOf(step, required, degraded);
+    const { username } = user;
+    const problem = await changePin({ caller: attempt.caller, username, pin: attempt.pin, newPin });
+    if (problem !== null) {
+      step.event.details.pinChange = problem;
+      this.#options.log.info({ problem }, 'a PIN was not changed');
+      return this.#verdictOf(step, required, degraded);
+    }
+    this.#complete(step, { approved: true }, degraded);
+    await this.#finish.add({ event: step.event });
+    return this.#verdictOf(step, { approved: true }, degraded);
+  }
+
+  #askLater(step: Step, question: Question, degraded: boolean): Later {
+    return { kind: 'later', finish: () => this.#sendAndAsk(step, question, degraded) };
+  }
+
+  async #sendAndAsk(
+    step: Step,
+    question: Question,
+    degraded: boolean,
+  ): Promise<VerificationOutcome> {
+    const phone = step.user.authenticators.find(({ id }) => id === question.phoneId);
+    const { sendText } = this.#options;
+    const { settings, attempt } = step;
+    const outcome =
+      phone?.type === 'phone' && sendText
+        ? await sendText({
+            user: step.user,
+            number: phone.number,
+            code: this.#textCode(step),
+            application: attempt.application,
+            settings,
+            minutes: settings.methods.answerMinutes,
+          })
+        : { sent: false, details: { error: 'nothing here sends texts' } };
+    const { recordPhones } = settings.events;
+    const number = phone?.type === 'phone' && recordPhones ? { phone: phone.number } : {};
+    step.event.details = { ...step.event.details, ...number, ...outcome.details };
+    if (!outcome.sent) return this.#denyBegun(step, 'not_delivered', degraded);
+    this.#complete(step, null, degraded);
+    await this.#finish.add({ event: step.event });
+    return this.#ask(step, question, degraded);
+  }
+
+  #ask(step: Step, question: Question, degraded: boolean): VerificationOutcome {
+    const { keys, incarnation } = this.#options;
+    const { attempt, user, ids, settings } = step;
+    const { row, method, phoneId } = question;
+    const issuedAt = Date.now();
+    const expiresAt = issuedAt + settings.methods.answerMinutes * 60_000;
+    const phone = user.authenticators.find(({ id }) => id === phoneId);
+    const sealed = sealChallenge(keys.challenge, {
+      purpose: 'sign-in',
+      door: attempt.door,
+      clientId: attempt.caller.id,
+      application: attempt.application,
+      station: '',
+      incarnation,
+      id: ids.verificationId,
+      userId: user.id,
+      row,
+      firstFactor: null,
+      code: phoneId === null ? null : this.#textCode(step),
+      issuedAt,
+      expiresAt,
+    });
+    return {
+      kind: 'challenge',
+      id: ids.verificationId,
+      sealed,
+      method,
+      mode: row.mode,
+      asks: row.asks,
+      sentTo: phone?.type === 'phone' ? maskNumber(phone.number) : null,
+      expiresAt: new Date(expiresAt).toISOString(),
+      degraded,
+    };
+  }
+
+  /** To a stranger nobody is unknown: the question is like any other, and no answer is right. */
+  async #askNobody(
+    attempt: VerificationAttempt,
+    step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
+  ): Promise<VerificationOutcome> {
+    await this.#denyUnrecorded(step, 'unknown_user', false);
+    const { keys, incarnation } = this.#options;
+    const id = step.ids.verificationId;
+    const row = methodRow('oath', 'code');
+    const expiresAt = Date.now() + defaultSettings.methods.answerMinutes * 60_000;
+    const sealed = sealChallenge(keys.challenge, {
+      purpose: 'sign-in',
+      door: attempt.door,
+      clientId: attempt.caller.id,
+      application: attempt.application,
+      station: '',
+      incarnation,
+      id,
+      userId: id,
+      row,
+      firstFactor: null,
+      code: null,
+      issuedAt: Date.now(),
+      expiresAt,
+    });
+    return {
+      kind: 'challenge',
+      id,
+      sealed,
+      method: 'oath',
+      mode: row.mode,
+      asks: row.asks,
+      sentTo: null,
+      expiresAt: new Date(expiresAt).toISOString(),
+      degraded: false,
+    };
+  }
+
+  #textCode({ ids, settings }: Step): string {
+    const { keys } = this.#options;
+    return textCodeOf(keys.challenge, ids.attemptId, settings.methods.codeDigits);
   }
 
   /** A judgement that records nothing: a denial, the verdict of a repeated attempt, or a key used twice. */
@@ -495,7 +866,16 @@ export class Verifier {
     state: UserState,
     judgement: Exclude<Judgement, Judged>,
     degraded: boolean,
-  ): Promise<VerificationOutcome> {
+  ): Promise<VerificationOutcome | Later> {
+    if (judgement.kind === 'ask') {
+      if (step.hasBegun) {
+        // By an old copy there was something to record; the store knew better.
+        await this.#withdraw(step);
+        this.#complete(step, null, degraded);
+        await this.#finish.add({ event: step.event });
+      }
+      return this.#ask(step, judgement.question, degraded);
+    }
     if (judgement.kind === 'conflict') {
       step.event.result = 'denied';
       step.event.reason = 'idempotency_conflict';
@@ -507,11 +887,37 @@ export class Verifier {
     }
     const { verdict } = judgement;
     if (!verdict.approved) return this.#denyBegun(step, verdict.reason, degraded);
+    if (verdict.skipped) return this.#skip(step, state, verdict, degraded);
     const stored = findAttempt(state, step.ids.attemptId, Date.now());
     if (this.#isHeldByAnother(step, stored?.item ?? null)) {
       return this.#denyBegun(step, 'replayed', degraded);
     }
     return this.#repeatApproval(step, degraded);
+  }
+
+  /** Nothing was asked: an administrator's doing, always audited. */
+  async #skip(
+    step: Step,
+    state: UserState,
+    verdict: Extract<Verdict, { approved: true }>,
+    degraded: boolean,
+  ): Promise<VerificationOutcome | Later> {
+    if (verdict.skipped === 'cached' && !(await this.#isStillCached(step))) {
+      step.cacheKey = null;
+      return this.#verifyWithQuorum(step, state, 0);
+    }
+    step.event.details.skipped = verdict.skipped;
+    this.#complete(step, verdict, degraded);
+    await (step.hasBegun ? this.#finish : this.#deny).add({ event: step.event });
+    return this.#verdictOf(step, verdict, degraded);
+  }
+
+  /** The store's word: a copy may not have heard that it is over. Nothing is skipped while the store is silent. */
+  async #isStillCached(step: Step): Promise<boolean> {
+    const read = await this.#options.states.readThroughLeader(step.user.id, CONFIRM_MS);
+    if (read.kind !== 'found') return false;
+    const now = this.#judge(step, parseState(read.bytes));
+    return now.kind === 'final' && now.verdict.approved && now.verdict.skipped === 'cached';
   }
 
   /** Told again within 10 s: the answer was lost on its way. */
@@ -534,7 +940,8 @@ export class Verifier {
         row.phase === 'approved' &&
         row.degraded &&
         row.claim !== null &&
-        'last' in row.claim &&
+        isUsedClaim(row.claim) &&
+        !row.claim.denied &&
         Date.now() - row.claim.at < ATTEMPTS_KEPT_MS,
     );
   }
@@ -577,9 +984,15 @@ export class Verifier {
     return finishes.map(() => undefined);
   }
 
-  #complete(step: Pick<Step, 'event' | 'startedAt'>, verdict: Verdict, degraded: boolean): void {
-    step.event.result = verdict.approved ? 'approved' : 'denied';
-    step.event.reason = verdict.approved ? null : verdict.reason;
+  /** `verdict` null: a question was asked. */
+  #complete(
+    step: Pick<Step, 'event' | 'startedAt'>,
+    verdict: Verdict | null,
+    degraded: boolean,
+  ): void {
+    if (verdict === null) step.event.result = 'challenge';
+    else step.event.result = verdict.approved ? 'approved' : 'denied';
+    step.event.reason = !verdict || verdict.approved ? null : verdict.reason;
     step.event.degraded = degraded;
     step.event.durationMs = Math.round(performance.now() - step.startedAt);
   }
@@ -595,15 +1008,17 @@ export class Verifier {
       id: step.ids.verificationId,
       approved: verdict.approved,
       ...(!verdict.approved && { reason: verdict.reason }),
+      ...(verdict.approved && verdict.skipped && { skipped: verdict.skipped }),
       degraded,
     };
   }
 
   #openSecrets(user: UserDocument): Map<string, Buffer> {
     const secrets = new Map<string, Buffer>();
-    for (const { id, sealedSecret } of user.authenticators) {
+    for (const { id, ...authenticator } of user.authenticators) {
+      if (authenticator.type === 'phone') continue;
       try {
-        const sealed = Buffer.from(sealedSecret, 'base64');
+        const sealed = Buffer.from(authenticator.sealedSecret, 'base64');
         secrets.set(id, open(this.#options.keys.seed, sealed, seedContext(id)));
       } catch (error) {
         this.#options.log.error(
@@ -615,10 +1030,10 @@ export class Verifier {
     return secrets;
   }
 
-  async #settingsAt(revision: number): Promise<Settings> {
+  async #settingsAt(revision: number): Promise<ReadSettings> {
     if (this.#settings?.revision !== revision)
       this.#settings = await this.#options.gate.pass(() => readSettings(this.#options.db));
-    return this.#settings.settings;
+    return this.#settings;
   }
 
   #newEvent(attempt: VerificationAttempt, ids: AttemptIds): AuditEvent {
@@ -628,7 +1043,7 @@ export class Verifier {
       actor: attempt.caller.name,
       application: attempt.application,
       clientAddress: attempt.clientIp ?? attempt.remoteAddress,
-      details: { verification: ids.verificationId, method: 'oath' },
+      details: { verification: ids.verificationId, method: attempt.method ?? 'oath' },
     });
   }
 }
@@ -637,4 +1052,23 @@ function unmergedIn(reservations: Reservation[]): Claim[] {
   return reservations.flatMap(({ phase, degraded, merged, claim }) =>
     phase === 'approved' && degraded && !merged && claim !== null ? [claim] : [],
   );
+}
+
+function isAskedByStranger({ code, challenge, caller }: VerificationAttempt): boolean {
+  return code === null && challenge === null && !caller.scopes.has('reasons:read');
+}
+
+type LocalCounts = { localFailures: number; localPinFailures: number; localTexts: number };
+
+/** What the event says of how it was judged. */
+function detailsOf({ item, question, verdict }: Judged): Record<string, unknown> {
+  if (question) return { method: question.method, mode: question.row.mode };
+  if (verdict.approved && verdict.skipped) return { skipped: verdict.skipped };
+  if (item?.startsWith('challenge:')) return { method: 'text' };
+  return item?.startsWith('recovery:') ? { method: 'recovery' } : {};
+}
+
+/** All but the last two digits hidden. */
+function maskNumber(number: string): string {
+  return `${number.slice(0, 3)}${'*'.repeat(Math.max(0, number.length - 5))}${number.slice(-2)}`;
 }

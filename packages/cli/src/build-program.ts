@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addApplicationCommands } from './commands/application.ts';
 import { addAuthenticatorCommands } from './commands/authenticator.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDemoteCommand } from './commands/demote.ts';
@@ -10,6 +11,7 @@ import { addPromoteCommand } from './commands/promote.ts';
 import { addRejoinCommand } from './commands/rejoin.ts';
 import { addSettingsCommands } from './commands/settings.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { addTokenCommands } from './commands/token.ts';
 import { addUserCommands } from './commands/user.ts';
 import { addVerifyCommand } from './commands/verify.ts';
 
@@ -29,9 +31,11 @@ export function buildProgram(): Command {
   addRejoinCommand(program);
   addUserCommands(program);
   addAuthenticatorCommands(program);
+  addTokenCommands(program);
   addKeyCommands(program);
   addVerifyCommand(program);
   addSettingsCommands(program);
+  addApplicationCommands(program);
   addEventsCommand(program);
   addNodeCommand(program);
   addDemoCommand(program);

@@ -4,7 +4,7 @@ import { CliError, UnansweredError } from './cli-error.ts';
 import type { Connection, Server } from './find-servers.ts';
 
 export type ApiCall = {
-  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   path: string;
   query?: Record<string, string | undefined>;
   body?: object;
@@ -52,7 +52,7 @@ export async function callApi(connection: Connection, call: ApiCall): Promise<un
       failures.push(`${nameOf(server)} (${reasonOf(error)})`);
       if (NOT_SENT.has(codeOf(error))) continue;
       wasSent = true;
-      if (call.method === 'PATCH' || call.method === 'DELETE') break;
+      if (call.method !== 'GET' && call.method !== 'POST') break;
     }
   }
   const unknown = wasSent && call.method !== 'GET' ? '; the change may have happened' : '';

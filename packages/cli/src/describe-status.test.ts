@@ -55,6 +55,15 @@ describe('status', () => {
     );
   });
 
+  it('names who skips the second step', () => {
+    expect(status(cluster())).not.toContain('second step');
+    expect(status(cluster({ exemptUsers: ['bot'] }))).toContain('\nwithout a second step: bot\n');
+    const many = ['a', 'b', 'c', 'd', 'e', 'f', 'g'];
+    expect(status(cluster({ exemptUsers: many }))).toContain(
+      '\nwithout a second step: a, b, c, d, e, and 2 more\n',
+    );
+  });
+
   it('tells stop facts that are no changes yet, and to wait only where there is a master', () => {
     const text = status(cluster({ pendingStopFacts: 1 }));
     expect(text).toMatch(/^DEGRADED/);

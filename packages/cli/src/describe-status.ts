@@ -42,6 +42,7 @@ export function describeStatus(
     `log: ${describeLog(view)}`,
     `writes: ${describeWriteMargin(view)}`,
     `verification: ${describeVerificationMargin(view)}`,
+    ...describeExempt(view),
     '',
     ...describeNodes(view, digests, nowMs),
   ];
@@ -50,6 +51,17 @@ export function describeStatus(
   }
   lines.push('', 'what to do next:', ...listAdvice(findings));
   return `${lines.join('\n')}\n`;
+}
+
+const NAMED_MAX = 5;
+
+/** An exemption is nobody's failure, and must not be forgotten either. */
+function describeExempt({ exemptUsers }: ClusterView): string[] {
+  // An older node does not tell.
+  if (!exemptUsers?.length) return [];
+  const named = exemptUsers.slice(0, NAMED_MAX).join(', ');
+  const more = exemptUsers.length > NAMED_MAX ? `, and ${exemptUsers.length - NAMED_MAX} more` : '';
+  return [`without a second step: ${named}${more}`];
 }
 
 function summarise(view: ClusterView, findings: Finding[]): { text: string; colour: number } {

@@ -13,6 +13,15 @@ export type User = {
   /** An older node does not tell. */
   pendingStopFacts?: { id: string; reason: string; at: string; by: string; node: string }[];
   lockedUntil: string | null;
+  /** An older node tells none of these. */
+  method?: string | null;
+  modes?: Record<string, string>;
+  language?: string | null;
+  pin?: { setAt: string; mustChange: boolean } | null;
+  exempt?: { reason: string; by: string; until: string } | null;
+  bypass?: { reason: string; by: string; expiresAt: string } | null;
+  recoveryCodes?: number;
+  enrolment?: { by: string; expiresAt: string } | null;
   authenticators: Authenticator[];
   createdAt: string;
   updatedAt: string;
@@ -23,9 +32,14 @@ export type Authenticator = {
   id: string;
   type: string;
   name: string | null;
-  algorithm: string;
-  digits: number;
+  algorithm: string | null;
+  digits: number | null;
   periodSeconds: number | null;
+  serial?: string | null;
+  awaitsActivation?: boolean;
+  number?: string | null;
+  extension?: string | null;
+  use?: string | null;
   createdAt: string;
 };
 
@@ -51,23 +65,52 @@ export function describeUser(untrusted: User): string[] {
       `by ${by} on ${node} at ${timeOf(at)}, waits for the master: ${reason}`,
     ]),
     ['locked out', user.lockedUntil === null ? 'no' : `until ${timeOf(user.lockedUntil)}`],
+    ...describeSignIn(user),
     ['changed', `${timeOf(user.updatedAt)} (revision ${user.revision})`],
   ];
-  const lines = facts.map(([name = '', value = '']) => `${name.padEnd(10)}  ${value}`);
+  const lines = facts.map(([name = '', value = '']) => `${name.padEnd(14)}  ${value}`);
   if (user.authenticators.length === 0) return [...lines, '', 'no authenticators'];
   const table = formatTable(AUTHENTICATOR_HEADINGS, user.authenticators.map(describeAuthenticator));
   return [...lines, '', ...table];
+}
+
+function describeSignIn(user: User): string[][] {
+  const { method, modes = {}, language, pin, exempt, bypass, recoveryCodes = 0, enrolment } = user;
+  const ownModes = Object.entries(modes).map(([of, mode]) => `${of}=${mode}`);
+  const signIn = [method ?? 'as usual', ...ownModes].join(', ');
+  const facts = [
+    ['signs in by', signIn],
+    ['language', language ?? 'as usual'],
+    ['PIN', pin ? `set ${timeOf(pin.setAt)}${pin.mustChange ? ', to be changed' : ''}` : 'none'],
+    ['recovery codes', recoveryCodes === 0 ? 'none' : `${recoveryCodes} made`],
+  ];
+  if (exempt) {
+    facts.push(['exempt', `until ${timeOf(exempt.until)} by ${exempt.by}: ${exempt.reason}`]);
+  }
+  if (bypass) {
+    facts.push(['bypass', `until ${timeOf(bypass.expiresAt)} by ${bypass.by}: ${bypass.reason}`]);
+  }
+  if (enrolment) {
+    facts.push(['may enrol', `until ${timeOf(enrolment.expiresAt)} by ${enrolment.by}`]);
+  }
+  return facts;
 }
 
 /** One row under AUTHENTICATOR_HEADINGS. */
 export function describeAuthenticator(authenticator: Authenticator): string[] {
   const period =
     authenticator.periodSeconds === null ? '' : ` every ${authenticator.periodSeconds} s`;
+  const { number, extension, use } = authenticator;
+  const codes = number
+    ? `${number}${extension ? ` ext. ${extension}` : ''} (${use})`
+    : `${authenticator.digits} digits${period}, ${authenticator.algorithm}` +
+      (authenticator.serial ? `, serial ${authenticator.serial}` : '') +
+      (authenticator.awaitsActivation ? ', not activated' : '');
   return [
     authenticator.id,
     authenticator.type,
     authenticator.name ?? '-',
-    `${authenticator.digits} digits${period}, ${authenticator.algorithm}`,
+    codes,
     timeOf(authenticator.createdAt),
   ];
 }

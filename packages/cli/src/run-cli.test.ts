@@ -1,16 +1,13 @@
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { buildApi } from '@countersign/api';
 import { healthyCluster, MemoryPorts, silentLogger, startApi } from '@countersign/api/testing';
 import { isSafeText } from '@countersign/verification';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-
-const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+import { runCountersign, type Run } from './testing/run-countersign.ts';
 
 let server: Awaited<ReturnType<typeof startApi>>;
 let directory: string;
@@ -29,29 +26,13 @@ beforeEach(() => {
   server.ports.cluster = healthyCluster();
 });
 
-type Run = { code: number | null; stdout: string; stderr: string };
-
-/** Runs the program as its own process, by default with the test server and its key in the environment. */
+/** By default with the test server and its key in the environment. */
 function countersign(
   args: string[],
   options: { env?: Record<string, string>; stdin?: string } = {},
 ): Promise<Run> {
   const env = options.env ?? { COUNTERSIGN_SERVER: server.url, COUNTERSIGN_API_KEY: 'all' };
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    cwd: directory,
-    // Compiled once rather than at each of the many starts.
-    env: { TZ: 'UTC', NODE_COMPILE_CACHE: join(directory, 'compiled'), ...env },
-    timeout: 30_000,
-    killSignal: 'SIGKILL',
-  });
-  child.stdin.end(options.stdin ?? '');
-  const run: Run = { code: null, stdout: '', stderr: '' };
-  child.stdout.on('data', (data) => (run.stdout += String(data)));
-  child.stderr.on('data', (data) => (run.stderr += String(data)));
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ ...run, code }));
-  });
+  return runCountersign(args, { directory, ...options, env });
 }
 
 async function json(args: string[]): Promise<Record<string, unknown>> {
@@ -221,6 +202,89 @@ describe('countersign', () => {
     expect((await countersign(['settings', 'get'])).stdout).toMatch(/failover\.mode +automatic/);
     const bad = await countersign(['settings', 'set', 'lockout.failures', 'many']);
     expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining('invalid_request') });
+    const listed = await countersign(['settings', 'list']);
+    expect(listed.stdout).toMatch(/^Lockout after wrong answers:\n {2}lockout\.failures +7\n/m);
+    expect(listed.stdout).toMatch(/^ {2}failover\.mode +automatic +default$/m);
+    expect((await countersign(['settings', 'reset', 'lockout.failures'])).code).toBe(0);
+    expect((await countersign(['settings', 'get', 'lockout.failures'])).stdout).toBe('5\n');
+    const unknown = await countersign(['settings', 'set', 'lockout.nothing', '7']);
+    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('lockout.failures') });
+  });
+
+  it('says what a setting is and may be, without a server', async () => {
+    const { stdout } = await countersign(['settings', 'describe', 'lockout.resetMinutes'], {
+      env: {},
+    });
+    expect(stdout).toBe(
+      'lockout.resetMinutes: Failures this old no longer count.\n' +
+        'value       a whole number from 1 to 1440 (minutes)\n' +
+        'default     10\n' +
+        'own value   nobody has one\n',
+    );
+    const all = await countersign(['settings', 'describe', '--json'], { env: {} });
+    expect(JSON.parse(all.stdout)).toMatchObject({ 'mail.password': { secret: true } });
+  });
+
+  it('takes secrets among the settings from stdin or a file, never from its arguments (rule 31)', async () => {
+    const argued = await countersign(['settings', 'set', 'mail.password', 'HUSH']);
+    expect(argued).toMatchObject({ code: 2, stderr: expect.stringContaining('is a secret') });
+    expect(argued.stderr).not.toContain('HUSH');
+    const nothing = await countersign(['settings', 'set', 'mail.password']);
+    expect(nothing).toMatchObject({ code: 2, stderr: expect.stringContaining('missing') });
+
+    const piped = await countersign(['settings', 'set', 'mail.password'], { stdin: 'HUSH 1\n' });
+    expect(piped.stdout).toMatch(/^mail\.password is set \(revision/);
+    expect(server.ports.commands.at(-1)?.args).toEqual({ changes: { 'mail.password': 'HUSH 1' } });
+    expect((await countersign(['settings', 'get', 'mail.password'])).stdout).toBe('set\n');
+
+    const moving = ['settings', 'set', 'mail.host', 'mail.example.org'];
+    const refused = await countersign(moving);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('secret_required') });
+    const file = join(directory, 'password');
+    writeFileSync(file, 'HUSH 2\n', { mode: 0o600 });
+    const moved = await countersign([...moving, '--and', `mail.password=@${file}`]);
+    expect(moved.stdout).toMatch(/^mail\.host is mail\.example\.org, mail\.password is set \(rev/);
+    expect(server.ports.commands.at(-1)?.args).toEqual({
+      changes: { 'mail.host': 'mail.example.org', 'mail.password': 'HUSH 2' },
+    });
+    const missing = await countersign(['settings', 'set', 'mail.password', '@nowhere']);
+    expect(missing).toMatchObject({ code: 2, stderr: expect.stringContaining('nowhere') });
+  });
+
+  it('manages applications and their own settings', async () => {
+    const added = await countersign([
+      ...['application', 'add', 'VPN', '--user-match', 'pass'],
+      ...['--set', 'methods.default=text', '--set', 'trustedIps.ranges=192.0.2.1,10.0.0.0/8'],
+    ]);
+    expect(added.stdout).toMatch(/^added VPN \(revision/);
+    const list = await countersign(['application', 'list']);
+    expect(list.stdout).toMatch(
+      /^VPN +enabled +pass +methods\.default=text trustedIps\.ranges=192\.0\.2\.1, 10\.0\.0\.0\/8$/m,
+    );
+    const own = ['settings', 'set', 'caching.minutes', '5', '--application', 'vpn'];
+    expect((await countersign(own)).stdout).toMatch(/^caching\.minutes is 5 at vpn \(revision/);
+    const inForce = await countersign(['settings', 'list', '--application', 'vpn']);
+    expect(inForce.stdout).toMatch(/^ {2}methods\.default +text +of vpn$/m);
+    expect(inForce.stdout).toMatch(/^ {2}methods\.oathMode +code +default$/m);
+    expect(inForce.stdout).not.toContain('lockout.failures');
+
+    await countersign(['settings', 'reset', 'caching.minutes', '--application', 'vpn']);
+    await countersign(['application', 'set', 'vpn', '--disable', '--reset', 'methods.default']);
+    expect(await json(['application', 'show', 'vpn'])).toMatchObject({
+      name: 'VPN',
+      enabled: false,
+      settings: { 'trustedIps.ranges': ['192.0.2.1', '10.0.0.0/8'] },
+    });
+    expect((await countersign(['application', 'show', 'vpn'])).stdout).toMatch(
+      /^VPN: disabled, passes whoever is no user\nTrusted addresses:\n {2}trustedIps\.ranges +192/,
+    );
+    const get = ['settings', 'get', 'methods.default', '--application', 'VPN'];
+    expect((await countersign(get)).stdout).toBe('oath\n');
+    const wrong = await countersign(['application', 'set', 'vpn', '--set', 'lockout.failures=1']);
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('no value of their') });
+    expect((await countersign(['application', 'set', 'vpn'])).code).toBe(2);
+    expect((await countersign(['application', 'remove', 'VPN'])).code).toBe(0);
+    expect((await countersign(['application', 'show', 'VPN'])).code).toBe(1);
   });
 
   it('lists events and lets nothing in them reach the terminal (rule 28)', async () => {

@@ -10,10 +10,12 @@ import { listNodes } from './nodes.ts';
 import type { Database } from './open-database.ts';
 import { initApplied, readApplied } from './read-applied.ts';
 import { recomputeDigest } from './recompute-digest.ts';
+import { readForVerification } from './read-for-verification.ts';
 import { readSettings } from './settings.ts';
 import {
   barrier,
   exampleApiKey,
+  exampleApplication,
   exampleNode,
   exampleUser,
   removeChange,
@@ -203,6 +205,36 @@ describe('the models filled by changes', () => {
     });
   });
 
+  it('give applications by folded name with the settings, and count towards the same revision', async () => {
+    const db = await freshReplica();
+    const vpn = exampleApplication('VPN Köln');
+    await applyChanges(db, [setChange(1, { kind: 'application', document: vpn })]);
+    expect(await readSettings(db)).toMatchObject({
+      revision: 1,
+      applications: new Map([['vpn köln', vpn]]),
+    });
+    const renamed = { ...vpn, name: 'mail', settings: {} };
+    await applyChanges(db, [
+      setChange(2, { kind: 'application', document: renamed }),
+      setChange(3, { kind: 'user', document: exampleUser('gina') }),
+    ]);
+    const [read] = await readForVerification(db, ['gina']);
+    expect(read?.settingsRevision).toBe(2);
+    expect((await readSettings(db)).applications).toEqual(new Map([['mail', renamed]]));
+    await applyChanges(db, [removeChange(4, 'application', vpn.id)]);
+    expect(await readSettings(db)).toMatchObject({ revision: 4, applications: new Map() });
+  });
+
+  it('give the later of two applications that share a name while a replica catches up', async () => {
+    const db = await freshReplica();
+    const [first, second] = [exampleApplication('VPN'), exampleApplication('vpn')];
+    await applyChanges(db, [
+      setChange(1, { kind: 'application', document: second }),
+      setChange(2, { kind: 'application', document: first }),
+    ]);
+    expect((await readSettings(db)).applications).toEqual(new Map([['vpn', first]]));
+  });
+
   it('find an API key by the hash of its secret, and none where two share it', async () => {
     const db = await freshReplica();
     const key = exampleApiKey('secret');
@@ -291,7 +323,7 @@ function randomHistory(random: () => number, length: number): ReceivedChange[] {
 
 function randomChange(revision: number, id: string, pick: (count: number) => number) {
   const failures = { id: 'lockout', failures: 1 + pick(9), resetMinutes: 5, releaseMinutes: 5 };
-  switch (pick(8)) {
+  switch (pick(9)) {
     case 0:
       return removeChange(revision, 'user', id);
     case 1:
@@ -302,6 +334,8 @@ function randomChange(revision: number, id: string, pick: (count: number) => num
       return setChange(revision, { kind: 'node', document: exampleNode(`node-${pick(5)}`) });
     case 4:
       return removeChange(revision, 'node', `node-${pick(5)}`);
+    case 5:
+      return setChange(revision, { kind: 'application', document: exampleApplication('vpn', id) });
     default:
       return setChange(revision, { kind: 'user', document: exampleUser(`user ${pick(30)}`, id) });
   }
@@ -323,6 +357,7 @@ async function dump(db: Database) {
     documents: await db.sql`select * from documents order by kind, id`,
     users: await db.sql`select * from users order by id`,
     settings: await db.sql`select * from settings_groups order by id`,
+    applications: await db.sql`select * from applications order by id`,
     apiKeys: await db.sql`select * from api_keys order by id`,
     nodes: await db.sql`select * from nodes order by id`,
     epochs: await db.sql`select * from epochs order by epoch`,

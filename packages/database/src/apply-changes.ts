@@ -7,7 +7,15 @@ import { selectApplied } from './read-applied.ts';
 import type { Applied } from './read-applied.ts';
 import { recordCommands } from './record-commands.ts';
 
-export type ChangeKind = 'user' | 'settings' | 'api-key' | 'node' | 'epoch' | 'probe' | 'seal';
+export type ChangeKind =
+  | 'user'
+  | 'settings'
+  | 'application'
+  | 'api-key'
+  | 'node'
+  | 'epoch'
+  | 'probe'
+  | 'seal';
 
 /** One message of the change log, opened and parsed. */
 export type ReceivedChange = {
@@ -167,7 +175,8 @@ function newestEpoch(changes: readonly ReceivedChange[]): number {
 }
 
 function newestSettings(changes: readonly ReceivedChange[]): number {
-  return changes.findLast((change) => change.kind === 'settings')?.revision ?? 0;
+  const newest = changes.findLast(({ kind }) => kind === 'settings' || kind === 'application');
+  return newest?.revision ?? 0;
 }
 
 function xorHex(hashes: string[]): string {

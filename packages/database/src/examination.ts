@@ -32,6 +32,9 @@ export async function readDocumentSlice(
       when 'settings' then (
         select jsonb_build_object('document', s.document, 'revision', s.revision, 'key', null)
         from settings_groups s where s.id = d.id)
+      when 'application' then (
+        select jsonb_build_object('document', a.document, 'revision', a.revision, 'key', null)
+        from applications a where a.id = d.id::uuid)
       when 'node' then (
         select jsonb_build_object('document', n.document, 'revision', n.revision, 'key', null)
         from nodes n where n.id = d.id)
@@ -74,6 +77,9 @@ export async function sumDocuments(db: Database): Promise<DocumentSum> {
         limit ${STRAYS_MAX})
       union all (select 'settings', id from settings_groups s where not exists (
         select from documents where kind = 'settings' and id = s.id and not removed)
+        limit ${STRAYS_MAX})
+      union all (select 'application', id::text from applications a where not exists (
+        select from documents where kind = 'application' and id = a.id::text and not removed)
         limit ${STRAYS_MAX})
       union all (select 'node', id from nodes n where not exists (
         select from documents where kind = 'node' and id = n.id and not removed)

@@ -9,6 +9,7 @@ export async function fillReadModels(tx: Transaction, changes: ReceivedChange[])
   await Promise.all([
     fillUsers(tx, ofKind(changes, 'user')),
     fillSettings(tx, ofKind(changes, 'settings')),
+    fillApplications(tx, ofKind(changes, 'application')),
     fillApiKeys(tx, ofKind(changes, 'api-key')),
     fillNodes(tx, ofKind(changes, 'node')),
   ]);
@@ -54,6 +55,21 @@ async function fillSettings(tx: Transaction, { removed, kept }: Split): Promise<
       insert into settings_groups (id, document, revision)
       select id, document, revision from jsonb_to_recordset(${documentRows(kept)}::text::jsonb)
         as input(id text, document jsonb, revision bigint)
+      on conflict (id) do update set
+        document = excluded.document, revision = excluded.revision`,
+  ]);
+}
+
+async function fillApplications(tx: Transaction, { removed, kept }: Split): Promise<void> {
+  await Promise.all([
+    removed.length > 0 &&
+      tx`delete from applications using jsonb_to_recordset(${jsonText(removed)}::text::jsonb)
+        as gone(id uuid) where applications.id = gone.id`,
+    kept.length > 0 &&
+      tx`
+      insert into applications (id, document, revision)
+      select id, document, revision from jsonb_to_recordset(${documentRows(kept)}::text::jsonb)
+        as input(id uuid, document jsonb, revision bigint)
       on conflict (id) do update set
         document = excluded.document, revision = excluded.revision`,
   ]);

@@ -40,6 +40,7 @@ export type { ArrivedEvent, AuditEvent, EventFilter, ListedEvent } from './event
 export { grantAsk, settleForeign } from './foreign-reservations.ts';
 export type { AskOutcome } from './foreign-reservations.ts';
 export { migrate, MigrationError } from './migrate.ts';
+export { findKnownTokens } from './known-tokens.ts';
 export { listNodes } from './nodes.ts';
 export { Database, openDatabase, pingDatabase } from './open-database.ts';
 export type { DatabaseOptions, Sql, Transaction } from './open-database.ts';
@@ -80,6 +81,7 @@ export type {
   ReservationKey,
 } from './reservations.ts';
 export { readSettings } from './settings.ts';
+export type { ReadSettings } from './settings.ts';
 export {
   addStopFact,
   countPendingStopFacts,
@@ -117,6 +119,7 @@ export {
   findTakenKeys,
   findUser,
   findUserById,
+  listExemptUsers,
   findUsersById,
   findUsersByKey,
   listUsers,

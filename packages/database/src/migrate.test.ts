@@ -94,10 +94,12 @@ describe('migrating', () => {
     const keys = await db.sql`
       select conrelid::regclass::text as table, pg_get_constraintdef(oid) as key from pg_constraint
       where contype in ('u', 'f', 'x', 'p') and conrelid::regclass::text in
-        ('documents', 'users', 'settings_groups', 'api_keys', 'nodes')
+        ('documents', 'users', 'settings_groups', 'applications', 'api_keys',
+          'nodes')
       order by 1`;
     expect(keys.map((row) => `${row.table}: ${row.key}`)).toEqual([
       'api_keys: PRIMARY KEY (id)',
+      'applications: PRIMARY KEY (id)',
       'documents: PRIMARY KEY (kind, id)',
       'nodes: PRIMARY KEY (id)',
       'settings_groups: PRIMARY KEY (id)',

@@ -13,7 +13,13 @@ import type { Database } from './open-database.ts';
 import { readPosition } from './positions.ts';
 import { initApplied, readApplied, type Incarnation } from './read-applied.ts';
 import { readForVerification } from './read-for-verification.ts';
-import { exampleUser, firstIncarnation, setChange } from './testing/example-documents.ts';
+import { readSettings } from './settings.ts';
+import {
+  exampleApplication,
+  exampleUser,
+  firstIncarnation,
+  setChange,
+} from './testing/example-documents.ts';
 import { useTestPostgres } from './testing/use-test-postgres.ts';
 import { waitFor } from './testing/wait-for.ts';
 import { listUserStates, readUserState, storeUserStates } from './user-states.ts';
@@ -105,6 +111,19 @@ describe('tables for the next incarnation', () => {
     expect(await readPosition(db, 'states')).toBe(0);
     await applyChanges(db, [setChange(5, { kind: 'user', document: bob })]);
     expect(await findUser(db, 'bob')).toMatchObject({ document: bob });
+  });
+
+  it('have the applications of their own incarnation', async () => {
+    const { db } = await start();
+    const [old, later] = [exampleApplication('old'), exampleApplication('later')];
+    await applyChanges(db, [setChange(3, { kind: 'application', document: old })]);
+    const incarnation = nextOf(3);
+    await beginNextTables(db, incarnation);
+    const changes = [setChange(4, { kind: 'application', document: later }), ...rebuilt(4)];
+    await applyChanges(db, changes, { intoNext: true });
+    expect((await readSettings(db)).applications).toEqual(new Map([['old', old]]));
+    await swapInNextTables(db, incarnation.id);
+    expect((await readSettings(db)).applications).toEqual(new Map([['later', later]]));
   });
 
   it('can be filled and put in place again and again', async () => {

@@ -17,6 +17,7 @@ const TABLES = [
   'documents',
   'users',
   'settings_groups',
+  'applications',
   'api_keys',
   'nodes',
   'epochs',

@@ -1,5 +1,6 @@
 import type {
   ApiKeyDocument,
+  ApplicationDocument,
   Claim,
   NodeDocument,
   SettingsDocument,
@@ -52,6 +53,12 @@ export const users = pgTable('users', {
 export const settingsGroups = pgTable('settings_groups', {
   id: text('id').primaryKey(),
   document: jsonb('document').$type<SettingsDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const applications = pgTable('applications', {
+  id: uuid('id').primaryKey(),
+  document: jsonb('document').$type<ApplicationDocument>().notNull(),
   revision: revisionColumn('revision'),
 });
 

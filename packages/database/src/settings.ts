@@ -1,13 +1,28 @@
-import { settingsFrom } from '@countersign/verification';
-import type { Settings, SettingsDocument } from '@countersign/verification';
+import { settingsFrom, usernameKey } from '@countersign/verification';
+import type { ApplicationDocument, Settings, SettingsDocument } from '@countersign/verification';
 import type { Database } from './open-database.ts';
 
-/** The settings in force and the revision they are of, from one snapshot. */
-export async function readSettings(
-  db: Database,
-): Promise<{ settings: Settings; revision: number }> {
-  const [row] = await db.sql<{ revision: number; documents: SettingsDocument[] }[]>`
+export type ReadSettings = {
+  settings: Settings;
+  /** By the key that {@link usernameKey} makes of the name: `findApplication` looks one up. */
+  applications: Map<string, ApplicationDocument>;
+  /** Of the newest change of any of them. */
+  revision: number;
+};
+
+/** The settings in force, the company's and all applications', and the revision they are of, from one snapshot. */
+export async function readSettings(db: Database): Promise<ReadSettings> {
+  const [row] = await db.sql<
+    { revision: number; documents: SettingsDocument[]; applications: ApplicationDocument[] }[]
+  >`
     select coalesce((select settings_revision from applied), 0) as revision,
-      coalesce((select jsonb_agg(document) from settings_groups), '[]') as documents`;
-  return { settings: settingsFrom(row?.documents ?? []), revision: row?.revision ?? 0 };
+      coalesce((select jsonb_agg(document) from settings_groups), '[]') as documents,
+      coalesce((select jsonb_agg(document order by revision) from applications), '[]')
+        as applications`;
+  return {
+    settings: settingsFrom(row?.documents ?? []),
+    // Two have one name only while a replica catches up with a renaming: the later one is right.
+    applications: new Map(row?.applications.map((each) => [usernameKey(each.name), each])),
+    revision: row?.revision ?? 0,
+  };
 }

@@ -10,7 +10,7 @@ import { beginAttempts } from './reservations.ts';
 import { exampleEvent, exampleNode, exampleUser, setChange } from './testing/example-documents.ts';
 import { useTestPostgres } from './testing/use-test-postgres.ts';
 import { readUserState, storeUserStates } from './user-states.ts';
-import { findUser, findUserById, listUsers } from './users.ts';
+import { findUser, findUserById, listExemptUsers, listUsers } from './users.ts';
 import { readForVerification } from './read-for-verification.ts';
 
 const postgres = useTestPostgres();
@@ -35,7 +35,7 @@ async function replicaWith(...usernames: string[]) {
 
 function lockedState(lockedUntil: number): UserState {
   const state = emptyState();
-  return { ...state, methods: { oath: { ...state.methods.oath, lockedUntil } } };
+  return { ...state, methods: { code: { ...state.methods.code, lockedUntil } } };
 }
 
 describe('reading for a verification', () => {
@@ -202,5 +202,21 @@ describe('user states', () => {
     expect(await readPosition(db, 'states')).toBe(0);
     await storeUserStates(db, [], 4);
     expect(await readPosition(db, 'states')).toBe(4);
+  });
+});
+
+describe('users who skip the second step', () => {
+  it('are found while their exemption lasts, the last to end first', async () => {
+    const { db, users } = await replicaWith('soon', 'late', 'past', 'never');
+    const now = new Date('2026-05-01T12:00:00.000Z');
+    const untils = ['2026-05-02T00:00:00.000Z', '2026-06-01T00:00:00.000Z', now.toISOString()];
+    const at = '2026-04-01T00:00:00.000Z';
+    const changes = untils.map((until, index) => {
+      const exempt = { reason: 'a service', at, by: 'admin', until };
+      return setChange(10 + index, { kind: 'user', document: { ...users[index]!, exempt } });
+    });
+    await applyChanges(db, changes);
+    expect(await listExemptUsers(db, now, 10)).toEqual(['late', 'soon']);
+    expect(await listExemptUsers(db, now, 1)).toEqual(['late']);
   });
 });

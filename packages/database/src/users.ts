@@ -115,7 +115,7 @@ function withLock(user: SelectedUser): ListedUser {
 }
 
 function lockedUntil(document: UserDocument, state: UserState): string | null {
-  const failures = failuresInForce(state.methods.oath, document);
+  const failures = failuresInForce(state.methods.code, document);
   if (!isLocked(failures, Date.now())) return null;
   if (failures.lockedUntil === LOCKED_UNTIL_UNLOCKED) return UNTIL_UNLOCKED;
   return new Date(failures.lockedUntil).toISOString();
@@ -124,4 +124,13 @@ function lockedUntil(document: UserDocument, state: UserState): string | null {
 /** PostgreSQL refuses NUL in text, and no name has one. */
 function withoutNul(text: string): string {
   return text.replaceAll('\0', '');
+}
+
+/** Names of users who skip the second step now, those whose exemption ends last first. */
+export async function listExemptUsers(db: Database, now: Date, limit: number): Promise<string[]> {
+  const rows = await db.sql<{ username: string }[]>`
+    select document ->> 'username' as username from users
+    where document ? 'exempt' and document -> 'exempt' ->> 'until' > ${now.toISOString()}
+    order by document -> 'exempt' ->> 'until' desc limit ${limit}`;
+  return rows.map(({ username }) => username);
 }

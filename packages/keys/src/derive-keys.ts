@@ -12,6 +12,10 @@ export type KeyPurpose =
   | 'event'
   | 'wrong-code'
   | 'attempt-id'
+  | 'challenge'
+  | 'pin'
+  | 'spare-code'
+  | 'new-secret'
   | 'nats-password'
   | 'socket-proof';
 

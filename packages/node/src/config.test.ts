@@ -33,6 +33,7 @@ describe('the configuration file', () => {
       clusterKeyFile: '/srv/data/cluster.key',
       found: false,
       http: { host: '127.0.0.1', port: 8080, trustedProxies: [] },
+      texts: { gateways: [] },
       workers: 2,
       promotable: true,
       url: null,

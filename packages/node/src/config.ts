@@ -43,6 +43,14 @@ export const nodeConfigSchema = z
           .default([]),
       })
       .prefault({}),
+    texts: z
+      .strictObject({
+        gateways: z
+          .array(z.string().regex(/^[a-z0-9.:[\]-]{1,259}$/, 'not host or host:port'))
+          .max(10)
+          .default([]),
+      })
+      .prefault({}),
     workers: z.int().min(1).max(32).default(2),
     promotable: z.boolean().default(true),
     url: z.url({ protocol: /^https?$/ }).optional(),

@@ -11,6 +11,8 @@ export interface DemoApi {
 }
 
 export const demoUsername = 'alice';
+/** Nobody's: texts of a demo go to its outbox. */
+export const demoPhone = '+31612345678';
 
 const requestTimeoutMs = 5_000;
 const commandDeadlineMs = 20_000;
@@ -25,7 +27,9 @@ const clusterReply = z.object({
     }),
   ),
 });
-const userReply = z.object({ authenticators: z.array(z.object({ id: z.string() })) });
+const userReply = z.object({
+  authenticators: z.array(z.object({ id: z.string(), type: z.string() })),
+});
 const enrolReply = z.object({ id: z.string(), otpauth: z.string() });
 
 export type DemoCluster = z.infer<typeof clusterReply>;
@@ -58,7 +62,7 @@ export async function readCluster(api: DemoApi): Promise<DemoCluster | undefined
 const refusedKey = "the cluster does not know the demo's API key any more: begin anew with --fresh";
 
 /**
- * Makes the demo user and an authenticator for it unless `known` still is one of the user's.
+ * Makes the demo user with a phone, and a token for it unless `known` still is one of the user's.
  * Throws NodeError when the cluster refuses or does not do it in 20 s.
  */
 export async function ensureDemoUser(
@@ -68,12 +72,17 @@ export async function ensureDemoUser(
   const path = `/api/v1/users/${demoUsername}`;
   const found = await insist(api, 'GET', path);
   if (found.status === 404) {
-    const user = { username: demoUsername, displayName: 'Alice Example' };
+    const email = 'alice@example.com';
+    const user = { username: demoUsername, displayName: 'Alice Example', email };
     await insist(api, 'POST', '/api/v1/users', user);
-  } else if (known) {
-    const { authenticators } = userReply.parse(found.body);
-    if (authenticators.some(({ id }) => id === known.id)) return known;
   }
+  const { authenticators } =
+    found.status === 404 ? { authenticators: [] } : userReply.parse(found.body);
+  if (!authenticators.some(({ type }) => type === 'phone')) {
+    const phone = { type: 'phone', name: 'demo', number: demoPhone };
+    await insist(api, 'POST', `${path}/authenticators`, phone);
+  }
+  if (known && authenticators.some(({ id }) => id === known.id)) return known;
   const enrolled = await insist(api, 'POST', `${path}/authenticators`, {
     type: 'totp',
     name: 'demo',

@@ -30,7 +30,7 @@ export function describeDemo(demo: DemoDescription): string {
     ...alignColumns([['NODE', 'URL', 'ROLE'], ...rows]),
     '',
     ...alignColumns([
-      ['User', `${demoUsername}, with a TOTP authenticator`],
+      ['User', `${demoUsername}, with a TOTP authenticator and a phone`],
       ['API key', `in ${directory}/api-key`],
       ['Logs', `in ${directory}/node-…/logs`],
     ]),
@@ -52,6 +52,13 @@ export function describeDemo(demo: DemoDescription): string {
       `oathtool --totp -b ${secret}`,
       `npx countersign verify ${demoUsername} CODE`,
     ]),
+    ...step(
+      `Send ${demoUsername} a code by text, and read it where the demo keeps texts and mails`,
+      [
+        `npx countersign verify ${demoUsername} --method text`,
+        'npx countersign demo outbox --follow',
+      ],
+    ),
   );
   if (master && next) {
     lines.push(

@@ -5,6 +5,7 @@ import { createClusterKeyFile } from '@countersign/keys';
 
 import { writeNodeConfig } from './config.ts';
 import type { DemoNode } from './demo-layout.ts';
+import { demoOutboxFiles } from './demo-outbox.ts';
 import {
   demoStateFiles,
   isDemoFolder,
@@ -53,7 +54,7 @@ function clearDemoFolder(directory: string): void {
     throw new NodeError(`${name} in ${directory} still runs (process ${holder}): stop it first`);
   }
   // The marker last: a removal that was cut short can be repeated.
-  for (const name of [...folders, 'demo.json', ...demoStateFiles]) {
+  for (const name of [...folders, 'demo.json', ...demoOutboxFiles, ...demoStateFiles]) {
     rmSync(join(directory, name), { recursive: true, force: true });
   }
 }

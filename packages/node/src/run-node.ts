@@ -11,6 +11,7 @@ import { AGENT_KEYS, type AgentConfig, type LogServerHealth } from '@countersign
 import { chooseLayout } from './choose-layout.ts';
 import { prepareClusterKey } from './cluster-key-file.ts';
 import { ownLogServer, readNodeConfig, type NodeConfig } from './config.ts';
+import { findDemoOutbox } from './demo-outbox.ts';
 import { hasStoreGoneBack } from './has-store-gone-back.ts';
 import { KeptRunning } from './keep-running.ts';
 import { noteMove, readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
@@ -292,6 +293,8 @@ function workerConfig(about: {
     logServers: config.logServers,
     keys: handKeys(deriveKeys(about.clusterKey, WORKER_KEYS)),
     http: config.http,
+    texts: { workers: config.workers, gateways: config.texts.gateways },
+    outboxFile: findDemoOutbox(config),
     logLevel: config.log.level,
   };
 }

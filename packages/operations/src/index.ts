@@ -1,8 +1,18 @@
 export { askExamination } from './ask-examination.ts';
 export { authenticateKey } from './authenticate-key.ts';
-export { hashApiKey, sealerOf, seedContext } from './keys.ts';
+export { hashApiKey, sealerOf, seedContext, seedFingerprint } from './keys.ts';
+export {
+  checkTextProviders,
+  mailServerOf,
+  phonePolicyOf,
+  textProvidersOf,
+  type TextProviders,
+} from './delivery-settings.ts';
+export { openSetting, sealerOfSettings } from './sealed-settings.ts';
 export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';
 export { replicaPorts, type ReplicaPorts } from './replica-ports.ts';
-export { LAST_FULL_KEY } from './stop-without-master.ts';
+export { FRAUD_REASON, LAST_FULL_KEY } from './stop-without-master.ts';
 export { CHILD_LOG, runAsChild } from './run-as-child.ts';
+export { hashPin, isPin } from './hash-pin.ts';
+export { deriveSpareCode, newSpareCode, readSpareCode, spareCodeHash } from './spare-codes.ts';

@@ -12,6 +12,7 @@ import {
 } from '@countersign/cluster';
 import {
   countPendingStopFacts,
+  listExemptUsers,
   listNodes,
   readApplied,
   readCircuit,
@@ -21,6 +22,7 @@ import {
 } from '@countersign/database';
 
 const STREAM_TIMEOUT_MS = 700;
+const EXEMPT_MAX = 100;
 const CLOCK_WARN_MS = 5000;
 /** Further off, a worker is not ready (rule 21). */
 const CLOCK_LIMIT_MS = 20_000;
@@ -37,14 +39,17 @@ export async function readClusterView(options: {
   lastLog: { state: StreamState | null };
 }): Promise<ClusterView> {
   const { db, link, membership, incarnation } = options;
-  const [applied, settings, known, circuit, pendingStopFacts, log] = await Promise.all([
-    readApplied(db),
-    readSettings(db),
-    listNodes(db),
-    readCircuit(db),
-    countPendingStopFacts(db),
-    readStreamState(link, namesOf(incarnation.number).changes, STREAM_TIMEOUT_MS),
-  ]);
+  const [applied, settings, known, circuit, pendingStopFacts, exemptUsers, log] = await Promise.all(
+    [
+      readApplied(db),
+      readSettings(db),
+      listNodes(db),
+      readCircuit(db),
+      countPendingStopFacts(db),
+      listExemptUsers(db, new Date(), EXEMPT_MAX),
+      readStreamState(link, namesOf(incarnation.number).changes, STREAM_TIMEOUT_MS),
+    ],
+  );
   const seen = new Map(membership.nodes().map((node) => [node.node, node]));
   const master = membership.master();
   if (log) options.lastLog.state = log;
@@ -95,6 +100,7 @@ export async function readClusterView(options: {
     })),
     degraded: circuit.open,
     pendingStopFacts,
+    exemptUsers,
     answeredBy: options.node,
     nodes,
   };

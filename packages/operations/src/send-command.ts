@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandReply, CommandRequest } from '@countersign/api';
 import {
@@ -47,9 +46,12 @@ async function askMaster(
 ): Promise<CommandReply> {
   const command = {
     commandId,
-    contentHash: createHash('sha256')
-      .update(JSON.stringify([request.name, request.args]))
-      .digest('hex'),
+    // Stored with the result: without a key it would give away a PIN among the arguments.
+    contentHash: keyedHash(
+      path.attemptKey,
+      'command content',
+      JSON.stringify([request.name, request.args]),
+    ).toString('hex'),
     name: request.name,
     args: request.args,
     actor: request.caller.name,

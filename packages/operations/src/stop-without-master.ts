@@ -3,8 +3,11 @@ import type { CommandReply, CommandRequest } from '@countersign/api';
 import type { StopFacts } from '@countersign/cluster';
 import {
   addStopFact,
+  beginAttempts,
   findUser,
   listApiKeys,
+  readApplied,
+  readSettings,
   type AuditEvent,
   type Database,
 } from '@countersign/database';
@@ -18,19 +21,23 @@ import { v7 as uuidv7 } from 'uuid';
 
 export type StopPath = { db: Database; node: string; stopFacts: StopFacts<StopFact> };
 
-type Stopped = Extract<CommandReply, { kind: 'stopped' | 'refused' }>;
+type Stopped = Extract<CommandReply, { kind: 'done' | 'stopped' | 'refused' }>;
 type Subject = Pick<StopFact, 'kind' | 'subject' | 'reason' | 'expiresAt'> & {
-  event: Pick<AuditEvent, 'userId' | 'username' | 'details'>;
+  event: Pick<AuditEvent, 'userId' | 'username' | 'details'> & { type?: string };
 };
 
 /** Commands that any node carries out by itself while no master does: they only ever take rights away. */
 const STOPS: Record<
   string,
-  (db: Database, args: Record<string, unknown>, nowMs: number) => Promise<Subject | Refusal>
+  (db: Database, args: Record<string, unknown>, nowMs: number) => Promise<Subject | Told | Refusal>
 > = {
   'user.block': stopUser,
+  'user.report-fraud': stopFraud,
   'api-key.revoke': stopApiKey,
 };
+
+/** The settings do not want it stopped: it is written down. */
+type Told = { isOnlyTold: true; event: Subject['event'] };
 
 type Refusal = Extract<CommandReply, { kind: 'refused' }>;
 
@@ -54,15 +61,13 @@ export async function stopWithoutMaster(
   const now = new Date();
   const found = await STOPS[request.name]!(db, request.args, now.getTime());
   if ('status' in found) return found;
+  const id = request.idempotencyKey === null ? randomUUID() : commandId;
+  const at = now.toISOString();
+  if ('isOnlyTold' in found) return tellOnly(path, eventOf(request, { node, at }, found.event));
   const { event, ...subject } = found;
-  const fact: StopFact = {
-    id: request.idempotencyKey === null ? randomUUID() : commandId,
-    ...subject,
-    by: request.caller.name,
-    node,
-    at: now.toISOString(),
-  };
-  const outcome = await addStopFact(db, fact, eventOf(request, fact, event));
+  const fact: StopFact = { id, ...subject, by: request.caller.name, node, at };
+  const told = { ...event, details: { ...event.details, stopFact: id } };
+  const outcome = await addStopFact(db, fact, eventOf(request, fact, told));
   if (outcome !== 'stopped') return tooMany(outcome);
   stopFacts.tell(node, [fact]);
   return { kind: 'stopped', fact };
@@ -79,7 +84,7 @@ async function stopUser(
     return refused(409, 'ambiguous_user', 'The name fits more than one user.');
   }
   const reason = String(args.reason);
-  const days = Number(args.days);
+  const days = Number(args.days ?? (await readSettings(db)).settings.blocks.days);
   return {
     kind: 'user',
     subject: user.id,
@@ -87,6 +92,23 @@ async function stopUser(
     expiresAt: new Date(nowMs + days * 86_400_000).toISOString(),
     event: { userId: user.id, username: user.document.username, details: { reason, days } },
   };
+}
+
+export const FRAUD_REASON = 'fraud reported';
+
+async function stopFraud(
+  db: Database,
+  args: Record<string, unknown>,
+  nowMs: number,
+): Promise<Subject | Told | Refusal> {
+  const { settings } = await readSettings(db);
+  const { onFraud, days } = settings.blocks;
+  const said = typeof args.reason === 'string' ? { reason: args.reason } : {};
+  const reason = said.reason ? `${FRAUD_REASON}: ${said.reason}` : FRAUD_REASON;
+  const found = await stopUser(db, { username: args.username, reason, days }, nowMs);
+  if ('status' in found) return found;
+  const event = { ...found.event, type: 'fraud', details: { blocks: onFraud, ...said } };
+  return onFraud ? { ...found, event } : { isOnlyTold: true, event };
 }
 
 async function stopApiKey(
@@ -118,14 +140,14 @@ export const LAST_FULL_KEY: Refusal = refused(
 
 function eventOf(
   request: CommandRequest,
-  fact: StopFact,
-  { userId, username, details }: Subject['event'],
+  { at, node }: Pick<StopFact, 'at' | 'node'>,
+  { type = request.name, userId, username, details }: Subject['event'],
 ): AuditEvent {
   return {
     id: uuidv7(),
-    at: fact.at,
-    type: request.name,
-    node: fact.node,
+    at,
+    type,
+    node,
     userId,
     username,
     actor: request.caller.name,
@@ -135,7 +157,18 @@ function eventOf(
     reason: null,
     degraded: true,
     durationMs: null,
-    details: { ...details, stopFact: fact.id },
+    details,
+  };
+}
+
+async function tellOnly({ db }: StopPath, event: AuditEvent): Promise<Stopped> {
+  await beginAttempts(db, [{ reservation: null, event, isFinal: true }]);
+  const { revision = 0 } = (await readApplied(db)) ?? {};
+  return {
+    kind: 'done',
+    revision,
+    applied: true,
+    result: { userId: event.userId, blocked: false },
   };
 }
 

@@ -261,14 +261,13 @@ export class AgentLife {
       changeLog: new ChangeLog(link, incarnation, documentSealer),
       lease,
       replica,
-      seedKey: keys.seed,
+      keys,
       events,
       newestRevision: () => rebuildWatch.newestRevision(),
       refuseChange: (command, plan) => storage.refusalOf(command.name, plan),
       onRoleChange: () => heartbeats.send(),
       authorise,
-      describeResult: (command, result) =>
-        describeResult({ db, seedKey: keys.seed }, command, result),
+      describeResult: (command, result) => describeResult({ db, keys }, command, result),
     });
     this.#resign = (why) => void lease.resign(why);
     const heartbeats = new Heartbeats({

@@ -59,13 +59,13 @@ export async function answerAgent(
 
 async function takeOver(body: Record<string, unknown>, parts: Parts): Promise<AgentAnswer> {
   const { config, lease, mastership, replica } = parts;
-  const refused = await parts.authorise({
+  const judged = await parts.authorise({
     name: 'cluster.promote',
     args: { node: config.node },
     commandId: String(body.commandId),
     proof: body.proof as Record<string, unknown>,
   });
-  if (refused) return { ok: false, code: refused.code, detail: refused.detail };
+  if (judged.kind === 'refused') return { ok: false, code: judged.code, detail: judged.detail };
   if (!config.isPromotable) {
     const detail = `${config.node} is configured with promotable: false`;
     return { ok: false, code: 'not_promotable', detail };

@@ -3,9 +3,21 @@ import type { Command, MasterReply } from '@countersign/cluster';
 import { findApiKeys, type Database } from '@countersign/database';
 import { open, seal, type PurposeKey } from '@countersign/keys';
 import { authenticateKey } from '@countersign/operations';
+import { API_SCOPES, type ApiKeyDocument } from '@countersign/verification';
 import { scopeOf } from './plan-command.ts';
 
 type Refused = Extract<MasterReply, { kind: 'refused' }>;
+
+/** What a caller may do, and so may hand on. */
+export type Rights = Pick<ApiKeyDocument, 'scopes' | 'applications' | 'networks' | 'expiresAt'>;
+export type Allowed = { kind: 'allowed'; rights: Rights };
+
+const EVERY_RIGHT: Rights = {
+  scopes: [...API_SCOPES],
+  applications: null,
+  networks: null,
+  expiresAt: null,
+};
 
 type Wish = Pick<Command, 'name' | 'args' | 'commandId'>;
 
@@ -40,24 +52,26 @@ function proofContext(node: string, { name, args, commandId }: Wish): string {
 export async function authoriseCommand(
   options: { db: Database; socketKey: PurposeKey },
   command: Wish & Pick<Command, 'proof'>,
-): Promise<Refused | null> {
+): Promise<Allowed | Refused> {
   const { proof } = command;
   if (proof.kind === 'socket') {
     return isFromAgent(options.socketKey, command)
-      ? null
+      ? { kind: 'allowed', rights: EVERY_RIGHT }
       : refused(401, 'unauthorized', 'the proof of the local socket does not open');
   }
   if (proof.kind !== 'api-key' || typeof proof.secret !== 'string') {
     return refused(401, 'unauthorized', 'the command carries no proof of its caller');
   }
   const find = async (hash: string) => (await findApiKeys(options.db, [hash]))[0]?.document ?? null;
-  const key = await authenticateKey(find, proof.secret, null, Date.now());
+  // Where the request came from only its worker knows; what it tells is held against the key's networks here too.
+  const address = typeof proof.remoteAddress === 'string' ? proof.remoteAddress : null;
+  const key = await authenticateKey(find, proof.secret, address, Date.now());
   if (!key) return refused(401, 'unauthorized', 'the API key is unknown, revoked or expired');
   const scope = scopeOf(command.name);
   if (scope !== null && !key.scopes.includes(scope)) {
     return refused(403, 'forbidden', `this needs the scope ${scope}`);
   }
-  return null;
+  return { kind: 'allowed', rights: key };
 }
 
 function isFromAgent(key: PurposeKey, command: Wish & Pick<Command, 'proof'>): boolean {

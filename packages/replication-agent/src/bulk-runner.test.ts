@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Command } from '@countersign/cluster';
 import { countDocuments, findUser, listEvents } from '@countersign/database';
 import { waitFor } from '@countersign/testing';
+import { encodeBase32, generateSecret } from '@countersign/verification';
 import { describe, expect, it } from 'vitest';
 import type { BulkOutcome } from './bulk-runner.ts';
 import { startTestMaster } from './testing/start-test-master.ts';
@@ -62,6 +63,41 @@ describe('a bulk request', () => {
     expect(await addMany(master, conflict)).toMatchObject([
       { status: 422, code: 'idempotency_conflict' },
     ]);
+  }, 30_000);
+
+  it('takes a token once, whoever brings it: of two in a request, in two requests, or beside a single command', async () => {
+    const master = await startTestMaster(test);
+    const secret = () => encodeBase32(generateSecret());
+    const user = (username: string, token: object) => ({
+      username,
+      authenticators: [{ type: 'totp', ...token }],
+    });
+    const [first, second, third] = [secret(), secret(), secret()];
+    const codes = async (users: object[]) => {
+      const outcomes = await addMany(master, master.command('user.add-many', { users }));
+      return outcomes.map((one) => ('code' in one ? one.code : one.status));
+    };
+    expect(
+      await codes([
+        user('twin-1', { secret: first, serial: 'X-1' }),
+        user('twin-2', { secret: first.toLowerCase() }),
+        user('twin-3', { serial: 'x-1' }),
+        user('twin-4', { secret: second }),
+        user('twin-5', {}),
+      ]),
+    ).toEqual([201, 'duplicate_token', 'duplicate_token', 201, 201]);
+    expect(await codes([user('twin-6', { secret: second }), user('twin-7', {})])).toEqual([
+      'duplicate_token',
+      201,
+    ]);
+    const single = { username: 'twin-5', type: 'hotp', secret: third };
+    const [bulk, alone] = await Promise.all([
+      codes([user('twin-8', { secret: third })]),
+      master.mastership.handle(master.command('authenticator.enroll', single)),
+    ]);
+    expect([bulk[0] === 201, alone.kind === 'done'].toSorted()).toEqual([false, true]);
+    const six = { username: 'six', authenticators: Array(6).fill({ type: 'totp' }) };
+    expect(await codes([six])).toEqual(['too_many_authenticators']);
   }, 30_000);
 
   it('leaves one event for the users that are sent together', async () => {

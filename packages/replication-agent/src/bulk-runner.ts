@@ -3,22 +3,25 @@ import { setImmediate as nextTurnOfLoop, setTimeout as sleep } from 'node:timers
 import type { Command, MasterReply } from '@countersign/cluster';
 import {
   findCommandResults,
+  findKnownTokens,
   findTakenKeys,
   findUsersById,
   type CommandResult,
 } from '@countersign/database';
-import { usernameKey } from '@countersign/verification';
+import { usernameKey, type UserDocument } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import type { ChangePipeline } from './change-pipeline.ts';
 import { BEHIND, CONFLICT } from './command-runner.ts';
 import { addUserArgs, planNewUser, usernameTaken } from './commands/add-user.ts';
 import { deriveId } from './commands/derive-id.ts';
+import { DUPLICATE_TOKEN, marksOf } from './commands/enroll-authenticator.ts';
 import { refuse, type Plan, type Refusal } from './commands/plan.ts';
 import { otpauthOf } from './describe-result.ts';
 import { flawOf } from './flaw-of.ts';
 import type { Mastership, MastershipOptions } from './mastership.ts';
 import { nameTouched } from './plan-command.ts';
+import { tokensTouched } from './tokens-touched.ts';
 import type { Turns } from './turns.ts';
 
 /** What became of one user of a request: 201 with the id, or why not. */
@@ -153,7 +156,10 @@ export class BulkRunner {
     if (!pipeline.isOpen || this.#mastership.isHandingOver) return null;
     const enough = pipeline.end + baseRevision - MAX_UNAPPLIED;
     if (!(await this.#mastership.hasApplied(enough, pipeline.term, deadline))) return null;
-    const touched = slice.map((item) => nameTouched(item.args.username));
+    const touched = slice.flatMap(({ args }) => [
+      nameTouched(args.username),
+      ...tokensTouched(args),
+    ]);
     const turn = await this.#turns.take(touched, deadline - performance.now());
     if (!turn) return null;
     let settled: Promise<unknown> = Promise.resolve();
@@ -171,8 +177,9 @@ export class BulkRunner {
 
   /** Refusals become outcomes; what was done before is in `known`. */
   async #plan(command: Command, slice: Item[]) {
-    const { db, seedKey, authorise } = this.#options;
-    const refused = await authorise(command);
+    const { db, keys, authorise } = this.#options;
+    const judged = await authorise(command);
+    const refused = judged.kind === 'refused' ? judged : null;
     const [results, taken] = await Promise.all([
       findCommandResults(
         db,
@@ -183,7 +190,7 @@ export class BulkRunner {
         slice.map((item) => usernameKey(item.args.username)),
       ),
     ]);
-    const planned: PlannedItem[] = [];
+    const wished: PlannedItem[] = [];
     const known: { item: Item; result: CommandResult }[] = [];
     for (const [index, item] of slice.entries()) {
       if (index % PLAN_AT_ONCE === PLAN_AT_ONCE - 1) await nextTurnOfLoop();
@@ -191,14 +198,38 @@ export class BulkRunner {
       if (result && (!refused || item.wasSent)) known.push({ item, result });
       else if (refused) item.outcome = refusal(refused);
       else {
-        const plan = planItem(item, taken, { seedKey, commandId: item.commandId, now: new Date() });
+        const plan = planItem(item, taken, {
+          keys,
+          commandId: item.commandId,
+          actor: command.actor,
+          now: new Date(),
+        });
         const noRoom = plan.kind === 'change' ? this.#options.refuseChange(command, plan) : null;
         if (noRoom) item.outcome = refusal(noRoom);
-        else if (plan.kind === 'change') planned.push({ item, plan });
+        else if (plan.kind === 'change') wished.push({ item, plan });
         else if (plan.kind === 'refused') item.outcome = refusal(plan);
       }
     }
-    return { planned, known };
+    return { planned: await this.#refuseTwins(wished), known };
+  }
+
+  /** Without those that bring a token which somebody has, or another of them before. */
+  async #refuseTwins(wished: PlannedItem[]): Promise<PlannedItem[]> {
+    const marks = wished.map(({ item, plan }) => {
+      const { authenticators } = plan.document.content as UserDocument;
+      return marksOf(authenticators, (item.args.authenticators ?? []) as object[]);
+    });
+    const taken = await findKnownTokens(this.#options.db, {
+      serials: marks.flatMap(({ serials }) => serials),
+      fingerprints: marks.flatMap(({ fingerprints }) => fingerprints),
+    });
+    return wished.filter(({ item }, index) => {
+      const own = Object.values(marks[index]!).flat();
+      const isTwin = new Set(own).size < own.length || own.some((mark) => taken.has(mark));
+      if (isTwin) item.outcome = refusal(DUPLICATE_TOKEN);
+      else for (const mark of own) taken.add(mark);
+      return !isTwin;
+    });
   }
 
   /** Those that the log acknowledged, with their revisions. */
@@ -274,7 +305,7 @@ export class BulkRunner {
   async #authenticatorsOf(
     added: { item: Item; id: string }[],
   ): Promise<Map<string, NewAuthenticator[]>> {
-    const { db, seedKey } = this.#options;
+    const { db, keys } = this.#options;
     const given = new Map(
       added.flatMap(({ item, id }) => {
         const { authenticators } = item.args;
@@ -290,9 +321,9 @@ export class BulkRunner {
         user.id,
         given.get(user.id)!.flatMap(({ secret }, index) => {
           const authenticator = user.authenticators[index];
-          if (!authenticator) return [];
+          if (!authenticator || authenticator.type === 'phone') return [];
           if (typeof secret === 'string') return [{ id: authenticator.id }];
-          return [{ id: authenticator.id, otpauth: otpauthOf(seedKey, user, authenticator) }];
+          return [{ id: authenticator.id, otpauth: otpauthOf(keys.seed, user, authenticator) }];
         }),
       ]),
     );

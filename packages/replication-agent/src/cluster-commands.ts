@@ -1,19 +1,20 @@
 import type { Command, LogLayout, MasterReply } from '@countersign/cluster';
 import { listNodes, type Database } from '@countersign/database';
+import type { Allowed } from './authorise.ts';
 import { bestTarget, handOver, type HandOverOptions } from './hand-over.ts';
 
 type Options = HandOverOptions & {
   db: Database;
   layout: LogLayout;
-  authorise(command: Command): Promise<Extract<MasterReply, { kind: 'refused' }> | null>;
+  authorise(command: Command): Promise<Allowed | Extract<MasterReply, { kind: 'refused' }>>;
   tryMove(servers: LogLayout['servers']): Promise<boolean>;
 };
 
 /** What concerns the cluster itself: only the master does it, and it becomes no document of anybody's. */
 export async function runClusterCommand(options: Options, command: Command): Promise<MasterReply> {
   if (!options.mastership.isActive) return { kind: 'not_master' };
-  const refused = await options.authorise(command);
-  if (refused) return refused;
+  const judged = await options.authorise(command);
+  if (judged.kind === 'refused') return judged;
   if (command.name === 'cluster.replace-node') return replaceLogServer(options, command);
   if (command.name === 'cluster.remove-node') return removeNode(options, command);
   const isPromotion = command.name === 'cluster.promote';

@@ -2,11 +2,13 @@ import type { Command, MasterReply } from '@countersign/cluster';
 import { findCommandResult, recentCommandResults } from '@countersign/database';
 import { v7 as uuidv7 } from 'uuid';
 import type { ChangePipeline } from './change-pipeline.ts';
+import type { Allowed } from './authorise.ts';
 import type { Plan } from './commands/plan.ts';
 import { flawOf } from './flaw-of.ts';
 import type { Mastership, MastershipOptions, Refused } from './mastership.ts';
 import { planCommand, touchedBy } from './plan-command.ts';
 import type { Turns } from './turns.ts';
+import { WrongTries } from './wrong-tries.ts';
 
 const KEPT_RESULTS = 16;
 /** Acknowledged by the log and not yet in this node's PostgreSQL; beyond this commands wait. */
@@ -20,6 +22,7 @@ export class CommandRunner {
   readonly #mastership: Mastership;
   readonly #turns: Turns;
   readonly #options: MastershipOptions;
+  readonly #wrongTries = new WrongTries();
 
   constructor(mastership: Mastership, turns: Turns, options: MastershipOptions) {
     this.#mastership = mastership;
@@ -58,12 +61,13 @@ export class CommandRunner {
         if (isInDoubt) return { kind: 'unknown' };
         return pipeline.isOpen ? BEHIND : { kind: 'not_master' };
       }
-      const refused = await authorise(command);
+      const judged = await authorise(command);
+      const isRefused = judged.kind === 'refused';
       // Results tell secrets too. One in doubt was authorised before it was sent.
-      const known = refused && !isInDoubt ? null : await this.#findResult(command);
+      const known = isRefused && !isInDoubt ? null : await this.#findResult(command);
       if (known) return known;
-      if (refused) return refused;
-      const reply = await this.#execute(command, pipeline, deadline, sent);
+      if (isRefused) return judged;
+      const reply = await this.#execute(command, judged, { pipeline, deadline, sent });
       if (reply) return reply;
       // Its position is in doubt until a new barrier stands and is applied here: then it is in the replica or never lands.
       isInDoubt = true;
@@ -79,16 +83,17 @@ export class CommandRunner {
   /** Null: refused or unanswered by the log. */
   async #execute(
     command: Command,
-    pipeline: ChangePipeline,
-    deadline: number,
-    sent: Sent,
+    { rights }: Allowed,
+    { pipeline, deadline, sent }: { pipeline: ChangePipeline; deadline: number; sent: Sent },
   ): Promise<MasterReply | null> {
-    const { db, seedKey, replica, events, baseRevision } = this.#options;
+    const { db, keys, replica, events, baseRevision } = this.#options;
     const { commandId, actor } = command;
-    const context = { db, seedKey, commandId, actor, now: new Date() };
+    const wrongTries = this.#wrongTries;
+    const context = { db, keys, wrongTries, commandId, actor, rights, now: new Date() };
     const plan = await planCommand(context, command.name, command.args);
     if (plan.kind === 'refused') return plan;
     if (plan.kind === 'unchanged') {
+      if (plan.event) await events.recordUnchanged(command, plan.event);
       return { kind: 'done', revision: replica.applied.revision, result: plan.result };
     }
     const noRoom = this.#options.refuseChange(command, plan);

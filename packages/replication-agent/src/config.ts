@@ -7,6 +7,9 @@ export const AGENT_KEYS = [
   'command',
   'event',
   'attempt-id',
+  'pin',
+  'spare-code',
+  'new-secret',
   'socket-proof',
 ] as const;
 

@@ -6,7 +6,8 @@ import {
   type AuditEvent,
 } from '@countersign/database';
 import { newEvent } from '@countersign/operations';
-import type { Plan } from './commands/plan.ts';
+import { deriveId } from './commands/derive-id.ts';
+import type { Plan, PlannedEvent } from './commands/plan.ts';
 
 /** Cluster and change events of this node's agent; one function each, written to the node's outbox. */
 export class AgentEvents {
@@ -81,13 +82,28 @@ export class AgentEvents {
     plan: Extract<Plan, { kind: 'change' }>,
   ): Promise<(revision: number) => Promise<void>> {
     const finish = await this.#begin({
-      type: command.name,
+      type: plan.event.type ?? command.name,
       actor: command.actor,
       userId: plan.event.userId,
       username: plan.event.username,
       details: { ...plan.event.details },
     });
     return (revision) => finish({ revision });
+  }
+
+  /** Of what is to be told though it changed nothing; a repeat of the command is the same event. */
+  async recordUnchanged(command: Command, planned: PlannedEvent): Promise<void> {
+    const { type = command.name, userId, username, details = {} } = planned;
+    const event = this.#complete({
+      id: deriveId(command.commandId, 'event'),
+      type,
+      actor: command.actor,
+      userId,
+      username,
+      result: 'done',
+      details,
+    });
+    await beginAttempts(this.#db, [{ reservation: null, event, isFinal: true }]);
   }
 
   /**

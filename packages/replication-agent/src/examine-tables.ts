@@ -22,7 +22,7 @@ import {
 const SLICE = 100;
 const PROBLEMS_MAX = 10;
 /** Kinds that tables show besides `documents`. */
-const SHOWN_KINDS = new Set(['user', 'settings', 'api-key', 'node']);
+const SHOWN_KINDS = new Set(['user', 'settings', 'application', 'api-key', 'node']);
 
 export type TablesExamination = {
   incarnationId: string;

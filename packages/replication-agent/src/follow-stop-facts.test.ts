@@ -21,10 +21,11 @@ import type { Plan } from './commands/plan.ts';
 import { followStopFacts, tendStopFacts } from './follow-stop-facts.ts';
 import { planCommand } from './plan-command.ts';
 import { silent, useTestLog } from './testing/use-test-log.ts';
+import { WrongTries } from './wrong-tries.ts';
 
 const test = useTestLog();
 const sealer = sealerOf({ keyId: '00000000', key: randomBytes(32) });
-const seedKey = { keyId: '00000000', key: randomBytes(32) };
+const rights = { scopes: [...API_SCOPES], applications: null, networks: null, expiresAt: null };
 
 /** What the agent of one node does with stop facts, over its own PostgreSQL. */
 async function startNode(incarnation: Incarnation, options: { isMaster: boolean }) {
@@ -61,7 +62,9 @@ async function startNode(incarnation: Incarnation, options: { isMaster: boolean 
 async function execute(db: Database, name: string, args: object): Promise<Plan> {
   const commandId = randomUUID();
   const now = new Date();
-  const context = { db, seedKey, commandId, actor: 'test', now };
+  const keys = test.makeKeys();
+  const wrongTries = new WrongTries();
+  const context = { db, keys, wrongTries, commandId, actor: 'test', rights, now };
   const plan = await planCommand(context, name, args as Record<string, unknown>);
   if (plan.kind === 'change') await applyDocument(db, plan.document);
   return plan;

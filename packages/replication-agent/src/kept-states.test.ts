@@ -70,11 +70,11 @@ function follow(db: Database, states: UserStates): void {
 
 /** Accepted `step` at that second, with so many failures since. */
 function used(step: number, second: number, failures = 0): UserState {
-  const oath = { ...emptyState().methods.oath, failures, consecutive: failures };
+  const code = { ...emptyState().methods.code, failures, consecutive: failures };
   return {
     ...emptyState(),
     accepted: { 'a-1': [step, NOW / 1000 + second] },
-    methods: { oath },
+    methods: { code },
   };
 }
 

@@ -9,12 +9,12 @@ import type {
   Term,
 } from '@countersign/cluster';
 import type { Database } from '@countersign/database';
-import type { PurposeKey } from '@countersign/keys';
 import { v7 as uuidv7 } from 'uuid';
+import type { Allowed } from './authorise.ts';
 import { BulkRunner } from './bulk-runner.ts';
 import { ChangePipeline } from './change-pipeline.ts';
 import { CommandRunner } from './command-runner.ts';
-import type { Plan } from './commands/plan.ts';
+import type { CommandKeys, Plan } from './commands/plan.ts';
 import type { AgentEvents } from './events.ts';
 import { flawOf } from './flaw-of.ts';
 import type { Replica } from './replica.ts';
@@ -29,13 +29,13 @@ export type MastershipOptions = {
   changeLog: ChangeLog;
   lease: Lease;
   replica: Replica;
-  seedKey: PurposeKey;
+  keys: CommandKeys;
   events: AgentEvents;
   /** What the log must at least hold: the highest revision that a replica is known to have. */
   newestRevision(): number;
   /** Called when this node starts or stops taking commands. */
   onRoleChange(): void;
-  authorise(command: Command): Promise<Refused | null>;
+  authorise(command: Command): Promise<Allowed | Refused>;
   /** Why there is no room for a change, or null. */
   refuseChange(command: Command, plan: Extract<Plan, { kind: 'change' }>): Refused | null;
   /** Adds to a reply what may be told but not stored, e.g. an otpauth URI. */

@@ -1,16 +1,40 @@
 import { usernameKey, type ApiScope } from '@countersign/verification';
 import type { z } from 'zod';
+import { addApplication, addApplicationArgs } from './commands/add-application.ts';
+import { addApiKey, addApiKeyArgs } from './commands/add-api-key.ts';
 import { addUser, addUserArgs } from './commands/add-user.ts';
 import { applyStopFact, applyStopFactArgs } from './commands/apply-stop-fact.ts';
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
+import { bypassUser, bypassUserArgs, endBypass, endBypassArgs } from './commands/bypass-user.ts';
+import { changePin, changePinArgs } from './commands/change-pin.ts';
 import { enrollAuthenticator, enrollAuthenticatorArgs } from './commands/enroll-authenticator.ts';
+import { enrollWithCode, enrollWithCodeArgs } from './commands/enroll-with-code.ts';
+import {
+  endExemption,
+  endExemptionArgs,
+  exemptUser,
+  exemptUserArgs,
+} from './commands/exempt-user.ts';
+import { makeEnrolmentCode, makeEnrolmentCodeArgs } from './commands/make-enrolment-code.ts';
+import { makeRecoveryCodes, makeRecoveryCodesArgs } from './commands/make-recovery-codes.ts';
 import { refuse, type Plan, type PlanContext } from './commands/plan.ts';
+import {
+  activateAuthenticator,
+  activateAuthenticatorArgs,
+  resynchroniseAuthenticator,
+  resynchroniseAuthenticatorArgs,
+} from './commands/prove-token.ts';
+import { removeApplication, removeApplicationArgs } from './commands/remove-application.ts';
 import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
+import { reportFraud, reportFraudArgs } from './commands/report-fraud.ts';
 import { revokeApiKey, revokeApiKeyArgs } from './commands/revoke-api-key.ts';
+import { setApplication, setApplicationArgs } from './commands/set-application.ts';
+import { removePin, removePinArgs, setPin, setPinArgs } from './commands/set-pin.ts';
 import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
 import { setUser, setUserArgs } from './commands/set-user.ts';
 import { unblockUser, unblockUserArgs } from './commands/unblock-user.ts';
+import { tokensTouched } from './tokens-touched.ts';
 import type { Touched } from './turns.ts';
 
 type Entry = { scope: ApiScope; plan(context: PlanContext, args: unknown): Promise<Plan> };
@@ -22,11 +46,32 @@ const COMMANDS: Record<string, Entry> = {
   'user.block': entry('users:write', blockUserArgs, blockUser),
   'user.unblock': entry('users:write', unblockUserArgs, unblockUser),
   'user.remove': entry('users:write', removeUserArgs, removeUser),
+  'user.exempt': entry('users:write', exemptUserArgs, exemptUser),
+  'user.end-exemption': entry('users:write', endExemptionArgs, endExemption),
+  'user.bypass': entry('users:write', bypassUserArgs, bypassUser),
+  'user.end-bypass': entry('users:write', endBypassArgs, endBypass),
+  'user.set-pin': entry('users:write', setPinArgs, setPin),
+  'user.remove-pin': entry('users:write', removePinArgs, removePin),
+  'user.change-pin': entry('verify', changePinArgs, changePin),
+  'user.make-recovery-codes': entry('users:write', makeRecoveryCodesArgs, makeRecoveryCodes),
+  'user.make-enrolment-code': entry('users:write', makeEnrolmentCodeArgs, makeEnrolmentCode),
+  'user.report-fraud': entry('verify', reportFraudArgs, reportFraud),
+  'authenticator.enroll-with-code': entry('enrol', enrollWithCodeArgs, enrollWithCode),
   'authenticator.enroll': entry('users:write', enrollAuthenticatorArgs, enrollAuthenticator),
+  'authenticator.activate': entry('users:write', activateAuthenticatorArgs, activateAuthenticator),
+  'authenticator.resynchronise': entry(
+    'users:write',
+    resynchroniseAuthenticatorArgs,
+    resynchroniseAuthenticator,
+  ),
   'authenticator.remove': entry('users:write', removeAuthenticatorArgs, removeAuthenticator),
+  'api-key.add': entry('api-keys:write', addApiKeyArgs, addApiKey),
   'api-key.revoke': entry('api-keys:write', revokeApiKeyArgs, revokeApiKey),
   'stop-fact.apply': entry('users:write', applyStopFactArgs, applyStopFact),
   'settings.set': entry('settings:write', setSettingsArgs, setSettings),
+  'application.add': entry('settings:write', addApplicationArgs, addApplication),
+  'application.set': entry('settings:write', setApplicationArgs, setApplication),
+  'application.remove': entry('settings:write', removeApplicationArgs, removeApplication),
 };
 
 export function scopeOf(commandName: string): ApiScope | null {
@@ -54,7 +99,7 @@ export function touchedBy(name: string, args: Record<string, unknown>): Touched 
   const { username, changes } = args;
   const newName = (changes as { username?: unknown } | undefined)?.username;
   const names = [username, newName].filter((each) => typeof each === 'string');
-  return names.map(nameTouched);
+  return [...names.map(nameTouched), ...tokensTouched(args)];
 }
 
 export function nameTouched(username: string): string {

@@ -168,8 +168,8 @@ function oldChange(document: { id: string }): OldChange {
 const sealedBy = { changeId: uuidv7(), at: AT, actor: 'test' };
 
 function stateWith(step: number, failures = 0): UserState {
-  const oath = { ...emptyState().methods.oath, failures };
-  return { ...emptyState(), accepted: { 'a-1': [step, step * 30] }, methods: { oath } };
+  const code = { ...emptyState().methods.code, failures };
+  return { ...emptyState(), accepted: { 'a-1': [step, step * 30] }, methods: { code } };
 }
 
 describe('a rebuild', () => {

@@ -21,6 +21,9 @@ const REFUSE_AT = 0.9;
 /** Commands that stop a user; removals are told by what they plan. */
 const ALWAYS_ALLOWED = new Set([
   'user.block',
+  'user.report-fraud',
+  'user.end-bypass',
+  'user.end-exemption',
   'authenticator.remove',
   'stop-fact.apply',
   'api-key.revoke',

@@ -22,7 +22,7 @@ beforeAll(() => {
 });
 
 type What = {
-  kind: 'user' | 'settings' | 'api-key' | 'node' | 'probe';
+  kind: 'user' | 'settings' | 'application' | 'api-key' | 'node' | 'probe';
   id: string;
   document: unknown;
 };
@@ -64,6 +64,15 @@ function change(revision: number, { kind, id, document }: What): ReceivedChange 
   };
 }
 
+const application = {
+  id: randomUUID(),
+  name: 'vpn',
+  enabled: true,
+  userMatch: 'require',
+  settings: {},
+  createdAt: AT,
+  updatedAt: AT,
+};
 const settings = { id: 'lockout', failures: 5, resetMinutes: 10, releaseMinutes: 10 };
 const node = { id: 'node-1', name: 'node-1', addedAt: AT, version: '1' };
 const [alice, bob, gone] = [randomUUID(), randomUUID(), randomUUID()];
@@ -73,7 +82,7 @@ let shared: Promise<Database> | undefined;
 
 async function filledReplica(): Promise<Database> {
   const db = await (shared ??= test.openDatabase());
-  await db.sql`truncate documents, users, settings_groups, api_keys, nodes, command_results,
+  await db.sql`truncate documents, users, settings_groups, applications, api_keys, nodes, command_results,
     applied, outbox, examination`;
   await initApplied(db, incarnation);
   await applyChanges(db, [
@@ -85,6 +94,7 @@ async function filledReplica(): Promise<Database> {
     change(6, { kind: 'node', id: 'node-1', document: node }),
     change(7, { kind: 'probe', id: 'node-1', document: { at: AT } }),
     change(8, { kind: 'user', id: gone, document: null }),
+    change(9, { kind: 'application', id: application.id, document: application }),
   ]);
   return db;
 }
@@ -111,8 +121,8 @@ describe('examining the tables', () => {
     const found = await watching.examine();
     expect(found).toEqual({
       incarnationId: incarnation.id,
-      revision: 8,
-      documents: 7,
+      revision: 9,
+      documents: 8,
       problems: [],
       problemCount: 0,
     });
@@ -159,21 +169,31 @@ describe('examining the tables', () => {
       'settings lockout is something else',
     ],
     [
+      'an application that takes anybody now',
+      `update applications set document = document || '{"userMatch": "pass"}'`,
+      'is something else in its table',
+    ],
+    [
+      'an application from nowhere',
+      `insert into applications values ('00000000-0000-4000-8000-000000000000', '{}', 3)`,
+      'application 00000000-0000-4000-8000-000000000000 stands in its table',
+    ],
+    [
       'a lost document',
       `delete from documents where kind = 'probe'`,
-      'at revision 8 the documents give',
+      'at revision 9 the documents give',
     ],
     [
       'a document with a hash that fits it',
       `update documents set bytes = 'x', hash = sha256(
          convert_to('probe', 'UTF8') || '\\x00' || convert_to(id, 'UTF8') || '\\x00' ||
          convert_to(revision::text, 'UTF8') || '\\x00' || 'x') where kind = 'probe'`,
-      'at revision 8 the documents give',
+      'at revision 9 the documents give',
     ],
     [
       'a digest from elsewhere',
       `update applied set digest = sha256('x')`,
-      'at revision 8 the documents give digest',
+      'at revision 9 the documents give digest',
     ],
   ])('finds %s', async (_what, tamper, problem) => {
     const db = await filledReplica();
@@ -189,9 +209,9 @@ describe('examining the tables', () => {
     const ids = Array.from({ length: 450 }, () => randomUUID());
     await applyChanges(
       db,
-      ids.map((id, index) => change(9 + index, user(id, `user-${index}`))),
+      ids.map((id, index) => change(10 + index, user(id, `user-${index}`))),
     );
-    let revision = 9 + ids.length;
+    let revision = 10 + ids.length;
     let isDone = false;
     const apply = async () => {
       while (!isDone) {

@@ -1,4 +1,11 @@
 export { takeFreePorts } from './free-ports.ts';
+export { hasOpenssl, makeTestCertificate, type TestCertificate } from './make-test-certificate.ts';
+export {
+  hasKannel,
+  startTestKannel,
+  type ReceivedText,
+  type TestKannel,
+} from './start-test-kannel.ts';
 export {
   findTestNatsServer,
   startTestNats,
@@ -14,4 +21,10 @@ export {
   type TestConnection,
   type TestDatabase,
 } from './start-test-postgres.ts';
+export {
+  hasSmtpServer,
+  startTestSmtp,
+  type ReceivedMail,
+  type TestSmtp,
+} from './start-test-smtp.ts';
 export { waitFor } from './wait-for.ts';

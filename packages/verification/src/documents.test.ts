@@ -50,11 +50,8 @@ describe('documents', () => {
     expect(parseDocument('user', JSON.stringify(user))).toEqual(user);
     expect(parseDocument('api-key', Buffer.from(JSON.stringify(apiKey)))).toEqual(apiKey);
     expect(parseDocument('node', JSON.stringify(node))).toEqual(node);
-    expect(parseDocument('settings', '{"id":"failover","mode":"manual"}')).toEqual({
-      id: 'failover',
-      mode: 'manual',
-      afterSeconds: 6,
-    });
+    const settings = { id: 'failover', mode: 'manual' };
+    expect(parseDocument('settings', JSON.stringify(settings))).toEqual(settings);
   });
 
   it.each([

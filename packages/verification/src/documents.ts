@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { applicationDocument } from './application.ts';
+import { METHODS } from './methods.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
 import { isSafeText } from './safe-text.ts';
 import { settingsDocument } from './settings.ts';
@@ -30,6 +32,19 @@ const oathFields = {
   digits: z.union([z.literal(6), z.literal(7), z.literal(8)]),
   /** Sealed for this authenticator's id: worth nothing in another document. */
   sealedSecret: z.base64().min(4).max(256),
+  /** Keyed hash of the secret: no two tokens have the same. Missing on those of earlier versions. */
+  fingerprint: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .optional(),
+  /** Of a token made elsewhere. No two users have the same. */
+  serial: name.optional(),
+  manufacturer: name.optional(),
+  model: name.optional(),
+  /** Imported and never proven to be in the user's hands: it verifies nobody until then. */
+  awaitsActivation: z.literal(true).optional(),
+  /** The step or counter that proved it, so that the same code is not good a second time. */
+  usedUpTo: z.int().min(0).optional(),
   createdAt: instant,
 };
 
@@ -47,10 +62,86 @@ const authenticator = z.discriminatedUnion('type', [
       .min(0)
       .max(2 ** 48),
   }),
+  z.strictObject({
+    type: z.literal('phone'),
+    id,
+    name: name.optional(),
+    /** E.164. */
+    number: z.string().regex(/^\+[1-9]\d{6,14}$/),
+    extension: z
+      .string()
+      .regex(/^\d{1,10}$/)
+      .optional(),
+    use: z.enum(['primary', 'backup']),
+    /** Whoever says that the number is the user's; null: nobody yet. */
+    vouchedBy: name.nullable(),
+    /** When a code sent there was first typed back. */
+    verifiedAt: instant.nullable(),
+    createdAt: instant,
+  }),
 ]);
 export type Authenticator = z.infer<typeof authenticator>;
+export type OathAuthenticator = Extract<Authenticator, { type: 'totp' | 'hotp' }>;
+export type PhoneAuthenticator = Extract<Authenticator, { type: 'phone' }>;
 
 export const AUTHENTICATORS_MAX = 20;
+export const OATH_TOKENS_MAX = 5;
+export const PHONES_MAX = 4;
+
+/** Argon2id of the peppered PIN; worth nothing without the cluster's key. */
+const pinHash = z.strictObject({
+  salt: z.base64().length(24),
+  hash: z.base64().length(44),
+});
+export type PinHash = z.infer<typeof pinHash>;
+
+export const PIN_HISTORY_MAX = 24;
+export const RECOVERY_CODES_MAX = 16;
+
+const secretHash = z.string().regex(/^[0-9a-f]{64}$/);
+const reasonText = z.string().min(1).max(500).refine(isSafeText, 'has control characters');
+
+const signInFields = {
+  /** The method of every day; left out: the application's or company's. */
+  method: z.enum(METHODS).optional(),
+  /** Modes of methods, where the user's differ from the settings. */
+  modes: z
+    .strictObject({
+      oath: z.enum(['code', 'code+pin']).optional(),
+      text: z.enum(['otp', 'otp+pin']).optional(),
+      call: z.enum(['standard', 'pin']).optional(),
+      app: z.enum(['approve', 'pin', 'number']).optional(),
+    })
+    .optional(),
+  /** A language of texts and mails; left out: the company's. */
+  language: z
+    .string()
+    .regex(/^[a-z]{2}$/)
+    .optional(),
+  pin: z
+    .strictObject({
+      ...pinHash.shape,
+      setAt: instant,
+      /** Set by somebody else: to be changed at its first use. */
+      mustChange: z.boolean(),
+      /** Earlier ones, newest first. */
+      history: z.array(pinHash).max(PIN_HISTORY_MAX),
+    })
+    .optional(),
+  /** The second step is skipped until then. */
+  exempt: z.strictObject({ reason: reasonText, at: instant, by: name, until: instant }).optional(),
+  /** One verification without anything to show. */
+  bypass: z
+    .strictObject({ id, reason: reasonText, at: instant, by: name, expiresAt: instant })
+    .optional(),
+  recoveryCodes: z
+    .strictObject({ at: instant, hashes: z.array(secretHash).max(RECOVERY_CODES_MAX) })
+    .optional(),
+  /** Lets the user's first authenticators be enrolled, once each code. */
+  enrolment: z
+    .strictObject({ id, codeHash: secretHash, at: instant, by: name, expiresAt: instant })
+    .optional(),
+};
 
 /** Ids of stop facts: 64 nodes that cannot see each other accept 16 of a user each. */
 const stopFactIds = z.array(id).max(64 * 16 * 2);
@@ -63,7 +154,7 @@ export const userDocument = z.strictObject({
   enabled: z.boolean(),
   blocked: z
     .strictObject({
-      reason: z.string().min(1).max(500).refine(isSafeText, 'has control characters'),
+      reason: reasonText,
       at: instant,
       by: name,
       expiresAt: instant,
@@ -79,6 +170,7 @@ export const userDocument = z.strictObject({
     .array(authenticator)
     .max(AUTHENTICATORS_MAX)
     .refine((all) => new Set(all.map((one) => one.id)).size === all.length, 'ids must differ'),
+  ...signInFields,
   createdAt: instant,
   updatedAt: instant,
 });
@@ -96,6 +188,8 @@ export const API_SCOPES = [
   'assert:client-ip',
   'events:read',
   'api-keys:write',
+  /** To enrol with a user's enrolment code. */
+  'enrol',
 ] as const;
 export type ApiScope = (typeof API_SCOPES)[number];
 
@@ -127,6 +221,7 @@ export type NodeDocument = z.infer<typeof nodeDocument>;
 const documentSchemas = {
   user: userDocument,
   settings: settingsDocument,
+  application: applicationDocument,
   'api-key': apiKeyDocument,
   node: nodeDocument,
 };

@@ -1,9 +1,15 @@
+export { applicationDocument } from './application.ts';
+export type { ApplicationDocument } from './application.ts';
 export { Base32Error, decodeBase32, encodeBase32 } from './base32.ts';
-export { ClaimError, holdsClaim, parseClaim } from './claims.ts';
-export type { ApprovedClaim, Claim, FailureClaim } from './claims.ts';
+export { ClaimError, holdsClaim, isUsedClaim, parseClaim } from './claims.ts';
+export type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
 export {
   API_SCOPES,
   AUTHENTICATORS_MAX,
+  OATH_TOKENS_MAX,
+  PHONES_MAX,
+  PIN_HISTORY_MAX,
+  RECOVERY_CODES_MAX,
   DOCUMENT_KINDS,
   DocumentError,
   apiKeyDocument,
@@ -18,11 +24,25 @@ export type {
   Authenticator,
   DocumentKind,
   DocumentOf,
+  OathAuthenticator,
+  PhoneAuthenticator,
+  PinHash,
   NodeDocument,
   UserDocument,
 } from './documents.ts';
-export { judgeCode } from './judge-code.ts';
-export type { JudgeCodeInput, Judgement } from './judge-code.ts';
+export {
+  FACTORS,
+  FRONT_DOORS,
+  METHOD_TABLE,
+  METHODS,
+  asksPin,
+  methodRow,
+  modesOf,
+} from './methods.ts';
+export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
+export { isTrustedAddress, parseAddressRange } from './trusted-address.ts';
+export { challengeOutcome, judgeStep } from './judge-step.ts';
+export type { Judgement, OpenChallenge, Question, StepInput } from './judge-step.ts';
 export { isLastFullKey } from './last-full-key.ts';
 export { failuresInForce, isLocked } from './lockout.ts';
 export { mergeClaims, mergeStates } from './merge-claims.ts';
@@ -38,27 +58,47 @@ export {
 export type { OtpAlgorithm, OtpDigits, OtpParameters } from './otp.ts';
 export { otpauthUri } from './otpauth-uri.ts';
 export type { OtpauthOptions } from './otpauth-uri.ts';
+export { checkNewPin, isWeakPin, mustChangePin } from './pin.ts';
 export { DENIAL_REASONS } from './reasons.ts';
-export type { DenialReason, Verdict } from './reasons.ts';
+export type { DenialReason, Skip, Verdict } from './reasons.ts';
+export {
+  RESYNC_DRIFT_MAX_STEPS,
+  RESYNC_LOOK_AHEAD_MAX,
+  findHotpCounter,
+  findTotpDrift,
+} from './resynchronise.ts';
 export { escapeUntrusted, isSafeText } from './safe-text.ts';
 export {
   SettingError,
-  changeSetting,
   defaultSettings,
+  findApplication,
+  findSetting,
+  isOverridable,
   listSettings,
-  parseSetting,
+  overridableNames,
   settingNames,
   settingsDocument,
+  settingsFor,
   settingsFrom,
   withoutQuorumPolicy,
 } from './settings.ts';
 export type {
   LockoutSettings,
-  SettingChange,
   Settings,
   SettingsDocument,
   WithoutQuorumPolicy,
 } from './settings.ts';
+export {
+  SecretRequiredError,
+  changeSetting,
+  changeSettings,
+  parseOverride,
+  parseSetting,
+  sealedSetting,
+} from './change-settings.ts';
+export type { SealSetting, SecretSetting, SettingChange } from './change-settings.ts';
+export { APPLICATIONS_MAX, GROUP_TITLES, SETTINGS, applicationName } from './settings-schema.ts';
+export type { SealedValue, Setting, SettingValue } from './setting.ts';
 export {
   STOP_FACT_KINDS,
   STOP_FACTS_PER_MINUTE_MAX,

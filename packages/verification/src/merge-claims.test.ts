@@ -33,9 +33,9 @@ describe('merging claims', () => {
   it('adds failures up, and locks where the sum reaches the limit', () => {
     const state = withFailures({ failures: 3, firstFailureAt: nowMs - MINUTE, consecutive: 3 });
     const four = merge(state, [failure('a')]);
-    expect(four.methods.oath).toMatchObject({ failures: 4, lockedUntil: 0, consecutive: 4 });
+    expect(four.methods.code).toMatchObject({ failures: 4, lockedUntil: 0, consecutive: 4 });
     const locked = merge(state, [failure('a'), failure('b')]);
-    expect(locked.methods.oath).toMatchObject({
+    expect(locked.methods.code).toMatchObject({
       failures: 0,
       lockouts: 1,
       lockedUntil: nowMs + 10 * MINUTE,
@@ -46,37 +46,37 @@ describe('merging claims', () => {
   it('keeps the later lock', () => {
     const until = nowMs + 1000 * MINUTE;
     const state = withFailures({ failures: 4, firstFailureAt: nowMs, lockedUntil: until });
-    expect(merge(state, [failure('a')]).methods.oath.lockedUntil).toBe(until);
+    expect(merge(state, [failure('a')]).methods.code.lockedUntil).toBe(until);
     const forever = withFailures({ failures: 4, firstFailureAt: nowMs, lockedUntil: -1 });
-    expect(merge(forever, [failure('a')]).methods.oath.lockedUntil).toBe(-1);
+    expect(merge(forever, [failure('a')]).methods.code.lockedUntil).toBe(-1);
   });
 
   it('counts failures older than the reset time only towards the hundred in a row', () => {
     const old = failure('a', nowMs - 10 * MINUTE);
-    expect(merge(emptyState(), [old]).methods.oath).toMatchObject({ failures: 0, consecutive: 1 });
+    expect(merge(emptyState(), [old]).methods.code).toMatchObject({ failures: 0, consecutive: 1 });
     const state = withFailures({ consecutive: 99 });
-    expect(merge(state, [old]).methods.oath.lockedUntil).toBe(-1);
+    expect(merge(state, [old]).methods.code.lockedUntil).toBe(-1);
   });
 
   it('does not lock because the limit was lowered, without a failure that counts', () => {
     const state = withFailures({ failures: 4, firstFailureAt: nowMs, consecutive: 4 });
     const settings = { ...defaultSettings, lockout: { ...defaultSettings.lockout, failures: 2 } };
     const old = failure('a', nowMs - 10 * MINUTE);
-    expect(mergeClaims(state, [old], settings, nowMs).methods.oath.lockedUntil).toBe(0);
-    expect(mergeClaims(state, [failure('b')], settings, nowMs).methods.oath.lockouts).toBe(2);
+    expect(mergeClaims(state, [old], settings, nowMs).methods.code.lockedUntil).toBe(0);
+    expect(mergeClaims(state, [failure('b')], settings, nowMs).methods.code.lockouts).toBe(2);
   });
 
   it('does not count failures from before an unlock that the state has honoured', () => {
     const state = withFailures({ unlockedAt: 5 });
     const before = failure('a');
-    expect(merge(state, [before]).methods.oath).toEqual(state.methods.oath);
+    expect(merge(state, [before]).methods.code).toEqual(state.methods.code);
     expect(holdsClaim(state, before)).toBe(true);
   });
 
   it('voids what the state counted before an unlock that a claim has honoured', () => {
     const state = withFailures({ failures: 4, firstFailureAt: nowMs, lockedUntil: -1 });
     const after = merge(state, [failure('a', nowMs, 5)]);
-    expect(after.methods.oath).toMatchObject({ failures: 1, lockedUntil: 0, unlockedAt: 5 });
+    expect(after.methods.code).toMatchObject({ failures: 1, lockedUntil: 0, unlockedAt: 5 });
   });
 
   it('turns a stored approval of the same code into replayed, so it cannot be handed out again', () => {
@@ -162,13 +162,13 @@ describe('the maximum of two states', () => {
     const a = { ...withFailures({ lockedUntil: nowMs }), accepted: accepted(first, 9) };
     const b = { ...withFailures({ lockedUntil: -1 }), accepted: accepted(first, 8) };
     expect(mergeStates(a, b).accepted[first]?.[0]).toBe(9);
-    expect(mergeStates(a, b).methods.oath.lockedUntil).toBe(-1);
+    expect(mergeStates(a, b).methods.code.lockedUntil).toBe(-1);
   });
 
   it('takes the counts of the one that has honoured the later unlock', () => {
     const a = withFailures({ lockedUntil: -1, failures: 4 });
     const b = withFailures({ unlockedAt: 5, failures: 1 });
-    expect(mergeStates(a, b).methods.oath).toEqual(b.methods.oath);
+    expect(mergeStates(a, b).methods.code).toEqual(b.methods.code);
   });
 
   it('denies both approvals of one code', () => {
@@ -188,7 +188,7 @@ describe('the maximum of two states', () => {
 
   it('keeps fields of later versions from either', () => {
     const a = { ...emptyState(), later: 1 };
-    const b = { ...emptyState(), methods: { oath: noFailures, phone: { failures: 1 } } };
+    const b = { ...emptyState(), methods: { code: noFailures, phone: { failures: 1 } } };
     expect(mergeStates(a, b)).toMatchObject({ later: 1, methods: { phone: { failures: 1 } } });
     expect(mergeStates(b, a)).toMatchObject({ later: 1, methods: { phone: { failures: 1 } } });
   });
@@ -224,7 +224,7 @@ function accepted(id: string, last: number): UserState['accepted'] {
 }
 
 function withFailures(failures: Partial<MethodFailures>): UserState {
-  return { ...emptyState(), methods: { oath: { ...noFailures, ...failures } } };
+  return { ...emptyState(), methods: { code: { ...noFailures, ...failures } } };
 }
 
 function approvedState(attemptId: string): UserState {
@@ -276,7 +276,7 @@ function randomState(random: Random): UserState {
     ...emptyState(),
     accepted: random(2) ? accepted(first, random(8)) : accepted(second, random(8)),
     methods: {
-      oath: {
+      code: {
         failures,
         firstFailureAt: failures === 0 ? 0 : nowMs - random(20) * MINUTE,
         lockedUntil: [0, -1, nowMs + random(100) * MINUTE][random(3)] ?? 0,

@@ -1,15 +1,19 @@
-import type { ApprovedClaim, Claim, FailureClaim } from './claims.ts';
+import { failureId, isUsedClaim } from './claims.ts';
+import type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
 import { addFailures, laterLock } from './lockout.ts';
+import { FACTORS } from './methods.ts';
 import type { Settings } from './settings.ts';
 import {
   ATTEMPTS_MAX,
+  CACHES_MAX,
   MERGED_MAX,
   newestMerged,
   noFailures,
+  recentTexts,
   rememberFailures,
   shortId,
 } from './user-state.ts';
-import type { MethodFailures, StoredAttempt, UserState } from './user-state.ts';
+import type { MethodFailures, Spent, StoredAttempt, UserState } from './user-state.ts';
 
 /**
  * Brings claims made without quorum into a user's state: accepted = maximum, failures = sum, lock
@@ -23,22 +27,39 @@ export function mergeClaims(
   settings: Settings,
   nowMs: number,
 ): UserState {
-  const approved = claims.filter((claim) => 'last' in claim);
+  const used = claims.filter(isUsedClaim);
   const failed = claims.filter((claim) => 'failure' in claim);
-  return mergeFailures(mergeApproved(state, approved), failed, settings, nowMs);
+  const texts = claims.filter((claim) => 'text' in claim);
+  return mergeTexts(mergeFailures(mergeUsed(state, used), failed, settings, nowMs), texts, nowMs);
 }
 
-function mergeApproved(state: UserState, claims: readonly ApprovedClaim[]): UserState {
+function mergeUsed(state: UserState, claims: readonly UsedClaim[]): UserState {
   let merged = state;
   for (const claim of claims) {
-    const attempts = rememberApproval(merged.attempts, claim);
-    const known = merged.accepted[claim.authenticatorId];
-    const later = laterAccepted(known, [claim.last, Math.floor(claim.at / 1000)]);
-    if (later === known && attempts === merged.attempts) continue;
-    const accepted = { ...merged.accepted, [claim.authenticatorId]: later };
-    merged = { ...merged, accepted, attempts };
+    const attempts = rememberAttempt(merged.attempts, claim);
+    const marked = markUsed(merged, claim);
+    merged = attempts === merged.attempts ? marked : { ...marked, attempts };
   }
   return merged;
+}
+
+/** The state itself where it has the item as used already. */
+function markUsed(state: UserState, claim: UsedClaim): UserState {
+  if ('last' in claim) {
+    const known = state.accepted[claim.authenticatorId];
+    const later = laterAccepted(known, [claim.last, Math.floor(claim.at / 1000)]);
+    if (later === known) return state;
+    return { ...state, accepted: { ...state.accepted, [claim.authenticatorId]: later } };
+  }
+  if ('spent' in claim) {
+    const known = state.spent?.[claim.spent];
+    const merged = maxSpent(known, [claim.until, 0, claim.denied ? 2 : 1]);
+    if (known && merged.every((value, index) => value === known[index])) return state;
+    return { ...state, spent: { ...state.spent, [claim.spent]: merged } };
+  }
+  const recovery = unionRecovery(state.recovery, [claim.generation, 1 << claim.recovery]);
+  if (state.recovery?.[0] === recovery[0] && state.recovery[1] === recovery[1]) return state;
+  return { ...state, recovery };
 }
 
 /**
@@ -46,10 +67,13 @@ function mergeApproved(state: UserState, claims: readonly ApprovedClaim[]): User
  * sides of a split accepted the same code neither may be delivered again: that would be a second approval after the
  * split was known. Old ones go with the next attempt that is recorded.
  */
-function rememberApproval(attempts: StoredAttempt[], claim: ApprovedClaim): StoredAttempt[] {
+function rememberAttempt(attempts: StoredAttempt[], claim: UsedClaim): StoredAttempt[] {
   const { item, at } = claim;
   const id = shortId(claim.id);
-  const own = { id, key: null, approved: true, reason: null, item, at };
+  const verdict = claim.denied
+    ? { approved: false, reason: 'wrong_pin' as const }
+    : { approved: true, reason: null };
+  const own = { id, key: null, ...verdict, item, at };
   const isKnown = attempts.some((attempt) => attempt.id === id);
   const all = isKnown ? attempts : [...attempts, own].toSorted(byAge);
   const rivals = all.filter((attempt) => attempt.item === item);
@@ -72,32 +96,44 @@ function mergeFailures(
   nowMs: number,
 ): UserState {
   // One claim may come from several nodes.
-  const byId = new Map(claims.map((claim) => [shortId(claim.id), claim]));
+  const byId = new Map(claims.map((claim) => [failureId(claim), claim]));
   const fresh = [...byId].filter(([id]) => !Object.hasOwn(state.merged, id));
   if (fresh.length === 0) return state;
 
-  const oath = countClaims(
-    state.methods.oath,
-    fresh.map(([, claim]) => claim),
-    settings,
-    nowMs,
-  );
+  const methods = { ...state.methods };
+  for (const factor of FACTORS) {
+    const own = fresh
+      .map(([, claim]) => claim)
+      .filter((claim) => (claim.factor ?? 'code') === factor);
+    const before = methods[factor] ?? noFailures;
+    if (own.length > 0) methods[factor] = countClaims(before, own, settings, nowMs);
+  }
+  const ids = fresh.map(([id]) => id);
+  return { ...state, methods, merged: rememberFailures(state.merged, ids, nowMs) };
+}
+
+function mergeTexts(state: UserState, claims: readonly TextClaim[], nowMs: number): UserState {
+  const byId = new Map(claims.map((claim) => [shortId(claim.id), claim]));
+  const fresh = [...byId].filter(([id]) => !Object.hasOwn(state.merged, id));
+  if (fresh.length === 0) return state;
+  const sent = fresh.map(([, { at }]) => Math.floor(at / 1000));
+  const texts = [...(state.texts ?? []), ...sent].toSorted((a, b) => a - b);
   const ids = fresh.map(([id]) => id);
   return {
     ...state,
-    methods: { ...state.methods, oath },
+    texts: recentTexts(texts, nowMs),
     merged: rememberFailures(state.merged, ids, nowMs),
   };
 }
 
 function countClaims(
-  oath: MethodFailures,
+  counts: MethodFailures,
   claims: readonly FailureClaim[],
   settings: Settings,
   nowMs: number,
 ): MethodFailures {
-  const unlockedAt = Math.max(oath.unlockedAt, ...claims.map((claim) => claim.unlockedAt));
-  const before = unlockedAt > oath.unlockedAt ? { ...oath, ...noFailures, unlockedAt } : oath;
+  const unlockedAt = Math.max(counts.unlockedAt, ...claims.map((claim) => claim.unlockedAt));
+  const before = unlockedAt > counts.unlockedAt ? { ...counts, ...noFailures, unlockedAt } : counts;
   const since = claims.filter((claim) => claim.unlockedAt === unlockedAt);
   const { lockout } = settings;
   const recent = since.filter((claim) => claim.at > nowMs - lockout.resetMinutes * 60_000).length;
@@ -126,12 +162,57 @@ export function mergeStates(a: UserState, b: UserState): UserState {
     methods: {
       ...b.methods,
       ...a.methods,
-      oath: maxFailures(a.methods.oath, b.methods.oath),
+      ...maxOfFactors(a.methods, b.methods),
     },
     lastWrong: laterWrong(a.lastWrong, b.lastWrong),
     attempts: unionAttempts(a.attempts, b.attempts),
     merged: newestMerged(unionMerged(a.merged, b.merged), MERGED_MAX),
+    ...(a.spent && b.spent && { spent: unionSpent(a.spent, b.spent) }),
+    ...(a.recovery && b.recovery && { recovery: unionRecovery(a.recovery, b.recovery) }),
+    ...(a.texts && b.texts && { texts: unionTexts(a.texts, b.texts) }),
+    ...(a.caches && b.caches && { caches: unionCaches(a.caches, b.caches) }),
   };
+}
+
+function maxOfFactors(a: UserState['methods'], b: UserState['methods']): UserState['methods'] {
+  const pin = a.pin && b.pin ? maxFailures(a.pin, b.pin) : (a.pin ?? b.pin);
+  return { code: maxFailures(a.code, b.code), ...(pin && { pin }) };
+}
+
+/** Whatever was used up on either side is; where one says approved and the other not, it is over for nothing. */
+function maxSpent(a: Spent | undefined, b: Spent): Spent {
+  if (!a) return b;
+  const end = Math.max(a[2], b[2]) as Spent[2];
+  return [Math.max(a[0], b[0]), Math.max(a[1], b[1]), end];
+}
+
+function unionSpent(a: Record<string, Spent>, b: Record<string, Spent>): Record<string, Spent> {
+  const union = { ...a };
+  for (const [key, spent] of Object.entries(b)) union[key] = maxSpent(union[key], spent);
+  return union;
+}
+
+type Recovery = NonNullable<UserState['recovery']>;
+
+function unionRecovery(a: Recovery | undefined, b: Recovery): Recovery {
+  if (!a || a[0] !== b[0]) return a && a[0] > b[0] ? a : b;
+  return [a[0], a[1] | b[1]];
+}
+
+/** Each text once, but two of one second on different sides count as one: a budget is no lock. */
+function unionTexts(a: readonly number[], b: readonly number[]): number[] {
+  const longer = a.length >= b.length ? a : b;
+  const other = longer === a ? b : a;
+  const known = new Set(longer);
+  return [...longer, ...other.filter((at) => !known.has(at))].toSorted((x, y) => x - y);
+}
+
+type Caches = NonNullable<UserState['caches']>;
+
+function unionCaches(a: Caches, b: Caches): Caches {
+  const until = new Map(a);
+  for (const [key, at] of b) until.set(key, Math.max(at, until.get(key) ?? 0));
+  return [...until].toSorted((x, y) => x[1] - y[1] || (x[0] < y[0] ? -1 : 1)).slice(-CACHES_MAX);
 }
 
 function maxAccepted(a: UserState['accepted'], b: UserState['accepted']): UserState['accepted'] {

@@ -12,8 +12,32 @@ export const DENIAL_REASONS = [
   'no_quorum',
   /** A right code of a counter that may have been used elsewhere: the next one proves the token. */
   'resync',
+  'wrong_pin',
+  /** The PIN is missing where the mode asks for one, or none was ever set. */
+  'pin_required',
+  /** Everything was right, but the PIN has to be changed first: it was set by somebody else, or is too old. */
+  'pin_change_required',
+  'too_many_texts',
+  /** What was to be sent or rung went nowhere. */
+  'not_delivered',
+  'no_method_for_protocol',
+  'application_disabled',
+  /** A right answer to a question that was answered before, or wrongly three times. */
+  'challenge_spent',
+  'challenge_damaged',
+  'challenge_user',
+  'challenge_application',
+  'challenge_client',
+  'challenge_front_door',
+  'challenge_purpose',
+  'challenge_incarnation',
 ] as const;
 
 export type DenialReason = (typeof DENIAL_REASONS)[number];
 
-export type Verdict = { approved: true } | { approved: false; reason: DenialReason };
+/** Why a verification is approved without a second step. Always audited. */
+export type Skip = 'exempt' | 'trusted_ip' | 'cached' | 'bypass' | 'user_match_off';
+
+export type Verdict =
+  | { approved: true; skipped?: Skip }
+  | { approved: false; reason: DenialReason };

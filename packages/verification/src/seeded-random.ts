@@ -28,6 +28,6 @@ export function randomJson(random: Random, depth = 0): unknown {
   if (kind === 4) return String.fromCodePoint(random(0xd800), random(128));
   const children = Array.from({ length: random(4) }, () => randomJson(random, depth + 1));
   if (kind === 5) return children;
-  const keys = ['id', 'at', '__proto__', 'oath', 'constructor'];
+  const keys = ['id', 'at', '__proto__', 'code', 'constructor'];
   return Object.fromEntries(children.map((child) => [keys[random(keys.length)], child]));
 }

@@ -1,73 +1,87 @@
 import { z } from 'zod';
-import { isSafeText } from './safe-text.ts';
+import type { ApplicationDocument } from './application.ts';
+import type { UserDocument } from './documents.ts';
+import type { SealedValue, Setting, SettingValue } from './setting.ts';
+import { SETTINGS } from './settings-schema.ts';
+import { usernameKey } from './username-key.ts';
 
-const lockoutFields = {
-  /** Wrong codes that lock a user out. */
-  failures: wholeNumber(1, 100).default(5),
-  /** Failures this old no longer count. */
-  resetMinutes: wholeNumber(1, 1440).default(10),
-  /** How long the first lockout lasts; each further one in a row lasts twice as long. */
-  releaseMinutes: wholeNumber(1, 1440).default(10),
-};
+type Schema = typeof SETTINGS;
+export type GroupName = keyof Schema;
+type ValueOf<S> = S extends Setting<infer T> ? T : never;
 
-const failoverFields = {
-  mode: oneOf(['automatic', 'manual']).default('automatic'),
-  /** How long after the master's last sign of life another node may take over. */
-  afterSeconds: wholeNumber(5, 600).default(6),
-};
-
-const eventsFields = {
-  /** Events older than this are dropped on every node, by whole days. */
-  retentionDays: wholeNumber(1, 3650).default(365),
-};
-
-const policy = oneOf(['serve', 'refuse']);
-export type WithoutQuorumPolicy = z.infer<typeof policy>;
-
-const APPLICATIONS_MAX = 1000;
-const applicationName = z
-  .string()
-  .min(1)
-  .max(128)
-  .refine((name) => isSafeText(name) && name !== '__proto__', 'not an application name');
-
-const withoutQuorumFields = {
-  default: policy.default('serve'),
-  applications: z
-    .record(applicationName, policy)
-    .refine((map) => Object.keys(map).length <= APPLICATIONS_MAX, 'at most 1000 applications')
-    .default({}),
-};
+/** The settings in force, by group. */
+export type Settings = { [G in GroupName]: { [F in keyof Schema[G]]: ValueOf<Schema[G][F]> } };
+export type LockoutSettings = Settings['lockout'];
+export type WithoutQuorumPolicy = Settings['withoutQuorum']['default'];
 
 /** One document per group; its id is the group's name. Fields left out have their defaults. */
-export const settingsDocument = z.discriminatedUnion('id', [
-  z.strictObject({ id: z.literal('lockout'), ...lockoutFields }),
-  z.strictObject({ id: z.literal('failover'), ...failoverFields }),
-  z.strictObject({ id: z.literal('withoutQuorum'), ...withoutQuorumFields }),
-  z.strictObject({ id: z.literal('events'), ...eventsFields }),
-]);
-export type SettingsDocument = z.infer<typeof settingsDocument>;
+export type SettingsDocument = {
+  [G in GroupName]: { id: G } & Partial<Settings[G]>;
+}[GroupName];
 
-const settingsSchema = z.object({
-  lockout: z.object(lockoutFields),
-  failover: z.object(failoverFields),
-  withoutQuorum: z.object(withoutQuorumFields),
-  events: z.object(eventsFields),
-});
-export type Settings = z.infer<typeof settingsSchema>;
-export type LockoutSettings = Settings['lockout'];
+type Fields = Record<string, unknown>;
+type Groups = Record<string, Fields>;
 
-export const defaultSettings: Settings = settingsSchema.parse({
-  lockout: {},
-  failover: {},
-  withoutQuorum: {},
-  events: {},
-});
+const groups: [GroupName, Record<string, Setting>][] = Object.entries(SETTINGS) as never;
+
+export const settingsDocument = z.discriminatedUnion(
+  'id',
+  groups.map(([id, settings]) => {
+    const fields = Object.entries(settings).map(([name, each]) => [name, each.schema.optional()]);
+    return z.strictObject({ id: z.literal(id), ...Object.fromEntries(fields) });
+  }) as never,
+) as unknown as z.ZodType<SettingsDocument>;
+
+export const defaultSettings: Settings = Object.fromEntries(
+  groups.map(([id, settings]) => [id, mapValues(settings, ({ standard }) => standard)]),
+) as never;
 
 /** The settings in force, given the groups that were ever set. */
 export function settingsFrom(documents: readonly SettingsDocument[]): Settings {
-  const groups = documents.map(({ id, ...fields }) => [id, fields] as const);
-  return { ...defaultSettings, ...Object.fromEntries(groups) };
+  const set = documents.map(({ id, ...fields }) => [id, { ...defaultSettings[id], ...fields }]);
+  return { ...defaultSettings, ...Object.fromEntries(set) };
+}
+
+/**
+ * The settings in force for a user at an application: what the user has goes before what the
+ * application has, and that before what the company has.
+ */
+export function settingsFor(
+  company: Settings,
+  application: ApplicationDocument | null,
+  user: Pick<UserDocument, 'method' | 'modes' | 'language'> | null = null,
+): Settings {
+  const own = Object.entries({ ...application?.settings, ...settingsOfUser(user) });
+  if (own.length === 0) return company;
+  const settings = { ...company } as Groups;
+  for (const [name, value] of own) {
+    const [group = '', field = ''] = name.split('.');
+    settings[group] = { ...settings[group], [field]: value };
+    // The application's own word goes before the one kept for its name.
+    if (name === 'withoutQuorum.default') settings[group].applications = {};
+  }
+  return settings as Settings;
+}
+
+function settingsOfUser(user: Pick<UserDocument, 'method' | 'modes' | 'language'> | null) {
+  const { method, modes, language } = user ?? {};
+  const own = {
+    'methods.default': method,
+    'methods.oathMode': modes?.oath,
+    'methods.textMode': modes?.text,
+    'methods.callMode': modes?.call,
+    'methods.appMode': modes?.app,
+    'company.language': language,
+  };
+  return Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
+}
+
+/** The document of the application that a caller names, whatever the case of its letters; null where there is none. */
+export function findApplication(
+  applications: ReadonlyMap<string, ApplicationDocument>,
+  name: string | null,
+): ApplicationDocument | null {
+  return name === null ? null : (applications.get(usernameKey(name)) ?? null);
 }
 
 /** What becomes of an application's verifications while the quorum is away. */
@@ -80,87 +94,62 @@ export function withoutQuorumPolicy(
   return applications[application] ?? otherwise;
 }
 
-const PER_APPLICATION = 'withoutQuorum.applications.';
+export const PER_APPLICATION = 'withoutQuorum.applications.';
 
 /** Every setting by name. NAME stands for an application's name. */
-export const settingNames = [
-  'lockout.failures',
-  'lockout.resetMinutes',
-  'lockout.releaseMinutes',
-  'failover.mode',
-  'failover.afterSeconds',
-  'withoutQuorum.default',
-  `${PER_APPLICATION}NAME`,
-  'events.retentionDays',
-] as const;
+export const settingNames: readonly string[] = groups.flatMap(([group, settings]) =>
+  Object.keys(settings).map((field) => {
+    const name = `${group}.${field}`;
+    return `${name}.` === PER_APPLICATION ? `${PER_APPLICATION}NAME` : name;
+  }),
+);
 
-/** The value `default` takes an application out of `withoutQuorum.applications` again. */
-export type SettingChange = { name: string; value: string | number };
+/** @throws SettingError with the list of those that there are */
+export function findSetting(name: string): Setting {
+  if (name.startsWith(PER_APPLICATION)) return SETTINGS.withoutQuorum.applications;
+  const [group = '', field = '', ...more] = name.split('.');
+  const setting = groups.find(([id]) => id === group)?.[1];
+  if (more.length === 0 && setting && Object.hasOwn(setting, field)) {
+    const found = setting[field]!;
+    if (found.kind !== 'by application') return found;
+  }
+  throw new SettingError(`there is no setting ${name}; there are ${settingNames.join(', ')}`);
+}
 
 export class SettingError extends Error {
   override readonly name = 'SettingError';
 }
 
-/** Every setting in force by name, for a list. */
-export function listSettings(settings: Settings): SettingChange[] {
-  const { applications, default: otherwise } = settings.withoutQuorum;
-  const groups = Object.entries({ ...settings, withoutQuorum: { default: otherwise } });
-  return [
-    ...groups.flatMap(([group, fields]) =>
-      Object.entries(fields).map(([field, value]) => ({ name: `${group}.${field}`, value })),
-    ),
-    ...Object.entries(applications).map(([name, value]) => ({
-      name: PER_APPLICATION + name,
-      value,
-    })),
-  ];
+/** Whether applications may have a value of their own. */
+export function isOverridable(name: string): boolean {
+  return overridableNames.includes(name);
 }
 
-/**
- * Reads a setting as typed at a prompt.
- * @throws SettingError naming the setting and what it may be
- */
-export function parseSetting(name: string, text: string): SettingChange {
-  const change = { name, value: /^\d{1,9}$/.test(text) ? Number(text) : text };
-  changeSetting(defaultSettings, change);
-  return change;
+/** Those that an application may have a value of its own for. */
+export const overridableNames: readonly string[] = settingNames.filter(
+  (name) => !name.endsWith('.NAME') && findSetting(name).overriddenBy.includes('application'),
+);
+
+/** Every setting in force by name, for a list. Of a secret it says whether it is set, and its summary. */
+export function listSettings(settings: Settings): { name: string; value: SettingValue }[] {
+  const plain = groups.flatMap(([id, all]) =>
+    Object.entries(all)
+      .filter(([, { kind }]) => kind !== 'by application')
+      .map(([field, setting]) => {
+        const value = (settings as Groups)[id]?.[field];
+        return { name: `${id}.${field}`, value: setting.secret ? told(value) : value };
+      }),
+  ) as { name: string; value: SettingValue }[];
+  const named = Object.entries(settings.withoutQuorum.applications);
+  return [...plain, ...named.map(([name, value]) => ({ name: PER_APPLICATION + name, value }))];
 }
 
-/**
- * The group's document as it is after the change.
- * @throws SettingError naming the setting and what it may be
- */
-export function changeSetting(settings: Settings, change: SettingChange): SettingsDocument {
-  const parsed = settingsDocument.safeParse(changedGroup(settings, change));
-  if (parsed.success) return parsed.data;
-  const allowed = parsed.error.issues.map((issue) => issue.message).join(', ');
-  throw new SettingError(`${change.name}: ${allowed}`);
+function told(value: unknown): string {
+  const { summary } = (value ?? {}) as Partial<SealedValue>;
+  if (value === null) return 'not set';
+  return summary === undefined ? 'set' : `set: ${summary}`;
 }
 
-function changedGroup(settings: Settings, { name, value }: SettingChange): object {
-  if (name.startsWith(PER_APPLICATION)) {
-    const { applications, ...rest } = settings.withoutQuorum;
-    const application = name.slice(PER_APPLICATION.length);
-    if (!applicationName.safeParse(application).success) {
-      throw new SettingError(`${PER_APPLICATION}NAME: NAME is an application of 1-128 characters`);
-    }
-    const others = Object.entries(applications).filter(([other]) => other !== application);
-    const entries = value === 'default' ? others : [...others, [application, value]];
-    return { id: 'withoutQuorum', ...rest, applications: Object.fromEntries(entries) };
-  }
-  if (!(settingNames as readonly string[]).includes(name)) {
-    throw new SettingError(`there is no setting ${name}; there are ${settingNames.join(', ')}`);
-  }
-  const [group, field = ''] = name.split('.');
-  return { id: group, ...settings[group as keyof Settings], [field]: value };
-}
-
-// The messages name what is allowed: they are what an operator reads.
-function wholeNumber(min: number, max: number) {
-  const error = `must be a whole number from ${min} to ${max}`;
-  return z.int({ error }).min(min, { error }).max(max, { error });
-}
-
-function oneOf<const T extends readonly string[]>(values: T) {
-  return z.enum(values, { error: `must be ${values.join(' or ')}` });
+function mapValues<T, U>(from: Record<string, T>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(from).map(([name, value]) => [name, change(value)]));
 }

@@ -25,7 +25,7 @@ describe('a user state', () => {
     const later = {
       ...emptyState(),
       recoveryCodes: ['used'],
-      methods: { oath: { ...emptyState().methods.oath, extra: 1 }, phone: { failures: 2 } },
+      methods: { code: { ...emptyState().methods.code, extra: 1 }, phone: { failures: 2 } },
     };
     const text = Buffer.from(encodeState(parseState(Buffer.from(JSON.stringify(later)))));
     expect(JSON.parse(text.toString())).toEqual(later);
@@ -136,7 +136,7 @@ function fullestState(authenticators: number): UserState {
     v: 1,
     accepted: Object.fromEntries(ids.map((id, index) => [id, [2 ** 48 + 9, seconds + index]])),
     methods: {
-      oath: {
+      code: {
         failures: 99,
         firstFailureAt: nowMs,
         lockedUntil: nowMs,

@@ -16,7 +16,14 @@ const ACCEPTED_MAX = 30;
 /** `lockedUntil` of a lockout that only an administrator ends. */
 export const LOCKED_UNTIL_UNLOCKED = -1;
 
-/** Failures and lock of one method. Times are Unix milliseconds. */
+/** Challenges and bypasses that are not over, or a question more would be refused. */
+export const SPENT_MAX = 16;
+export const CACHES_MAX = 8;
+/** Texts remembered of a user: the budgets of an hour and of a day are no larger. */
+export const TEXTS_MAX = 50;
+const DAY_SECONDS = 86_400;
+
+/** Failures and lock of one factor. Times are Unix milliseconds. */
 export type MethodFailures = {
   /** In the current window, which began with the first of them; a lockout empties it. */
   failures: number;
@@ -37,7 +44,8 @@ export type StoredAttempt = {
   /** {@link shortId} of the idempotency key's hash. */
   key: string | null;
   approved: boolean;
-  reason: DenialReason | null;
+  /** `sent`: a question was asked, and what it needs was sent. */
+  reason: DenialReason | 'sent' | null;
   item: string | null;
   at: number;
 };
@@ -47,8 +55,15 @@ export type UserState = {
   v: 1;
   /** Authenticator id → [last accepted step or counter, when, in Unix seconds]. */
   accepted: Record<string, [last: number, atSeconds: number]>;
-  methods: { oath: MethodFailures };
-  lastWrong: { hmac: string; client: string; step: number; at: number } | null;
+  methods: { code: MethodFailures; pin?: MethodFailures };
+  lastWrong: {
+    hmac: string;
+    client: string;
+    /** TOTP step; of an answer to a challenge 0. */
+    step: number;
+    challenge?: string;
+    at: number;
+  } | null;
   /** Verdicts of the last 10 s, in the order they were recorded. */
   attempts: StoredAttempt[];
   /**
@@ -58,7 +73,18 @@ export type UserState = {
   merged: Record<string, number>;
   /** Authenticator id → [counter of the first of two codes in a row, when, in Unix seconds]. */
   resyncs?: Record<string, [counter: number, atSeconds: number]>;
+  /** {@link shortId} of a challenge or bypass → what became of it. Kept until it would be over anyway. */
+  spent?: Record<string, Spent>;
+  /** Which recovery codes of the generation made at that Unix second are used: bit by place in the document. */
+  recovery?: [generationSeconds: number, used: number];
+  /** When texts were sent in the last day, in Unix seconds. */
+  texts?: number[];
+  /** Successes that skip the second step for a while: [keyed hash of who and where, until in Unix seconds]. */
+  caches?: [key: string, untilSeconds: number][];
 };
+
+/** Wrong answers so far, and how it ended: 0 not yet, 1 approved, 2 for nothing. */
+export type Spent = [untilSeconds: number, wrong: number, end: 0 | 1 | 2];
 
 export class StateError extends Error {
   override readonly name = 'StateError';
@@ -77,7 +103,7 @@ export function emptyState(): UserState {
   return {
     v: 1,
     accepted: {},
-    methods: { oath: noFailures },
+    methods: { code: noFailures },
     lastWrong: null,
     attempts: [],
     merged: {},
@@ -92,28 +118,39 @@ export function shortId(text: string): string {
 const count = z.int().min(0);
 const idText = z.string().max(64);
 
+const factorSchema = z.looseObject({
+  failures: count,
+  firstFailureAt: count,
+  lockedUntil: z.int().min(LOCKED_UNTIL_UNLOCKED),
+  lockouts: count,
+  consecutive: count,
+  unlockedAt: count,
+});
+
 // Loose: what a later version adds must survive a node that does not know it yet.
 const stateSchema = z.looseObject({
   v: z.literal(1),
   accepted: z.record(z.string().regex(/^[0-9a-f-]{1,36}$/), z.tuple([count, count])),
   methods: z.looseObject({
-    oath: z.looseObject({
-      failures: count,
-      firstFailureAt: count,
-      lockedUntil: z.int().min(LOCKED_UNTIL_UNLOCKED),
-      lockouts: count,
-      consecutive: count,
-      unlockedAt: count,
-    }),
+    code: factorSchema,
+    pin: factorSchema.optional(),
   }),
-  lastWrong: z.looseObject({ hmac: idText, client: idText, step: count, at: count }).nullable(),
+  lastWrong: z
+    .looseObject({
+      hmac: idText,
+      client: idText,
+      step: count,
+      challenge: idText.optional(),
+      at: count,
+    })
+    .nullable(),
   attempts: z.array(
     z
       .looseObject({
         id: idText,
         key: idText.nullable(),
         approved: z.boolean(),
-        reason: z.enum(DENIAL_REASONS).nullable(),
+        reason: z.enum([...DENIAL_REASONS, 'sent']).nullable(),
         item: z.string().max(128).nullable(),
         at: count,
       })
@@ -121,6 +158,15 @@ const stateSchema = z.looseObject({
   ),
   merged: z.record(z.string().regex(/^[\w-]{16}$/), count),
   resyncs: z.record(z.string().regex(/^[0-9a-f-]{1,36}$/), z.tuple([count, count])).optional(),
+  spent: z
+    .record(
+      z.string().regex(/^[\w-]{16}$/),
+      z.tuple([count, count, z.union([z.literal(0), z.literal(1), z.literal(2)])]),
+    )
+    .optional(),
+  recovery: z.tuple([count, count]).optional(),
+  texts: z.array(count).optional(),
+  caches: z.array(z.tuple([idText, count])).optional(),
 });
 
 /** @throws StateError on anything that {@link encodeState} does not make */
@@ -159,6 +205,7 @@ function withLessDetail(state: UserState): UserState | null {
   const merged = Object.entries(state.merged);
   if (merged.length > 0) return { ...state, merged: newestMerged(merged, merged.length - 1) };
   if (state.lastWrong) return { ...state, lastWrong: null };
+  if (state.caches?.length) return { ...state, caches: state.caches.slice(1) };
   return null;
 }
 
@@ -222,4 +269,16 @@ export function recentAttempts(attempts: readonly StoredAttempt[], nowMs: number
       return ageMs < ATTEMPTS_KEPT_MS && ageMs > -CLOCK_DIFFERENCE_MAX_MS;
     })
     .slice(-ATTEMPTS_MAX);
+}
+
+/** What is not over yet. Clocks differ, so everything is kept a little longer. */
+export function unexpiredSpent(spent: UserState['spent'], nowMs: number): Record<string, Spent> {
+  const since = (nowMs - CLOCK_DIFFERENCE_MAX_MS) / 1000;
+  return Object.fromEntries(Object.entries(spent ?? {}).filter(([, [until]]) => until >= since));
+}
+
+/** The texts of the last day, newest last. */
+export function recentTexts(texts: UserState['texts'], nowMs: number): number[] {
+  const since = nowMs / 1000 - DAY_SECONDS;
+  return (texts ?? []).filter((at) => at > since).slice(-TEXTS_MAX);
 }

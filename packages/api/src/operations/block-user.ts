@@ -12,21 +12,20 @@ import {
 } from '../schemas.ts';
 import { replyToUserWrite, userWriteReply } from '../user-write-reply.ts';
 
-const DEFAULT_BLOCK_DAYS = 90;
-
 export function blockUser(api: ApiServer, ports: ApiPorts): void {
   api.post(
     '/api/v1/users/:username/block',
     {
       config: { access: { scope: 'users:write' } },
       schema: {
-        summary: 'Block a user: every verification is denied until unblocked or the days are over',
+        summary:
+          'Block a user: every verification is denied until unblocked or the days (90 unless set or said otherwise) are over',
         tags: ['users'],
         params: usernameParams,
         querystring: noQuery,
         body: z.strictObject({
           reason: plainText({ minBytes: 1, maxBytes: 500 }),
-          days: z.int().min(1).max(3650).default(DEFAULT_BLOCK_DAYS),
+          days: z.int().min(1).max(3650).optional(),
         }),
         response: { 200: userWriteReply, 202: stoppedReply, ...problemReply },
       },

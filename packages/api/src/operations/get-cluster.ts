@@ -21,6 +21,8 @@ const clusterView = z.object({
   logServers: z.array(z.object({ name: z.string(), online: z.boolean() })),
   degraded: z.boolean(),
   pendingStopFacts: z.int(),
+  /** Users who skip the second step now; the first 100. */
+  exemptUsers: z.array(z.string()),
   answeredBy: z.string(),
   nodes: z.array(
     z.object({

@@ -3,8 +3,7 @@ import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 import { noQuery, problemReply } from '../schemas.ts';
-
-export const settingValues = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
+import { settingValues } from '../setting-values.ts';
 
 export function getSettings(api: ApiServer, ports: ApiPorts): void {
   api.get(
@@ -12,7 +11,7 @@ export function getSettings(api: ApiServer, ports: ApiPorts): void {
     {
       config: { access: { scope: 'settings:read' } },
       schema: {
-        summary: 'All settings in force by dotted name',
+        summary: 'All settings in force by dotted name; of secrets only whether they are set',
         tags: ['settings'],
         querystring: noQuery,
         response: {

@@ -13,7 +13,7 @@ export function setUser(api: ApiServer, ports: ApiPorts): void {
     {
       config: { access: { scope: 'users:write' } },
       schema: {
-        summary: 'Change a user: name, display name, mail address, enabled',
+        summary: 'Change a user: names, mail address, enabled, method, modes, language',
         tags: ['users'],
         params: usernameParams,
         querystring: noQuery,

@@ -1,3 +1,3 @@
-export { healthyCluster, MemoryPorts } from './memory-ports.ts';
+export { ENROLMENT_CODE, healthyCluster, MemoryPorts } from './memory-ports.ts';
 export { silentLogger } from './silent-logger.ts';
 export { startApi } from './start-api.ts';

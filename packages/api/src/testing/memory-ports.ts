@@ -1,13 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import {
   API_SCOPES,
-  changeSetting,
+  changeSettings,
   checkSecret,
   decodeBase32,
+  findApplication,
+  SecretRequiredError,
   settingsFrom,
   usernameKey,
 } from '@countersign/verification';
-import type { SettingChange, SettingsDocument, UserDocument } from '@countersign/verification';
+import type {
+  ApplicationDocument,
+  SettingChange,
+  SettingsDocument,
+  UserDocument,
+} from '@countersign/verification';
 import type {
   ApiPorts,
   ApiScope,
@@ -25,14 +32,23 @@ import type {
   StoredUser,
   VerificationAttempt,
   VerificationOutcome,
+  VerificationPoll,
 } from '../ports.ts';
 import { ProblemError } from '../problem.ts';
 
-type EnrollArgs = { type: string; secret?: string; name?: string; initialCounter?: number };
+type EnrollArgs = {
+  type: string;
+  secret?: string;
+  name?: string;
+  initialCounter?: number;
+  number?: string;
+  use?: 'primary' | 'backup';
+};
 
 /**
  * A whole server in memory behind the API, for tests of the routes and of clients: it keeps users,
- * settings and events, and approves each of `goodCodes` once per user. Public fields bend it.
+ * settings and events, and approves each of `goodCodes` once per user. Its one PIN to change is 7391,
+ * its one enrolment code {@link ENROLMENT_CODE}. Public fields bend it.
  */
 export class MemoryPorts implements ApiPorts {
   readonly node = 'node-1';
@@ -56,6 +72,7 @@ export class MemoryPorts implements ApiPorts {
   #users = new Map<string, { document: UserDocument; revision: number }>();
   #usedCodes = new Set<string>();
   #settings = new Map<string, SettingsDocument>();
+  #applications = new Map<string, ApplicationDocument>();
   #settingsRevision = 0;
   #revision = 0;
 
@@ -84,9 +101,15 @@ export class MemoryPorts implements ApiPorts {
     this.attempts.push(attempt);
     if (this.outcome !== null) return this.outcome;
     const verdict = { kind: 'verdict', id: randomUUID(), degraded: false } as const;
-    const user = this.#users.get(usernameKey(attempt.username))?.document;
+    const user = this.#users.get(usernameKey(attempt.username ?? ''))?.document;
     if (user === undefined) return { ...verdict, approved: false, reason: 'unknown_user' };
     if (user.blocked !== null) return { ...verdict, approved: false, reason: 'blocked' };
+    if (attempt.code === null) {
+      const { id, degraded } = verdict;
+      const question = { method: 'oath', mode: 'code', asks: ['code'], sentTo: null } as const;
+      const expiresAt = new Date(Date.now() + 60_000).toISOString();
+      return { kind: 'challenge', id, sealed: `sealed-${id}`, ...question, expiresAt, degraded };
+    }
     if (!this.goodCodes.has(attempt.code)) {
       return { ...verdict, approved: false, reason: 'wrong_code' };
     }
@@ -94,6 +117,10 @@ export class MemoryPorts implements ApiPorts {
     if (this.#usedCodes.has(item)) return { ...verdict, approved: false, reason: 'replayed' };
     this.#usedCodes.add(item);
     return { ...verdict, approved: true };
+  }
+
+  async pollVerification(poll: VerificationPoll): Promise<{ kind: 'open'; id: string }> {
+    return { kind: 'open', id: poll.challenge.id };
   }
 
   async runCommand(request: CommandRequest): Promise<CommandReply> {
@@ -127,7 +154,8 @@ export class MemoryPorts implements ApiPorts {
 
   async readSettings() {
     const settings = settingsFrom([...this.#settings.values()]);
-    return { settings, revision: this.#settingsRevision };
+    const applications = this.#applications;
+    return { settings, applications, revision: this.#settingsRevision };
   }
 
   async listEvents(filter: { user?: string; sinceMs?: number; type?: string; limit: number }) {
@@ -177,6 +205,13 @@ export class MemoryPorts implements ApiPorts {
         return this.#addUsers(args as { users: { username: string }[] });
       case 'settings.set':
         return this.#setSettings(args as { changes: Record<string, SettingChange['value']> });
+      case 'application.add':
+        return this.#addApplication(args as { name: string });
+      case 'application.set':
+      case 'application.remove':
+        return this.#changeApplication(args as { name: string });
+      case 'api-key.add':
+        return this.#addKeyDocument(args);
       case 'api-key.revoke':
         return this.#revokeKey(String(args.id));
       case 'cluster.promote':
@@ -224,14 +259,50 @@ export class MemoryPorts implements ApiPorts {
   ): CommandReply {
     const user = this.#users.get(usernameKey(args.username))?.document;
     if (user === undefined) return refused(404, 'unknown_user', 'There is no such user.');
+    const of = { userId: user.id };
     switch (name) {
       case 'user.set':
         this.#users.delete(usernameKey(user.username));
-        return this.#store({ ...user, ...(args.changes as object) }, { userId: user.id });
+        return this.#store(changed(user, args.changes as Partial<UserDocument>), of);
       case 'user.block':
         return this.#store({ ...user, blocked: block(args) }, { userId: user.id });
       case 'user.unblock':
         return this.#store({ ...user, blocked: null }, { userId: user.id });
+      case 'user.exempt':
+        return this.#store(
+          { ...user, exempt: { ...granted(args), until: String(args.until) } },
+          of,
+        );
+      case 'user.end-exemption':
+        return this.#store(without(user, 'exempt'), of);
+      case 'user.bypass':
+        return this.#store({ ...user, bypass: bypass(args) }, of);
+      case 'user.end-bypass':
+        return this.#store(without(user, 'bypass'), of);
+      case 'user.set-pin':
+        return this.#store({ ...user, pin: pin(args.mustChange === true) }, of);
+      case 'user.change-pin':
+        if (args.pin !== '7391') return refused(403, 'wrong_pin', 'The PIN is wrong.');
+        return this.#store({ ...user, pin: pin(false) }, of);
+      case 'user.remove-pin':
+        return this.#store(without(user, 'pin'), of);
+      case 'user.make-recovery-codes':
+        return this.#makeRecoveryCodes(user, Number(args.count ?? 10));
+      case 'user.make-enrolment-code':
+        return this.#makeEnrolmentCode(user, Number(args.days ?? 14));
+      case 'user.report-fraud':
+        return this.#store(
+          { ...user, blocked: block({ reason: 'fraud' }) },
+          { ...of, blocked: true },
+        );
+      case 'authenticator.enroll-with-code':
+        if (args.enrolmentCode !== ENROLMENT_CODE) {
+          return refused(403, 'enrolment_refused', 'No such user with this enrolment code.');
+        }
+        return this.#enroll(without(user, 'enrolment'), args as unknown as EnrollArgs);
+      case 'authenticator.activate':
+      case 'authenticator.resynchronise':
+        return this.#prove(user, String(args.id), [args.code, args.codes].flat());
       case 'user.remove':
         this.#users.delete(usernameKey(user.username));
         return this.#done({});
@@ -244,6 +315,7 @@ export class MemoryPorts implements ApiPorts {
 
   #enroll(user: UserDocument, args: EnrollArgs): CommandReply {
     const id = randomUUID();
+    if (args.type === 'phone') return this.#addPhone(user, id, args);
     const secret = args.secret ?? 'JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP';
     try {
       if (checkSecret(decodeBase32(secret)) !== null) throw new Error('too short');
@@ -267,12 +339,58 @@ export class MemoryPorts implements ApiPorts {
     return this.#store({ ...user, authenticators }, { id, otpauth });
   }
 
+  #addPhone(user: UserDocument, id: string, { number = '', use = 'primary' }: EnrollArgs) {
+    const createdAt = new Date().toISOString();
+    const phone = { type: 'phone', id, number, use, vouchedBy: 'test', verifiedAt: null } as const;
+    const authenticators = [...user.authenticators, { ...phone, createdAt }];
+    return this.#store({ ...user, authenticators }, { id });
+  }
+
+  #makeRecoveryCodes(user: UserDocument, count: number): CommandReply {
+    const codes = Array.from({ length: count }, (_, index) => `CCCC-DDDD-EEEE-FF${10 + index}`);
+    const hashes = codes.map((_, index) => String(index).padStart(64, '0'));
+    const recoveryCodes = { at: new Date().toISOString(), hashes };
+    return this.#store({ ...user, recoveryCodes }, { userId: user.id, codes });
+  }
+
+  #makeEnrolmentCode(user: UserDocument, days: number): CommandReply {
+    const expiresAt = new Date(Date.now() + days * 86_400_000).toISOString();
+    const { at, by } = granted({});
+    const enrolment = { id: randomUUID(), codeHash: 'ef'.repeat(32), at, by, expiresAt };
+    const result = { userId: user.id, code: ENROLMENT_CODE, expiresAt };
+    return this.#store({ ...user, enrolment }, result);
+  }
+
+  #addKeyDocument(args: Record<string, unknown>): CommandReply {
+    const document = {
+      applications: null,
+      networks: null,
+      expiresAt: null,
+      ...(args as { name: string; scopes: ApiScope[] }),
+      id: randomUUID(),
+      secretHash: 'cd'.repeat(32),
+      createdAt: new Date().toISOString(),
+    };
+    const done = this.#done({ id: document.id, key: 'cs_shown-once' });
+    this.apiKeys = [...this.apiKeys, { document, revision: this.#revision, isRevoked: false }];
+    return done;
+  }
+
   #removeAuthenticator(user: UserDocument, id: string): CommandReply {
     const authenticators = user.authenticators.filter((each) => each.id !== id);
     if (authenticators.length === user.authenticators.length) {
       return refused(404, 'unknown_authenticator', 'There is no such authenticator.');
     }
     return this.#store({ ...user, authenticators }, {});
+  }
+
+  #prove(user: UserDocument, id: string, codes: unknown[]): CommandReply {
+    const isRight = codes.some((code) => this.goodCodes.has(String(code)));
+    if (!isRight) return refused(403, 'wrong_code', 'The code is wrong.');
+    const authenticators = user.authenticators.map((one) =>
+      one.id === id && one.type !== 'phone' ? { ...one, usedUpTo: 1 } : one,
+    );
+    return this.#store({ ...user, authenticators }, { id });
   }
 
   #revokeKey(id: string): CommandReply {
@@ -285,12 +403,55 @@ export class MemoryPorts implements ApiPorts {
   }
 
   #setSettings(args: { changes: Record<string, SettingChange['value']> }): CommandReply {
-    for (const [name, value] of Object.entries(args.changes)) {
-      const settings = settingsFrom([...this.#settings.values()]);
-      const document = changeSetting(settings, { name, value });
+    const settings = settingsFrom([...this.#settings.values()]);
+    const changes = Object.entries(args.changes).map(([name, value]) => ({ name, value }));
+    try {
+      const document = changeSettings(settings, changes, () => 'c2VhbGVk');
       this.#settings.set(document.id, document);
+    } catch (error) {
+      if (!(error instanceof SecretRequiredError)) throw error;
+      return refused(400, 'secret_required', error.message);
     }
-    const done = this.#done({});
+    return this.#settingsDone({});
+  }
+
+  #addApplication(args: Partial<ApplicationDocument> & { name: string }): CommandReply {
+    if (findApplication(this.#applications, args.name)) {
+      return refused(409, 'application_name_taken', 'There is an application of that name.');
+    }
+    const at = new Date().toISOString();
+    const application = {
+      id: randomUUID(),
+      enabled: true,
+      userMatch: 'require' as const,
+      settings: {},
+      createdAt: at,
+      updatedAt: at,
+      ...args,
+    };
+    this.#applications.set(usernameKey(args.name), application);
+    return this.#settingsDone({ id: application.id });
+  }
+
+  /** Without changes it is removed. */
+  #changeApplication(args: {
+    name: string;
+    changes?: Partial<ApplicationDocument> & { settings: object };
+  }): CommandReply {
+    const application = findApplication(this.#applications, args.name);
+    if (!application) return refused(404, 'unknown_application', 'There is no such application.');
+    this.#applications.delete(usernameKey(args.name));
+    if (args.changes) {
+      const merged = Object.entries({ ...application.settings, ...args.changes.settings });
+      const settings = Object.fromEntries(merged.filter(([, value]) => value !== null));
+      const edited = { ...application, ...args.changes, settings };
+      this.#applications.set(usernameKey(edited.name), edited);
+    }
+    return this.#settingsDone({ id: application.id });
+  }
+
+  #settingsDone(result: Record<string, unknown>): CommandReply {
+    const done = this.#done(result);
     this.#settingsRevision = this.#revision;
     return done;
   }
@@ -314,6 +475,8 @@ export class MemoryPorts implements ApiPorts {
     return { kind: 'done', revision: this.#revision, applied: true, result };
   }
 }
+
+export const ENROLMENT_CODE = 'AAAA-BBBB-CCCC-DDDD';
 
 /** Three nodes, all well, node-1 master for 12 minutes. */
 export function healthyCluster(nowMs: number = Date.now()): ClusterView {
@@ -355,6 +518,7 @@ export function healthyCluster(nowMs: number = Date.now()): ClusterView {
     logServers: names.map((name) => ({ name, online: true })),
     degraded: false,
     pendingStopFacts: 0,
+    exemptUsers: [],
     answeredBy: 'node-1',
     nodes: names.map((name) => ({
       ...node,
@@ -369,12 +533,40 @@ function refused(status: number, code: string, detail: string): CommandReply {
   return { kind: 'refused', status, code, detail };
 }
 
+/** null clears. */
+function changed(user: UserDocument, changes: Partial<UserDocument>): UserDocument {
+  const kept = (fields: object) =>
+    Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
+  const modes = kept({ ...user.modes, ...changes.modes });
+  const { blocked, unlockedAt } = user;
+  return { ...(kept({ ...user, ...changes, modes }) as UserDocument), blocked, unlockedAt };
+}
+
+function granted(args: Record<string, unknown>) {
+  return { reason: String(args.reason), at: new Date().toISOString(), by: 'test' };
+}
+
+function bypass(args: Record<string, unknown>) {
+  const expiresAt = new Date(Date.now() + Number(args.seconds ?? 300) * 1000).toISOString();
+  return { id: randomUUID(), ...granted(args), expiresAt };
+}
+
+function pin(mustChange: boolean): NonNullable<UserDocument['pin']> {
+  const hash = { salt: 'c2FsdHNhbHRzYWx0c2Fsd'.padEnd(24, '='), hash: 'aGFzaA'.padEnd(44, '=') };
+  return { ...hash, setAt: new Date().toISOString(), mustChange, history: [] };
+}
+
+function without(user: UserDocument, field: 'exempt' | 'bypass' | 'pin' | 'enrolment') {
+  const { [field]: _gone, ...rest } = user;
+  return rest;
+}
+
 function block(args: Record<string, unknown>) {
   const atMs = Date.now();
   return {
     reason: String(args.reason),
     at: new Date(atMs).toISOString(),
     by: 'test',
-    expiresAt: new Date(atMs + Number(args.days) * 86_400_000).toISOString(),
+    expiresAt: new Date(atMs + Number(args.days ?? 90) * 86_400_000).toISOString(),
   };
 }

@@ -74,12 +74,17 @@ export function useTestStates() {
       await createStreams();
     },
     /** A user with one HOTP authenticator, as if applied from the log. */
-    async addUser(seedKey: PurposeKey, secret: Uint8Array): Promise<UserDocument> {
+    async addUser(
+      seedKey: PurposeKey,
+      secret: Uint8Array,
+      fields: (id: string) => Promise<Partial<UserDocument>> = async () => ({}),
+    ): Promise<UserDocument> {
       const at = new Date().toISOString();
+      const id = randomUUID();
       const authenticatorId = randomUUID();
       const sealed = seal(seedKey, secret, seedContext(authenticatorId));
       const document: UserDocument = {
-        id: randomUUID(),
+        id,
         username: `user-${revision}`,
         enabled: true,
         blocked: null,
@@ -97,6 +102,7 @@ export function useTestStates() {
         ],
         createdAt: at,
         updatedAt: at,
+        ...(await fields(id)),
       };
       revision += 1;
       await applyChanges(db, [

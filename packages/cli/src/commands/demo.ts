@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { parseCount } from '../parse-count.ts';
+import { addDemoOutboxCommand } from './demo-outbox.ts';
 
 type DemoCommandOptions = {
   dir: string;
@@ -10,7 +11,7 @@ type DemoCommandOptions = {
 };
 
 export function addDemoCommand(program: Command): void {
-  program
+  const demo = program
     .command('demo')
     .description('run a whole cluster on this machine to try things out')
     .option('--dir <directory>', 'where it keeps its data', './demo-data')
@@ -23,4 +24,5 @@ export function addDemoCommand(program: Command): void {
       const { runDemo } = await import('@countersign/node');
       await runDemo({ directory: dir, nodes, basePort, workers, fresh: fresh ?? false });
     });
+  addDemoOutboxCommand(demo);
 }

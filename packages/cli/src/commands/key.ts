@@ -1,7 +1,9 @@
+import { escapeUntrusted } from '@countersign/verification';
 import type { Command } from 'commander';
 import { formatLocalTime } from '../format-time.ts';
-import { printJson, printTable } from '../print.ts';
-import { printStop } from '../print-write.ts';
+import { parseCount } from '../parse-count.ts';
+import { printJson, printLines, printTable } from '../print.ts';
+import { printStop, printWrite } from '../print-write.ts';
 import { openSession } from '../session.ts';
 
 type ApiKey = {
@@ -18,9 +20,46 @@ type ApiKey = {
 const PATH = '/api/v1/api-keys';
 
 export function addKeyCommands(program: Command): void {
-  const key = program.command('key').description('list and revoke API keys');
+  const key = program.command('apikey').alias('key').description('add, list and revoke API keys');
+  addKey(key);
   listKeys(key);
   revokeKey(key);
+}
+
+function addKey(key: Command): void {
+  key
+    .command('add')
+    .description(
+      'print a new API key, only this once; it can do no more than the one it is made with',
+    )
+    .argument('<name>', 'who it is for')
+    .requiredOption('--scope <scope>', 'what it may do; repeat for several', gather)
+    .option('--application <name>', 'only for this application; repeat for several', gather)
+    .option('--network <range>', 'only from there, like 192.0.2.0/24; repeat for several', gather)
+    .option('--days <n>', 'expires then; otherwise never', parseCount)
+    .action(async (name: string, options: AddOptions, command: Command) => {
+      const session = openSession(command);
+      const { scope, application, network, days } = options;
+      const expiresAt =
+        days === undefined ? undefined : new Date(Date.now() + days * 86_400_000).toISOString();
+      const body = {
+        name,
+        scopes: scope,
+        applications: application,
+        networks: network,
+        expiresAt,
+      };
+      const reply = await session.call({ method: 'POST', path: PATH, body });
+      const { id, key: secret } = reply as { id: string; key: string | null };
+      printWrite(session, reply, `added API key ${id} for ${name}`);
+      if (!session.json && secret !== null) printLines([escapeUntrusted(secret)]);
+    });
+}
+
+type AddOptions = { scope: string[]; application?: string[]; network?: string[]; days?: number };
+
+function gather(text: string, before: string[] = []): string[] {
+  return [...before, text];
 }
 
 function listKeys(key: Command): void {
@@ -45,7 +84,7 @@ function revokeKey(key: Command): void {
   key
     .command('revoke')
     .description('for good; works without a master too')
-    .argument('<id>', 'as in key list')
+    .argument('<id>', 'as in apikey list')
     .option('--yes', 'even if it is the last key with every right')
     .action(async (id: string, options: { yes?: boolean }, command: Command) => {
       const session = openSession(command);

@@ -2,11 +2,14 @@ import type { Command } from 'commander';
 import { describeUser } from '../describe-user.ts';
 import type { User } from '../describe-user.ts';
 import { CliError } from '../cli-error.ts';
+import { modesOption, type Modes } from '../parse-modes.ts';
 import { parseCount } from '../parse-count.ts';
 import { printJson, printLines, printTable } from '../print.ts';
 import { printStop, printWrite } from '../print-write.ts';
 import { openSession } from '../session.ts';
 import { importUsers } from './import-users.ts';
+import { userPath } from './user-path.ts';
+import { addSignInCommands } from './user-sign-in.ts';
 
 type UserOptions = {
   username?: string;
@@ -14,6 +17,9 @@ type UserOptions = {
   email?: string;
   enable?: boolean;
   disable?: boolean;
+  method?: string;
+  mode?: Modes;
+  language?: string;
 };
 
 export function addUserCommands(program: Command): void {
@@ -26,10 +32,7 @@ export function addUserCommands(program: Command): void {
   blockUser(user);
   unblockUser(user);
   removeUser(user);
-}
-
-export function userPath(username: string, rest = ''): string {
-  return `/api/v1/users/${encodeURIComponent(username)}${rest}`;
+  addSignInCommands(user);
 }
 
 function addUser(user: Command): void {
@@ -39,6 +42,9 @@ function addUser(user: Command): void {
     .option('--display-name <text>')
     .option('--email <address>')
     .option('--disable', 'add the user disabled: every verification is denied')
+    .option('--method <method>', 'oath, text, call, app or passkey; the usual one if not said')
+    .addOption(modesOption())
+    .option('--language <code>', 'two letters, like nl; the usual one if not said')
     .action(async (username: string, options: UserOptions, command: Command) => {
       const session = openSession(command);
       const body = { username, ...fieldsOf(options) };
@@ -93,6 +99,9 @@ function setUser(user: Command): void {
     .option('--email <address>', 'empty to clear')
     .option('--enable', 'let the user be verified')
     .option('--disable', 'deny every verification')
+    .option('--method <method>', 'oath, text, call, app or passkey; empty for the usual one')
+    .addOption(modesOption())
+    .option('--language <code>', 'two letters, like nl; empty for the usual one')
     .action(async (username: string, options: UserOptions, command: Command) => {
       const body = fieldsOf(options);
       if (Object.keys(body).length === 0) {
@@ -110,7 +119,7 @@ function blockUser(user: Command): void {
     .description('deny every verification; works without a master too')
     .argument('<username>')
     .requiredOption('--reason <text>', 'kept with the block')
-    .option('--days <n>', 'how long; 90 if not said', parseCount)
+    .option('--days <n>', 'how long; as set (90) if not said', parseCount)
     .action(
       async (username: string, options: { reason: string; days?: number }, command: Command) => {
         const session = openSession(command);
@@ -152,6 +161,9 @@ function fieldsOf(options: UserOptions): Record<string, unknown> {
     ...(options.username === undefined ? {} : { username: options.username }),
     ...(options.displayName === undefined ? {} : { displayName: options.displayName || null }),
     ...(options.email === undefined ? {} : { email: options.email || null }),
+    ...(options.method === undefined ? {} : { method: options.method || null }),
+    ...(options.mode === undefined ? {} : { modes: options.mode }),
+    ...(options.language === undefined ? {} : { language: options.language || null }),
     ...(options.enable ? { enabled: true } : {}),
     ...(options.disable ? { enabled: false } : {}),
   };

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type {
   ApiKeyDocument,
+  ApplicationDocument,
   NodeDocument,
   SettingsDocument,
   UserDocument,
@@ -50,9 +51,22 @@ export function exampleNode(name: string): NodeDocument {
   return { id: name, name, addedAt: AT, version: '1.0.0' };
 }
 
+export function exampleApplication(name: string, id: string = randomUUID()): ApplicationDocument {
+  return {
+    id,
+    name,
+    enabled: true,
+    userMatch: 'require',
+    settings: { 'methods.default': 'text' },
+    createdAt: AT,
+    updatedAt: AT,
+  };
+}
+
 type Documented =
   | { kind: 'user'; document: UserDocument }
   | { kind: 'settings'; document: SettingsDocument }
+  | { kind: 'application'; document: ApplicationDocument }
   | { kind: 'api-key'; document: ApiKeyDocument }
   | { kind: 'node'; document: NodeDocument };
 

@@ -1,5 +1,7 @@
 import type { Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
+import type { Rights } from '../authorise.ts';
+import type { WrongTries } from '../wrong-tries.ts';
 import type { DocumentKind } from '@countersign/verification';
 
 /** What a command comes to: one change, nothing to change, or a refusal. */
@@ -9,19 +11,34 @@ export type Plan =
       document: { kind: DocumentKind; id: string; removed: boolean; content: unknown };
       /** Stored with the change and given again to a repeat; holds no secrets. */
       result: Record<string, unknown>;
-      event: { userId: string | null; username: string | null; details?: Record<string, unknown> };
+      event: PlannedEvent;
     }
-  | { kind: 'unchanged'; result: Record<string, unknown> }
+  /** `event`: what is told of all the same. */
+  | { kind: 'unchanged'; result: Record<string, unknown>; event?: PlannedEvent }
   | Refusal;
 
+export type PlannedEvent = {
+  /** Where it is not the command's name. */
+  type?: string;
+  userId: string | null;
+  username: string | null;
+  details?: Record<string, unknown>;
+};
+
 export type Refusal = { kind: 'refused'; status: number; code: string; detail: string };
+
+/** `new-secret` makes what is shown once: only agents have it. */
+export type CommandKeys = Record<'seed' | 'pin' | 'spare-code' | 'new-secret', PurposeKey>;
 
 /** What planning may look at: the master's own replica, which has applied every change of what the command touches. */
 export type PlanContext = {
   db: Database;
-  seedKey: PurposeKey;
+  keys: CommandKeys;
+  wrongTries: WrongTries;
   commandId: string;
   actor: string;
+  /** What the caller may do. */
+  rights: Rights;
   now: Date;
 };
 

@@ -2,6 +2,7 @@ import { findUsersByKey } from '@countersign/database';
 import { usernameKey, type UserDocument } from '@countersign/verification';
 import { z } from 'zod';
 import { changeUser } from './change-user.ts';
+import { signInArgs, withModes } from './sign-in-args.ts';
 import { refuse, type Plan, type PlanContext } from './plan.ts';
 
 export const setUserArgs = z.strictObject({
@@ -11,6 +12,7 @@ export const setUserArgs = z.strictObject({
     displayName: z.string().nullish(),
     email: z.string().nullish(),
     enabled: z.boolean().optional(),
+    ...signInArgs,
   }),
 });
 
@@ -18,7 +20,7 @@ export async function setUser(
   context: PlanContext,
   args: z.output<typeof setUserArgs>,
 ): Promise<Plan> {
-  const { username, displayName, email, enabled } = args.changes;
+  const { username, displayName, email, enabled, method, modes, language } = args.changes;
   return changeUser(context, args.username, async (user) => {
     if (username !== undefined && usernameKey(username) !== usernameKey(user.username)) {
       const namesakes = await findUsersByKey(context.db, usernameKey(username));
@@ -33,15 +35,17 @@ export async function setUser(
     };
     setOrClear(edited, 'displayName', displayName);
     setOrClear(edited, 'email', email);
-    return edited;
+    setOrClear(edited, 'method', method);
+    setOrClear(edited, 'language', language);
+    return withModes(edited, modes);
   });
 }
 
 // undefined leaves it, null clears it.
-function setOrClear(
+function setOrClear<F extends 'displayName' | 'email' | 'method' | 'language'>(
   user: UserDocument,
-  field: 'displayName' | 'email',
-  value: string | null | undefined,
+  field: F,
+  value: UserDocument[F] | null,
 ): void {
   if (value === null) delete user[field];
   else if (value !== undefined) user[field] = value;

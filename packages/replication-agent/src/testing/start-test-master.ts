@@ -60,15 +60,14 @@ export async function startTestMaster(
     changeLog,
     lease,
     replica,
-    seedKey: keys.seed,
+    keys,
     events: new AgentEvents(db, node, () => undefined),
     onRoleChange: () => undefined,
     authorise: async (command) => {
       await hold?.(command);
       return authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
     },
-    describeResult: (command, result) =>
-      describeResult({ db, seedKey: keys.seed }, command, result),
+    describeResult: (command, result) => describeResult({ db, keys }, command, result),
   });
   const stop = new AbortController();
   const running = [replica.follow(stop.signal), lease.run(stop.signal)];

@@ -1,0 +1,3 @@
+export function userPath(username: string, rest = ''): string {
+  return `/api/v1/users/${encodeURIComponent(username)}${rest}`;
+}

@@ -1,0 +1,116 @@
+export interface UserTextLimits {
+  perHour: number;
+  /** At most 40: so many times are kept. */
+  perDay: number;
+}
+
+export const defaultUserTextLimits: UserTextLimits = { perHour: 5, perDay: 20 };
+
+/** Unix seconds of a user's texts of the last day, oldest first: ≤ 20 numbers, about 220 bytes. */
+export type UserTextBudget = readonly number[];
+
+export type UserBudgetVerdict =
+  | { allowed: true; budget: UserTextBudget }
+  | { allowed: false; reason: 'hour' | 'day'; retryAfterSeconds: number; budget: UserTextBudget };
+
+const hourSeconds = 3_600;
+const daySeconds = 86_400;
+const maxTimes = 40;
+
+/**
+ * Spends one text of a user's budget, or says why not: windows that slide, exact to the second. A
+ * time in the future (another node's clock) counts as now. `budget` is what to store; a refusal
+ * changes nothing in it that counts.
+ */
+export function spendUserText(
+  spent: UserTextBudget,
+  nowMs: number,
+  limits: UserTextLimits = defaultUserTextLimits,
+): UserBudgetVerdict {
+  const now = Math.floor(nowMs / 1_000);
+  const times = spent
+    .map((at) => Math.min(at, now))
+    .filter((at) => at > now - daySeconds)
+    .toSorted((a, b) => a - b)
+    .slice(-maxTimes);
+  const refuse = (reason: 'hour' | 'day', freeAt: number): UserBudgetVerdict => {
+    return { allowed: false, reason, retryAfterSeconds: Math.max(1, freeAt - now), budget: times };
+  };
+  if (times.length >= limits.perDay) {
+    return refuse('day', (times.at(-limits.perDay) ?? now) + daySeconds);
+  }
+  const inHour = times.filter((at) => at > now - hourSeconds);
+  if (inHour.length >= limits.perHour) {
+    return refuse('hour', (inHour.at(-limits.perHour) ?? now) + hourSeconds);
+  }
+  return { allowed: true, budget: [...times, now] };
+}
+
+export interface NodeTextLimits {
+  /** Texts an hour to numbers that differ only in their last four digits. */
+  perPrefixPerHour: number;
+  perHour: number;
+}
+
+export const defaultNodeTextLimits: NodeTextLimits = { perPrefixPerHour: 200, perHour: 2_000 };
+
+/** Once in an hour for each limit: when a text reaches four fifths of it, and the limit itself. */
+export interface TextAlarm {
+  limit: 'prefix' | 'node';
+  level: 'nearly' | 'reached';
+  prefix?: string;
+}
+
+export type NodeBudgetVerdict =
+  | { allowed: true; alarms: TextAlarm[] }
+  | { allowed: false; reason: 'prefix' | 'node' };
+
+const maxPrefixes = 5_000;
+const otherPrefixes = 'other';
+
+/**
+ * What one node sends in the present hour. Approximate by design: clock hours, each node for itself
+ * (the caller divides limits by the nodes). Beyond 5,000 prefixes an hour the rest share one.
+ */
+export class NodeTextBudget {
+  #hour = 0;
+  #sent = 0;
+  #byPrefix = new Map<string, number>();
+
+  /** Spends one text, or says which limit it would exceed; a refusal spends nothing. */
+  spend(number: string, nowMs: number, limits = defaultNodeTextLimits): NodeBudgetVerdict {
+    this.#beginHour(Math.floor(nowMs / (hourSeconds * 1_000)));
+    const prefix = this.#choosePrefix(number);
+    const sent = this.#sent + 1;
+    const toPrefix = (this.#byPrefix.get(prefix) ?? 0) + 1;
+    if (sent > limits.perHour) return { allowed: false, reason: 'node' };
+    if (toPrefix > limits.perPrefixPerHour) return { allowed: false, reason: 'prefix' };
+    this.#sent = sent;
+    this.#byPrefix.set(prefix, toPrefix);
+    const alarms: TextAlarm[] = [];
+    for (const level of judgeLevel(sent, limits.perHour)) alarms.push({ limit: 'node', level });
+    for (const level of judgeLevel(toPrefix, limits.perPrefixPerHour)) {
+      alarms.push({ limit: 'prefix', level, prefix });
+    }
+    return { allowed: true, alarms };
+  }
+
+  // A clock set back does not open a fresh hour.
+  #beginHour(hour: number): void {
+    if (hour <= this.#hour) return;
+    this.#hour = hour;
+    this.#sent = 0;
+    this.#byPrefix.clear();
+  }
+
+  #choosePrefix(number: string): string {
+    const prefix = number.slice(0, -4);
+    const hasRoom = this.#byPrefix.size < maxPrefixes || this.#byPrefix.has(prefix);
+    return hasRoom ? prefix : otherPrefixes;
+  }
+}
+
+function judgeLevel(count: number, limit: number): ('nearly' | 'reached')[] {
+  if (count === limit) return ['reached'];
+  return count === Math.ceil(limit * 0.8) ? ['nearly'] : [];
+}

@@ -1,0 +1,606 @@
+import { isRecoveryUsed, failureId } from './claims.ts';
+import type { Claim, FailureClaim } from './claims.ts';
+import type { UserDocument } from './documents.ts';
+import {
+  addFailures,
+  clearFailures,
+  countedFailures,
+  failuresInForce,
+  isLocked,
+} from './lockout.ts';
+import { isActiveToken, matchOath, pendingCounter } from './match-oath.ts';
+import type { Match } from './match-oath.ts';
+import { asksPin, methodRow } from './methods.ts';
+import type { Factor, FrontDoor, Method, MethodRow } from './methods.ts';
+import { mustChangePin } from './pin.ts';
+import type { DenialReason, Verdict } from './reasons.ts';
+import type { Settings } from './settings.ts';
+import { isTrustedAddress } from './trusted-address.ts';
+import {
+  CACHES_MAX,
+  findAttempt,
+  noFailures,
+  pruneAccepted,
+  recentAttempts,
+  recentTexts,
+  rememberFailures,
+  shortId,
+  SPENT_MAX,
+  unexpiredSpent,
+} from './user-state.ts';
+import type { MethodFailures, StoredAttempt, UserState } from './user-state.ts';
+
+export type StepInput = {
+  user: UserDocument;
+  /** Opened secret by authenticator id; a token without one cannot be used. */
+  secrets: ReadonlyMap<string, Uint8Array>;
+  state: UserState;
+  /** Those in force for this user at this application. */
+  settings: Settings;
+  attempt: {
+    /** Keyed hash of who asks, for whom, and everything that is judged. */
+    id: string;
+    /** Keyed hash of the client and its idempotency key. */
+    keyHash: string | null;
+    client: string;
+    door: FrontDoor;
+    /** null: nothing typed yet. */
+    code: string | null;
+    /** The method asked for; null: the user's. */
+    method: Method | null;
+    /** Keyed hash of the code, so that no state holds what people typed. */
+    wrongCodeHmac: string | null;
+  };
+  /** The question that this answers, opened and checked; null: it begins. */
+  challenge?: OpenChallenge | null;
+  /** What the hash says of the PIN that was typed; null: none was. */
+  pin?: 'right' | 'wrong' | null;
+  /** Place of the typed code among the user's recovery codes; null: it is none. */
+  recoveryPlace?: number | null;
+  /** Where the person is, if the front door may say so. */
+  personAddress?: string | null;
+  /** Under which a success is kept, or was; null: it is not. */
+  cacheKey?: string | null;
+  nowMs: number;
+  /** The cluster's median clock; no step beyond the next one there is accepted. */
+  medianNowMs?: number;
+  /**
+   * Codes made before this Unix time may have been used where nobody remembers it: after a forced promotion or a
+   * restore (rule 30). Null: everything accepted is known.
+   */
+  codesNotBeforeMs?: number | null;
+  withoutQuorum?: {
+    knownNodes: number;
+    /** Failures this node counted since the quorum went, not in `state`. */
+    localFailures: number;
+    localPinFailures?: number;
+    /** Texts this node sent since then, not in `state`. */
+    localTexts?: number;
+  };
+};
+
+export type OpenChallenge = {
+  id: string;
+  method: Method;
+  mode: string;
+  expiresAtMs: number;
+  /** Whether the typed code is the one that was sent. */
+  isSentCode: boolean;
+};
+
+/** What the person is asked; `phoneId`: the code goes there first. */
+export type Question = { row: MethodRow; method: Method; phoneId: string | null };
+
+export type Judgement =
+  /** Nothing to record. */
+  | { kind: 'final'; verdict: Verdict }
+  /** A question that costs nothing to ask, or (`repeated`) was asked before by the same attempt. */
+  | { kind: 'ask'; question: Question; repeated: boolean }
+  /** The verdict, or the question, counts only once `next` is stored in place of the state that was judged. */
+  | {
+      kind: 'record';
+      verdict: Verdict;
+      question?: Question;
+      next: UserState;
+      item: string | null;
+      claim: Claim;
+      /** Besides the claim: the PIN was wrong too. */
+      pinFailure?: FailureClaim;
+    }
+  /** The idempotency key was used for something else within the last 10 s. */
+  | { kind: 'conflict' };
+
+type Recorded = Extract<Judgement, { kind: 'record' }>;
+
+const WRONG_CODE_STEP_MS = 30_000;
+const WRONG_CODE_REPEAT_MS = 60_000;
+const WRONG_ANSWERS_MAX = 3;
+const HOUR_SECONDS = 3600;
+
+/** Judges one step of a verification: it begins, or answers a question. Pure: the caller records the outcome. */
+export function judgeStep(input: StepInput): Judgement {
+  const { user, state, attempt, nowMs } = input;
+
+  const known = findAttempt(state, attempt.id, nowMs);
+  if (known) return repeat(input, known);
+  if (isKeyTaken(input)) return { kind: 'conflict' };
+  if (!user.enabled) return denied('disabled');
+  if (user.blocked && nowMs < Date.parse(user.blocked.expiresAt)) return denied('blocked');
+  if (input.challenge) return judgeAnswer(input, input.challenge);
+
+  if (user.exempt && nowMs < Date.parse(user.exempt.until)) return skipped('exempt');
+  if (isTrustedAddress(input.personAddress ?? null, input.settings.trustedIps.ranges)) {
+    return skipped('trusted_ip');
+  }
+  if (attempt.code !== null) return judgeTyped(input, attempt.code);
+  const bypass = bypassInForce(input);
+  if (bypass) return useBypass(input, bypass);
+  if (isCached(input)) return skipped('cached');
+  return begin(input);
+}
+
+function denied(reason: DenialReason): Judgement {
+  return { kind: 'final', verdict: { approved: false, reason } };
+}
+
+function skipped(skip: NonNullable<Extract<Verdict, { approved: true }>['skipped']>): Judgement {
+  return { kind: 'final', verdict: { approved: true, skipped: skip } };
+}
+
+function repeat(input: StepInput, known: StoredAttempt): Judgement {
+  if (known.approved) return { kind: 'final', verdict: { approved: true } };
+  if (known.reason !== 'sent') return denied(known.reason ?? 'wrong_code');
+  const question = questionOf(input);
+  return question ? { kind: 'ask', question, repeated: true } : denied('no_method');
+}
+
+function isKeyTaken({ state, attempt, nowMs }: StepInput): boolean {
+  if (attempt.keyHash === null) return false;
+  const key = shortId(attempt.keyHash);
+  return recentAttempts(state.attempts, nowMs).some((other) => other.key === key);
+}
+
+// ---- it begins without anything typed
+
+function begin(input: StepInput): Judgement {
+  const question = questionOf(input);
+  if (!question) return denied('no_method');
+  if (!question.row.doors.includes(input.attempt.door)) return denied('no_method_for_protocol');
+  if (isLockedOut(input, question.row)) return denied('locked_out');
+  const open = unexpiredSpent(input.state.spent, input.nowMs);
+  if (Object.keys(open).length >= SPENT_MAX) return denied('busy');
+  return question.phoneId === null
+    ? { kind: 'ask', question, repeated: false }
+    : sendText(input, question);
+}
+
+/** The method asked for, or the user's, or whatever else the user can do here. */
+function questionOf(input: StepInput): Question | null {
+  const { user, attempt, settings } = input;
+  const preferred = attempt.method ?? user.method ?? settings.methods.default;
+  const others = attempt.method === null ? (['oath', 'text'] as const) : [];
+  for (const method of [preferred, ...others]) {
+    const row = methodRow(method, modeOf(input, method));
+    if (method === 'oath' && usableTokens(input).length > 0) return { method, row, phoneId: null };
+    const phone = method === 'text' ? phoneOf(user) : null;
+    if (phone) return { method, row, phoneId: phone };
+  }
+  return null;
+}
+
+function modeOf({ user, settings }: StepInput, method: Method): string {
+  const { oathMode, textMode, callMode, appMode } = settings.methods;
+  if (method === 'passkey') return 'assertion';
+  const modes = { oath: oathMode, text: textMode, call: callMode, app: appMode };
+  return user.modes?.[method] ?? modes[method];
+}
+
+/** A number somebody vouched for, or that has proven itself. */
+function phoneOf(user: UserDocument): string | null {
+  const phones = user.authenticators
+    .filter((one) => one.type === 'phone')
+    .filter((one) => one.vouchedBy !== null || one.verifiedAt !== null);
+  return (phones.find(({ use }) => use === 'primary') ?? phones[0])?.id ?? null;
+}
+
+function usableTokens({ user, secrets }: StepInput) {
+  return user.authenticators.filter(isActiveToken).filter(({ id }) => secrets.has(id));
+}
+
+function sendText(input: StepInput, question: Question): Judgement {
+  const { state, attempt, nowMs } = input;
+  if (areTextsUsedUp(input)) return denied('too_many_texts');
+  const texts = [...recentTexts(state.texts, nowMs), Math.floor(nowMs / 1000)];
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'not_delivered' },
+    question,
+    next: {
+      ...state,
+      texts: recentTexts(texts, nowMs),
+      attempts: withAttempt(input, { approved: false, reason: 'sent', item: null }),
+      // A claim for the same text that comes too late is known.
+      merged: rememberFailures(state.merged, [shortId(attempt.id)], nowMs),
+    },
+    item: null,
+    claim: { id: attempt.id, at: nowMs, text: true },
+  };
+}
+
+function areTextsUsedUp({ state, settings, withoutQuorum, nowMs }: StepInput): boolean {
+  const texts = recentTexts(state.texts, nowMs);
+  const inHour = texts.filter((at) => at > nowMs / 1000 - HOUR_SECONDS).length;
+  const { perUserAndHour, perUserAndDay } = settings.texts;
+  const left = Math.min(perUserAndHour - inHour, perUserAndDay - texts.length);
+  if (!withoutQuorum) return left <= 0;
+  // As with failures: nodes that cannot see each other share out what is left, one each at least.
+  const { knownNodes, localTexts = 0 } = withoutQuorum;
+  return left <= 0 || localTexts >= Math.max(1, Math.floor(left / Math.max(1, knownNodes)));
+}
+
+// ---- the second step is skipped
+
+type Bypass = NonNullable<UserDocument['bypass']>;
+
+function bypassInForce(input: StepInput): Bypass | null {
+  const { user, state, nowMs, codesNotBeforeMs } = input;
+  const { bypass } = user;
+  if (!bypass || nowMs >= Date.parse(bypass.expiresAt)) return null;
+  // Whether it was used before a disaster nobody knows (rule 30).
+  if (codesNotBeforeMs && Date.parse(bypass.at) <= codesNotBeforeMs) return null;
+  return state.spent?.[spentKey('bypass', bypass.id)] ? null : bypass;
+}
+
+function useBypass(input: StepInput, bypass: Bypass): Judgement {
+  const { state, attempt, nowMs } = input;
+  const item = `bypass:${bypass.id}`;
+  const key = spentKey('bypass', bypass.id);
+  const until = Math.ceil(Date.parse(bypass.expiresAt) / 1000);
+  const spent = unexpiredSpent(state.spent, nowMs);
+  if (Object.keys(spent).length >= SPENT_MAX) return denied('busy');
+  return {
+    kind: 'record',
+    verdict: { approved: true, skipped: 'bypass' },
+    next: {
+      ...state,
+      spent: { ...spent, [key]: [until, 0, 1] },
+      attempts: withAttempt(input, { approved: true, reason: null, item }),
+    },
+    item,
+    claim: { id: attempt.id, at: nowMs, item, spent: key, until },
+  };
+}
+
+/** By a state that may be old: the caller asks the store again before it counts. */
+function isCached({ state, settings, cacheKey, withoutQuorum, nowMs }: StepInput): boolean {
+  if (!cacheKey || withoutQuorum || settings.caching.mode === 'off') return false;
+  return (state.caches ?? []).some(([key, until]) => key === cacheKey && nowMs < until * 1000);
+}
+
+// ---- something was typed
+
+function judgeTyped(input: StepInput, code: string): Judgement {
+  const { attempt, user, settings, recoveryPlace } = input;
+  if (recoveryPlace !== undefined && recoveryPlace !== null) {
+    return judgeRecovery(input, recoveryPlace);
+  }
+  const isOath = (attempt.method ?? user.method ?? settings.methods.default) === 'oath';
+  if (attempt.method !== null && !isOath) return denied('no_method');
+  if (!isOath && !settings.methods.oathFallback) return denied('no_method');
+  return judgeOath(input, { code, row: methodRow('oath', modeOf(input, 'oath')) });
+}
+
+function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {
+  const { attempt, state, settings, nowMs, recoveryPlace } = input;
+  if (nowMs >= challenge.expiresAtMs) return denied('expired');
+  const [, wrong, end] = state.spent?.[spentKey('challenge', challenge.id)] ?? [0, 0, 0];
+  if (end !== 0 || wrong >= WRONG_ANSWERS_MAX) return denied('challenge_spent');
+  const code = attempt.code ?? '';
+  if (recoveryPlace !== undefined && recoveryPlace !== null) {
+    return judgeRecovery(input, recoveryPlace);
+  }
+  const row = methodRow(challenge.method, challenge.mode);
+  if (challenge.method !== 'text') return judgeOath(input, { code, row });
+  if (!challenge.isSentCode && settings.methods.oathFallback && usableTokens(input).length > 0) {
+    return judgeOath(input, { code, row });
+  }
+  const refusal = whyNotJudged(input, row);
+  if (refusal) return denied(refusal);
+  if (!challenge.isSentCode) return countFailure(input, row);
+  const key = spentKey('challenge', challenge.id);
+  const until = Math.ceil(challenge.expiresAtMs / 1000);
+  const item = `challenge:${challenge.id}`;
+  return useUp(input, row, {
+    item,
+    claim: { id: attempt.id, at: nowMs, item, spent: key, until },
+    next: state,
+  });
+}
+
+function judgeOath(input: StepInput, { code, row }: { code: string; row: MethodRow }): Judgement {
+  const { state, attempt, nowMs } = input;
+  const tokens = usableTokens(input);
+  if (tokens.length === 0) return denied('no_method');
+  const refusal = whyNotJudged(input, row);
+  if (refusal) return denied(refusal);
+
+  const result = matchOath(tokens, code, input);
+  if (result.kind === 'replayed') return denied('replayed');
+  if (result.kind === 'wrong') return countFailure(input, row);
+  const { match } = result;
+  if (result.kind === 'unproven') return askForNextCode(input, match);
+  const { authenticatorId, position, type } = match;
+  const { [authenticatorId]: _found, ...resyncs } = state.resyncs ?? {};
+  const accepted: UserState['accepted'] = {
+    ...state.accepted,
+    [authenticatorId]: [position, Math.floor(nowMs / 1000)],
+  };
+  const knownIds = new Set(input.user.authenticators.map(({ id }) => id));
+  const item = `${type}:${authenticatorId}:${position}`;
+  return useUp(input, row, {
+    item,
+    claim: { id: attempt.id, at: nowMs, authenticatorId, last: position, item },
+    next: {
+      ...state,
+      ...(state.resyncs && { resyncs }),
+      accepted: pruneAccepted(accepted, knownIds),
+    },
+  });
+}
+
+function judgeRecovery(input: StepInput, place: number): Judgement {
+  const { user, state, attempt, nowMs, codesNotBeforeMs } = input;
+  const madeAtMs = Date.parse(user.recoveryCodes?.at ?? '');
+  const generation = Math.floor(madeAtMs / 1000);
+  const row = methodRow('recovery', 'code');
+  const refusal = whyNotJudged(input, row);
+  if (refusal) return denied(refusal);
+  // Which of them were used before a disaster nobody knows (rule 30).
+  const isVoid = codesNotBeforeMs && madeAtMs <= codesNotBeforeMs;
+  if (isVoid || isRecoveryUsed(state, generation, place)) return denied('replayed');
+  const [of, used] = state.recovery ?? [0, 0];
+  const item = `recovery:${generation}:${place}`;
+  return useUp(input, row, {
+    item,
+    claim: { id: attempt.id, at: nowMs, item, recovery: place, generation },
+    next: {
+      ...state,
+      recovery: [generation, (of === generation ? used : 0) | (1 << place)],
+    },
+  });
+}
+
+/** What stands in the way of judging anything that was typed. */
+function whyNotJudged(input: StepInput, row: MethodRow): DenialReason | null {
+  if (!row.doors.includes(input.attempt.door)) return 'no_method_for_protocol';
+  if (isLockedOut(input, row)) return 'locked_out';
+  if (isLocalBudgetSpent(input, 'code')) return 'locked_out';
+  if (!asksPin(row)) return null;
+  if (isLocalBudgetSpent(input, 'pin')) return 'locked_out';
+  return input.user.pin && input.pin ? null : 'pin_required';
+}
+
+function isLockedOut(input: StepInput, row: MethodRow): boolean {
+  if (isLocked(failuresOf(input, 'code'), input.nowMs)) return true;
+  return asksPin(row) && isLocked(failuresOf(input, 'pin'), input.nowMs);
+}
+
+function failuresOf({ state, user }: StepInput, factor: Factor): MethodFailures {
+  return failuresInForce(state.methods[factor] ?? noFailures, user);
+}
+
+// Nodes that cannot see each other's failures share out what is left of the limit, so that
+// splitting a cluster gives nobody more guesses (but one each, or nobody could sign in).
+function isLocalBudgetSpent(input: StepInput, factor: Factor): boolean {
+  if (!input.withoutQuorum) return false;
+  const { knownNodes, localFailures, localPinFailures = 0 } = input.withoutQuorum;
+  const { lockout } = input.settings;
+  const left = lockout.failures - countedFailures(failuresOf(input, factor), lockout, input.nowMs);
+  const local = factor === 'code' ? localFailures : localPinFailures;
+  return local >= Math.max(1, Math.floor(left / Math.max(1, knownNodes)));
+}
+
+/** Remembers the counter; costs nothing, and is worth nothing without the next code. */
+function askForNextCode(input: StepInput, match: Match): Judgement {
+  const { state, attempt, nowMs } = input;
+  // Found again it must be the same everywhere, so it waits for the quorum.
+  if (input.withoutQuorum || pendingCounter(match.authenticatorId, input) === match.position) {
+    return denied('resync');
+  }
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'resync' },
+    next: {
+      ...state,
+      resyncs: {
+        ...state.resyncs,
+        [match.authenticatorId]: [match.position, Math.floor(nowMs / 1000)],
+      },
+      attempts: withAttempt(input, { approved: false, reason: 'resync', item: null }),
+    },
+    item: null,
+    claim: { id: attempt.id, at: nowMs, failure: true, unlockedAt: 0 },
+  };
+}
+
+type Use = { item: string; claim: Claim & { item: string }; next: UserState };
+
+/** The code was right and is used up, whatever the PIN was: both are recorded at once. */
+function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
+  const { user, state, settings, nowMs } = input;
+  const { item, next } = use;
+  if (asksPin(row) && input.pin === 'wrong') return useUpForNothing(input, use);
+  const mustChange = asksPin(row) && user.pin && mustChangePin(user.pin, settings.pin, nowMs);
+  const verdict: Verdict = mustChange
+    ? { approved: false, reason: 'pin_change_required' }
+    : { approved: true };
+  const spent = endChallenge(input, verdict.approved ? 1 : 2);
+  if (spent === 'full') return denied('busy');
+  const { pin } = state.methods;
+  return {
+    kind: 'record',
+    verdict,
+    next: {
+      ...next,
+      ...spent,
+      ...(verdict.approved && keepInCache(input)),
+      methods: {
+        ...state.methods,
+        code: clearFailures(failuresOf(input, 'code')),
+        ...(pin && asksPin(row) && { pin: clearFailures(failuresOf(input, 'pin')) }),
+      },
+      lastWrong: null,
+      attempts: withAttempt(input, {
+        approved: verdict.approved,
+        reason: verdict.approved ? null : verdict.reason,
+        item,
+      }),
+    },
+    item,
+    claim: verdict.approved ? use.claim : { ...use.claim, denied: true },
+  };
+}
+
+function useUpForNothing(input: StepInput, { item, claim, next }: Use): Judgement {
+  const spent = endChallenge(input, 2);
+  if (spent === 'full') return denied('busy');
+  const { pin, claim: pinFailure } = countPinFailure(input);
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'wrong_pin' },
+    next: {
+      ...next,
+      ...spent,
+      methods: { ...next.methods, pin },
+      attempts: withAttempt(input, { approved: false, reason: 'wrong_pin', item }),
+      merged: rememberFailures(next.merged, [failureId(pinFailure)], input.nowMs),
+    },
+    item,
+    claim: { ...claim, denied: true },
+    pinFailure,
+  };
+}
+
+function countPinFailure(input: StepInput): { pin: MethodFailures; claim: FailureClaim } {
+  const { settings, attempt, nowMs } = input;
+  const before = failuresOf(input, 'pin');
+  const pin = addFailures(before, { count: 1, lockout: settings.lockout, nowMs });
+  const { unlockedAt } = before;
+  return { pin, claim: { id: attempt.id, at: nowMs, failure: true, factor: 'pin', unlockedAt } };
+}
+
+/** Wrong codes cost; the same one again within the same question or step does not (rule 9). */
+function countFailure(input: StepInput, row: MethodRow): Judgement {
+  const { state, attempt, settings, challenge, nowMs } = input;
+  if (isRepeatedWrongCode(input)) return denied('wrong_code');
+  const isPinWrong = asksPin(row) && input.pin === 'wrong';
+  const code = addFailures(failuresOf(input, 'code'), {
+    count: 1,
+    lockout: settings.lockout,
+    nowMs,
+  });
+  const pinCount = isPinWrong ? countPinFailure(input) : null;
+  const ids = [shortId(attempt.id), ...(pinCount ? [failureId(pinCount.claim)] : [])];
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'wrong_code' },
+    next: {
+      ...state,
+      ...countWrongAnswer(input),
+      methods: { ...state.methods, code, ...(pinCount && { pin: pinCount.pin }) },
+      lastWrong: {
+        hmac: shortId(attempt.wrongCodeHmac ?? ''),
+        client: shortId(attempt.client),
+        step: challenge ? 0 : wrongCodeStep(nowMs),
+        ...(challenge && { challenge: spentKey('challenge', challenge.id) }),
+        at: nowMs,
+      },
+      attempts: withAttempt(input, { approved: false, reason: 'wrong_code', item: null }),
+      merged: rememberFailures(state.merged, ids, nowMs),
+    },
+    item: null,
+    claim: { id: attempt.id, at: nowMs, failure: true, unlockedAt: code.unlockedAt },
+    ...(pinCount && { pinFailure: pinCount.claim }),
+  } satisfies Recorded;
+}
+
+function isRepeatedWrongCode({ user, state, attempt, challenge, nowMs }: StepInput): boolean {
+  const { lastWrong } = state;
+  if (lastWrong === null) return false;
+  const isSameQuestion = challenge
+    ? lastWrong.challenge === spentKey('challenge', challenge.id)
+    : lastWrong.challenge === undefined &&
+      lastWrong.step === wrongCodeStep(nowMs) &&
+      user.authenticators.some(({ type }) => type === 'totp');
+  return (
+    isSameQuestion &&
+    lastWrong.hmac === shortId(attempt.wrongCodeHmac ?? '') &&
+    lastWrong.client === shortId(attempt.client) &&
+    nowMs - lastWrong.at <= WRONG_CODE_REPEAT_MS
+  );
+}
+
+function wrongCodeStep(nowMs: number): number {
+  return Math.floor(nowMs / WRONG_CODE_STEP_MS);
+}
+
+function spentKey(what: 'challenge' | 'bypass', id: string): string {
+  return shortId(`${what}:${id}`);
+}
+
+/** The question is over. Where there is no room to remember that, it cannot be answered. */
+function endChallenge(input: StepInput, end: 1 | 2): { spent: UserState['spent'] } | 'full' | null {
+  const { challenge, state, nowMs } = input;
+  if (!challenge) return null;
+  const spent = unexpiredSpent(state.spent, nowMs);
+  const key = spentKey('challenge', challenge.id);
+  if (!spent[key] && Object.keys(spent).length >= SPENT_MAX) return 'full';
+  const until = Math.ceil(challenge.expiresAtMs / 1000);
+  return { spent: { ...spent, [key]: [until, spent[key]?.[1] ?? 0, end] } };
+}
+
+function countWrongAnswer(input: StepInput): { spent: UserState['spent'] } | null {
+  const { challenge, state, nowMs } = input;
+  if (!challenge) return null;
+  const spent = unexpiredSpent(state.spent, nowMs);
+  const key = spentKey('challenge', challenge.id);
+  // Without room it goes uncounted here; the lockout counts it in any case.
+  if (!spent[key] && Object.keys(spent).length >= SPENT_MAX) return null;
+  const wrong = (spent[key]?.[1] ?? 0) + 1;
+  const until = Math.ceil(challenge.expiresAtMs / 1000);
+  return { spent: { ...spent, [key]: [until, wrong, wrong >= WRONG_ANSWERS_MAX ? 2 : 0] } };
+}
+
+function keepInCache(input: StepInput): { caches: UserState['caches'] } | null {
+  const { state, settings, cacheKey, withoutQuorum, nowMs } = input;
+  const { mode, minutes } = settings.caching;
+  if (!cacheKey || mode === 'off' || withoutQuorum) return null;
+  const others = (state.caches ?? []).filter(
+    ([key, until]) => key !== cacheKey && until * 1000 > nowMs,
+  );
+  const until = Math.floor(nowMs / 1000) + minutes * 60;
+  return { caches: [...others, [cacheKey, until] as [string, number]].slice(-CACHES_MAX) };
+}
+
+function withAttempt(
+  { state, attempt, nowMs }: StepInput,
+  outcome: Pick<StoredAttempt, 'approved' | 'reason' | 'item'>,
+): UserState['attempts'] {
+  const stored = {
+    id: shortId(attempt.id),
+    key: attempt.keyHash === null ? null : shortId(attempt.keyHash),
+    ...outcome,
+    at: nowMs,
+  };
+  return recentAttempts([...state.attempts, stored], nowMs);
+}
+
+/** How a question ended, for a poll: null while it is open. */
+export function challengeOutcome(
+  state: UserState,
+  challengeId: string,
+): 'approved' | 'denied' | null {
+  const [, , end] = state.spent?.[spentKey('challenge', challengeId)] ?? [0, 0, 0];
+  if (end === 0) return null;
+  return end === 1 ? 'approved' : 'denied';
+}

@@ -293,16 +293,35 @@ describe('verifications', () => {
       { kind: 'verdict', id: 'x', approved: false, reason: 'unknown_user', degraded: false },
       { kind: 'verdict', id: 'x', approved: false, reason: 'wrong_code', degraded: true },
       { kind: 'verdict', id: 'x', approved: false, reason: 'blocked', degraded: false },
-      { kind: 'conflict' },
+      { kind: 'conflict', id: 'x' },
     ] as const;
     for (const outcome of outcomes) {
       server.ports.outcome = outcome;
       const startedAtMs = performance.now();
       const body = { username: 'vera', code: '000000' };
       const answer = await call('POST', path, { key: 'stranger', body });
-      expect(answer.json).toEqual({ id: expect.any(String), status: 'denied', degraded: false });
+      expect(answer.json).toEqual({ id: 'x', status: 'denied', degraded: false });
       expect(performance.now() - startedAtMs).toBeGreaterThanOrEqual(MARK_MS - 5);
     }
+  });
+
+  it('ask a key without reasons:read as late as they deny it: nobody and somebody alike', async () => {
+    server.ports.addKey('stranger', ['verify']);
+    server.ports.outcome = {
+      kind: 'challenge',
+      id: 'x',
+      sealed: 'sealed',
+      method: 'oath',
+      mode: 'code',
+      asks: ['code'],
+      sentTo: null,
+      expiresAt: new Date().toISOString(),
+      degraded: false,
+    };
+    const startedAtMs = performance.now();
+    const answer = await call('POST', path, { key: 'stranger', body: { username: 'vera' } });
+    expect(answer.json).toMatchObject({ status: 'challenge', challenge: 'sealed' });
+    expect(performance.now() - startedAtMs).toBeGreaterThanOrEqual(MARK_MS - 5);
   });
 
   it('answer a key with reasons:read at once', async () => {
@@ -319,7 +338,7 @@ describe('verifications', () => {
 
   it('tell a repeated key with other content, and a server that cannot verify', async () => {
     const body = { username: 'vera', code: '000000' };
-    server.ports.outcome = { kind: 'conflict' };
+    server.ports.outcome = { kind: 'conflict', id: 'x' };
     expect(problemOf(await call('POST', path, { body }))).toBe('422 idempotency_conflict');
     server.ports.outcome = { kind: 'not_ready', detail: 'PostgreSQL is away.' };
     expect(problemOf(await call('POST', path, { body }))).toBe('503 not_ready');

@@ -194,7 +194,7 @@ export type VerificationOutcome =
       degraded: boolean;
     }
   /** The same Idempotency-Key came with other content. */
-  | { kind: 'conflict' }
+  | { kind: 'conflict'; id: string }
   | { kind: 'not_ready'; detail: string };
 
 /** A wish to change something; the master's agent parses and authorises `args` by `name`. */

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { holdUntilNextMark } from './hold-until-next-mark.ts';
 import type { Caller, VerificationOutcome } from './ports.ts';
@@ -27,16 +26,16 @@ export const verificationReply = z.object({
 });
 export type VerificationReply = z.infer<typeof verificationReply>;
 
-/** What the caller may know; denials to strangers leave at fixed marks, all alike. */
+/** What the caller may know; denials and questions to strangers leave at fixed marks, all alike. */
 export async function replyToCaller(
   caller: Caller,
-  outcome: VerificationOutcome | { kind: 'open'; id: string },
+  outcome: Told,
   startedAtMs: number,
 ): Promise<VerificationReply> {
-  if (outcome.kind === 'open') return { id: outcome.id, status: 'challenge', degraded: false };
   if (caller.scopes.has('reasons:read')) return tell(outcome);
   const reply = tellStranger(outcome);
-  if (reply.status === 'denied') await holdUntilNextMark(startedAtMs);
+  // A question too: one to nobody takes another way than one to somebody.
+  if (reply.status !== 'approved') await holdUntilNextMark(startedAtMs);
   return reply;
 }
 
@@ -51,7 +50,10 @@ export function applicationFor(caller: Caller, asked: string | undefined): strin
   return named;
 }
 
-function tell(outcome: VerificationOutcome): VerificationReply {
+type Told = VerificationOutcome | { kind: 'open'; id: string };
+
+function tell(outcome: Told): VerificationReply {
+  if (outcome.kind === 'open') return { id: outcome.id, status: 'challenge', degraded: false };
   if (outcome.kind === 'not_ready') throw new ProblemError(503, 'not_ready', outcome.detail);
   if (outcome.kind === 'conflict') {
     throw new ProblemError(
@@ -74,9 +76,9 @@ function tell(outcome: VerificationOutcome): VerificationReply {
  * All denials look alike. A conflict is one of them here: it can only be noticed for users who exist,
  * so telling it apart would tell who does.
  */
-function tellStranger(outcome: VerificationOutcome): VerificationReply {
-  if (outcome.kind === 'conflict') return { id: randomUUID(), status: 'denied', degraded: false };
-  if (outcome.kind === 'verdict' && !outcome.approved) {
+function tellStranger(outcome: Told): VerificationReply {
+  const isDenied = outcome.kind === 'verdict' && !outcome.approved;
+  if (outcome.kind === 'conflict' || isDenied) {
     return { id: outcome.id, status: 'denied', degraded: false };
   }
   return tell(outcome);

@@ -36,6 +36,9 @@ describe('the ids of an attempt', () => {
 
   it.each<[string, Partial<VerificationAttempt>]>([
     ['code', { code: '123457' }],
+    ['PIN', { pin: '8024' }],
+    ['new PIN', { newPin: '7391' }],
+    ['method', { method: 'text' }],
     ['user', { username: 'bob' }],
     ['application', { application: 'mail' }],
     ['end user address', { clientIp: '192.0.2.1' }],

@@ -23,6 +23,7 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
     usernameKey(attempt.username ?? ''),
     attempt.code ?? '',
     attempt.pin ?? '',
+    attempt.newPin ?? '',
     attempt.method ?? '',
     attempt.challenge?.id ?? '',
     attempt.application ?? '',

@@ -7,6 +7,7 @@ import {
   mergeStates,
   isUsedClaim,
   parseState,
+  type Claim,
   type FailureClaim,
   type TextClaim,
   type UserState,
@@ -37,11 +38,17 @@ export async function readMostKnown(
     // They merge the same under any settings: those are about failures.
     state = mergeClaims(state ?? emptyState(), used, defaultSettings, Date.now());
   }
-  // A success ends what was counted before it, as it does with the quorum.
-  const clearedAt = Math.max(0, ...used.map(({ at, denied }) => (denied ? 0 : at)));
-  const failures = claims.flatMap(({ claim, merged }) =>
-    'failure' in claim && !merged && claim.at > clearedAt ? [claim] : [],
-  );
+  // A success ends what was counted here before it, as it does with the quorum. Before: by the order of the rows, for
+  // the clock of whoever approved may be ahead, and guesses would go uncounted until it is caught up with.
+  const clearedBy = claims.findLastIndex(({ claim }) => isSuccess(claim));
+  const failures = claims
+    .slice(clearedBy + 1)
+    .flatMap(({ claim, merged }) => ('failure' in claim && !merged ? [claim] : []));
   const texts = claims.flatMap(({ claim, merged }) => ('text' in claim && !merged ? [claim] : []));
   return { state, failures, texts };
+}
+
+/** A bypass proves nothing, so it ends nothing. */
+function isSuccess(claim: Claim): boolean {
+  return isUsedClaim(claim) && !claim.denied && !claim.item.startsWith('bypass:');
 }

@@ -52,9 +52,11 @@ import {
   withStopFacts,
   type Claim,
   type DenialReason,
+  type FailureClaim,
   type Judgement,
   type Question,
   type Settings,
+  type TextClaim,
   type UserDocument,
   type UserState,
   type Verdict,
@@ -154,6 +156,7 @@ type Step = {
 };
 
 type Judged = Extract<Judgement, { kind: 'record' }>;
+type Asking = { question: Question; askedAt: number };
 
 /** `verify(attempt)`: the one function behind every protocol. No verdict leaves before it is recorded. */
 export class Verifier {
@@ -246,7 +249,8 @@ export class Verifier {
     { id, sealed }: { id: string; sealed: string },
   ): Promise<
     | { kind: 'opened'; challenge: OpenedChallenge; username: string }
-    | { kind: 'refused'; reason: DenialReason }
+    /** `expiresAt`: everything agreed, but there is no such user. */
+    | { kind: 'refused'; reason: DenialReason; expiresAt?: number }
   > {
     const { keys, incarnation, gate, db } = this.#options;
     const opening = openChallenge(keys.challenge, sealed, {
@@ -261,7 +265,9 @@ export class Verifier {
     if (opening.kind === 'refused') return opening;
     const { challenge } = opening;
     const user = await gate.pass(() => findUserById(db, challenge.userId));
-    if (!user) return { kind: 'refused', reason: 'unknown_user' };
+    if (!user) {
+      return { kind: 'refused', reason: 'unknown_user', expiresAt: challenge.expiresAt };
+    }
     const { username } = user;
     const isSame =
       attempt.username === null || usernameKey(attempt.username) === usernameKey(username);
@@ -275,7 +281,12 @@ export class Verifier {
     const opened = await this.#open({ ...poll, username: null }, poll.challenge);
     const told = (verdict: { approved: boolean; reason?: DenialReason }) =>
       ({ kind: 'verdict', id, degraded: false, ...verdict }) as const;
-    if (opened.kind === 'refused') return told({ approved: false, reason: opened.reason });
+    if (opened.kind === 'refused') {
+      const { reason, expiresAt = 0 } = opened;
+      // A stranger's question to nobody looks like one that is not answered yet.
+      const isShownOpen = !poll.caller.scopes.has('reasons:read') && Date.now() < expiresAt;
+      return isShownOpen ? { kind: 'open', id } : told({ approved: false, reason });
+    }
     const { states, gate } = this.#options;
     const { userId, expiresAt } = opened.challenge;
     const read = await states.readThroughLeader(userId, POLL_MS);
@@ -435,14 +446,27 @@ export class Verifier {
   ): Promise<VerificationOutcome | Later> {
     const policy = withoutQuorumPolicy(step.settings, step.attempt.application);
     if (policy === 'refuse') return this.#denyBegun(step, 'no_quorum', true);
+    const claimed = ownClaimIn(step);
+    // Whoever repeats an attempt for minutes must not have another guess, or another text, that nobody counts.
+    if (claimed && 'failure' in claimed) return this.#denyBegun(step, 'wrong_code', true);
+    if (claimed && Date.now() - claimed.at >= ATTEMPTS_KEPT_MS) {
+      return this.#denyBegun(step, 'too_many_texts', true);
+    }
     const { state, local } = await this.#mostKnown(step, known);
     if (hasPendingWrite && this.#isApprovedIn(step, state)) {
       // The write that was not answered had landed after all.
       return this.#deliver(step, { verdict: { approved: true }, item: step.reserved }, false);
     }
     const judgement = this.#judge(step, state, local);
+    if (hasPendingWrite && judgement.kind === 'ask' && judgement.repeated) {
+      // That write had landed too, and what it stands for is not sent yet.
+      return this.#askLater(step, judgement, true);
+    }
     if (judgement.kind !== 'record') return this.#conclude(step, state, judgement, true);
     step.event.details = { ...step.event.details, ...detailsOf(judgement) };
+    if (claimed && judgement.question) {
+      return this.#ask(step, { question: judgement.question, askedAt: claimed.at }, true);
+    }
     if (judgement.item === null) return this.#claimDegraded(step, judgement);
     return this.#askAndApprove(step, judgement, state, local, hasPendingWrite);
   }
@@ -513,7 +537,8 @@ export class Verifier {
     await this.#keepClaim(step, judgement.claim);
     if (judgement.pinFailure) await this.#keepClaim(step, judgement.pinFailure);
     step.hasBegun = true;
-    if (judgement.question) return this.#askLater(step, judgement.question, true);
+    const { question, claim } = judgement;
+    if (question) return this.#askLater(step, { question, askedAt: claim.at }, true);
     const { verdict } = judgement;
     return this.#denyBegun(step, verdict.approved ? 'wrong_code' : verdict.reason, true);
   }
@@ -616,19 +641,13 @@ export class Verifier {
   }
 
   /**
-   * Who signs in where. What makes an earlier success worth nothing is part of it: another PIN, method or
-   * authenticator, and another incarnation (rule 11).
+   * Who signs in where. What makes an earlier success worth nothing is part of it: another incarnation, and any change
+   * of the user since, such as of PIN, method, phone or a block (rule 11).
    */
   #cacheKeyOf({ attempt, user, settings }: Step): string | null {
     const { mode } = settings.caching;
     if (mode === 'off' || (mode !== 'user' && attempt.clientIp === null)) return null;
     const { keys, incarnation } = this.#options;
-    const standing = [
-      user.pin?.setAt ?? '',
-      user.method ?? '',
-      user.unlockedAt ?? '',
-      ...user.authenticators.map(({ id }) => id),
-    ];
     return keyedHash(
       keys.challenge,
       'cache',
@@ -637,7 +656,7 @@ export class Verifier {
       mode === 'user' ? '' : (attempt.clientIp ?? ''),
       mode === 'user+application+address' ? (attempt.application ?? '') : '',
       incarnation.id,
-      standing.join(' '),
+      user.updatedAt,
     ).toString('base64url');
   }
 
@@ -703,6 +722,8 @@ export class Verifier {
     this.#complete(step, used.verdict, degraded);
     return this.#finish.add({
       event: step.event,
+      // Events are never corrected, so this one waits for how the change went.
+      isFinal: this.#pinChangeOf(step, used.verdict) === null,
       ...(step.reserved !== null && {
         reservation: { ...this.#ownReservation(step, 'approved'), degraded },
       }),
@@ -716,8 +737,10 @@ export class Verifier {
     judgement: { verdict: Verdict; item: string | null; claim?: Claim; question?: Question },
     degraded: boolean,
   ): Promise<VerificationOutcome | Later> {
-    const { verdict, item, question } = judgement;
-    if (question) return this.#askLater(step, question, degraded);
+    const { verdict, item, question, claim } = judgement;
+    if (question) {
+      return this.#askLater(step, { question, askedAt: claim?.at ?? Date.now() }, degraded);
+    }
     if (!verdict.approved && item === null) return this.#denyBegun(step, verdict.reason, degraded);
     try {
       await this.#finishUsed(step, judgement, degraded);
@@ -728,40 +751,43 @@ export class Verifier {
   }
 
   #tell(step: Step, verdict: Verdict, degraded: boolean): VerificationOutcome | Later {
-    const { newPin } = step.attempt;
-    if (!verdict.approved && verdict.reason === 'pin_change_required' && newPin !== null) {
-      return { kind: 'later', finish: () => this.#changePin(step, newPin, degraded) };
-    }
+    const change = this.#pinChangeOf(step, verdict);
+    if (change) return { kind: 'later', finish: () => this.#changePin(step, change, degraded) };
     return this.#verdictOf(step, verdict, degraded);
   }
 
-  /** Code and PIN were right, and the PIN has to be another: the master has the last word. */
-  async #changePin(step: Step, newPin: string, degraded: boolean): Promise<VerificationOutcome> {
+  #pinChangeOf({ attempt, user }: Step, verdict: Verdict): (() => Promise<string | null>) | null {
     const { changePin } = this.#options;
-    const { attempt, user } = step;
-    const required: Verdict = { approved: false, reason: 'pin_change_required' };
-    if (!changePin || attempt.pin === null) return this.#verdictOf(step, required, degraded);
-    const { username } = user;
-    const problem = await changePin({ caller: attempt.caller, username, pin: attempt.pin, newPin });
+    const { caller, pin, newPin } = attempt;
+    const isDue = !verdict.approved && verdict.reason === 'pin_change_required';
+    if (!isDue || !changePin || pin === null || newPin === null) return null;
+    return () => changePin({ caller, username: user.username, pin, newPin });
+  }
+
+  /** Code and PIN were right, and the PIN has to be another: the master has the last word. */
+  async #changePin(
+    step: Step,
+    change: () => Promise<string | null>,
+    degraded: boolean,
+  ): Promise<VerificationOutcome> {
+    const problem = await change();
     if (problem !== null) {
       step.event.details.pinChange = problem;
       this.#options.log.info({ problem }, 'a PIN was not changed');
-      return this.#verdictOf(step, required, degraded);
     }
-    this.#complete(step, { approved: true }, degraded);
+    const verdict: Verdict =
+      problem === null ? { approved: true } : { approved: false, reason: 'pin_change_required' };
+    this.#complete(step, verdict, degraded);
     await this.#finish.add({ event: step.event });
-    return this.#verdictOf(step, { approved: true }, degraded);
+    return this.#verdictOf(step, verdict, degraded);
   }
 
-  #askLater(step: Step, question: Question, degraded: boolean): Later {
-    return { kind: 'later', finish: () => this.#sendAndAsk(step, question, degraded) };
+  #askLater(step: Step, asking: Asking, degraded: boolean): Later {
+    return { kind: 'later', finish: () => this.#sendAndAsk(step, asking, degraded) };
   }
 
-  async #sendAndAsk(
-    step: Step,
-    question: Question,
-    degraded: boolean,
-  ): Promise<VerificationOutcome> {
+  async #sendAndAsk(step: Step, asking: Asking, degraded: boolean): Promise<VerificationOutcome> {
+    const { question, askedAt } = asking;
     const phone = step.user.authenticators.find(({ id }) => id === question.phoneId);
     const { sendText } = this.#options;
     const { settings, attempt } = step;
@@ -770,7 +796,7 @@ export class Verifier {
         ? await sendText({
             user: step.user,
             number: phone.number,
-            code: this.#textCode(step),
+            code: this.#textCode(step, askedAt),
             application: attempt.application,
             settings,
             minutes: settings.methods.answerMinutes,
@@ -782,10 +808,10 @@ export class Verifier {
     if (!outcome.sent) return this.#denyBegun(step, 'not_delivered', degraded);
     this.#complete(step, null, degraded);
     await this.#finish.add({ event: step.event });
-    return this.#ask(step, question, degraded);
+    return this.#ask(step, asking, degraded);
   }
 
-  #ask(step: Step, question: Question, degraded: boolean): VerificationOutcome {
+  #ask(step: Step, { question, askedAt }: Asking, degraded: boolean): VerificationOutcome {
     const { keys, incarnation } = this.#options;
     const { attempt, user, ids, settings } = step;
     const { row, method, phoneId } = question;
@@ -803,7 +829,7 @@ export class Verifier {
       userId: user.id,
       row,
       firstFactor: null,
-      code: phoneId === null ? null : this.#textCode(step),
+      code: phoneId === null ? null : this.#textCode(step, askedAt),
       issuedAt,
       expiresAt,
     });
@@ -858,9 +884,9 @@ export class Verifier {
     };
   }
 
-  #textCode({ ids, settings }: Step): string {
-    const { keys } = this.#options;
-    return textCodeOf(keys.challenge, ids.attemptId, settings.methods.codeDigits);
+  #textCode({ ids, settings }: Step, askedAt: number): string {
+    const asked = { attemptId: ids.attemptId, askedAt };
+    return textCodeOf(this.#options.keys.challenge, asked, settings.methods.codeDigits);
   }
 
   /** A judgement that records nothing: a denial, the verdict of a repeated attempt, or a key used twice. */
@@ -877,7 +903,7 @@ export class Verifier {
         this.#complete(step, null, degraded);
         await this.#finish.add({ event: step.event });
       }
-      return this.#ask(step, judgement.question, degraded);
+      return this.#ask(step, judgement, degraded);
     }
     if (judgement.kind === 'conflict') {
       step.event.result = 'denied';
@@ -886,7 +912,7 @@ export class Verifier {
         event: step.event,
         ...(step.reserved !== null && { reservation: this.#ownReservation(step, 'withdrawn') }),
       });
-      return { kind: 'conflict' };
+      return { kind: 'conflict', id: step.ids.verificationId };
     }
     const { verdict } = judgement;
     if (!verdict.approved) return this.#denyBegun(step, verdict.reason, degraded);
@@ -1055,6 +1081,15 @@ function unmergedIn(reservations: Reservation[]): Claim[] {
   return reservations.flatMap(({ phase, degraded, merged, claim }) =>
     phase === 'approved' && degraded && !merged && claim !== null ? [claim] : [],
   );
+}
+
+/** What this very attempt claimed without the quorum before: a failure, or a text. */
+function ownClaimIn({ reservations, ids }: Step): FailureClaim | TextClaim | null {
+  for (const { attemptId, claim } of reservations) {
+    if (attemptId !== ids.attemptId || claim === null || isUsedClaim(claim)) continue;
+    if ('text' in claim || (claim.factor ?? 'code') === 'code') return claim;
+  }
+  return null;
 }
 
 function isAskedByStranger({ code, challenge, caller }: VerificationAttempt): boolean {

@@ -3,10 +3,12 @@ import type { OathAuthenticator, UserDocument } from './documents.ts';
 import { judgeStep } from './judge-step.ts';
 import type { Judgement, StepInput } from './judge-step.ts';
 import { mergeClaims } from './merge-claims.ts';
+import { asksPin, FRONT_DOORS, METHOD_TABLE } from './methods.ts';
+import type { FrontDoor, MethodRow } from './methods.ts';
 import { hotp, totpStep } from './otp.ts';
 import { defaultSettings } from './settings.ts';
-import { emptyState, encodeState, noFailures, parseState } from './user-state.ts';
-import type { UserState } from './user-state.ts';
+import { emptyState, encodeState, noFailures, parseState, SPENT_MAX } from './user-state.ts';
+import type { Spent, UserState } from './user-state.ts';
 
 const MINUTE = 60_000;
 const start = Date.parse('2025-06-01T12:00:00.000Z');
@@ -507,6 +509,205 @@ describe('without quorum', () => {
   });
 });
 
+const PHONE = '00000000-0000-4000-8000-000000000005';
+const RECOVERY_AT = '2025-05-01T00:00:00.000Z';
+/** Somebody with everything, in any mode. */
+const everything: UserDocument = {
+  ...alice,
+  authenticators: [
+    totp,
+    {
+      type: 'phone',
+      id: PHONE,
+      number: '+31612345678',
+      use: 'primary',
+      vouchedBy: 'admin',
+      verifiedAt: null,
+      createdAt,
+    },
+  ],
+  pin: { salt: '', hash: '', setAt: createdAt, mustChange: false, history: [] },
+  recoveryCodes: { at: RECOVERY_AT, hashes: ['00'] },
+};
+
+const working = METHOD_TABLE.filter(({ method }) => ['oath', 'text', 'recovery'].includes(method));
+
+describe.each(working)('the row $method $mode of the table', (row) => {
+  const { method, doors, costs } = row;
+  const { user, challenge, right, answer } = caseOf(row);
+
+  it('accepts what it says, once, whatever the next question is', () => {
+    const first = answer(right);
+    expect(first).toMatchObject({ kind: 'record', verdict: approved, item: expect.any(String) });
+    const state = parseState(encodeState(nextOf(first)));
+    expect(judge({ user, code: WRONG, challenge, pin: 'right', state, ...right })).toMatchObject({
+      kind: 'final',
+      verdict: denied('challenge_spent'),
+    });
+    if (method === 'text') return;
+    const other = { ...challenge, id: '00000000-0000-4000-8000-00000000000d' };
+    expect(answer({ ...right, challenge: other, state })).toMatchObject({
+      kind: 'final',
+      verdict: denied('replayed'),
+    });
+  });
+
+  it('costs a failure of the code when the code is wrong, and spends the question at the third', () => {
+    let state = emptyState();
+    for (const count of [1, 2, 3]) {
+      const wrong = answer({ code: `wrong ${count}`, state });
+      expect(wrong).toMatchObject({ verdict: denied('wrong_code'), item: null });
+      state = nextOf(wrong);
+      expect(state.methods[costs.code ?? 'pin']?.failures).toBe(count);
+    }
+    expect(state.methods.pin).toBeUndefined();
+    expect(answer({ ...right, state })).toEqual({
+      kind: 'final',
+      verdict: denied('challenge_spent'),
+    });
+  });
+
+  it.each(FRONT_DOORS)('at the front door %s works as the table says', (door) => {
+    const verdict = doors.includes(door) ? approved : denied('no_method_for_protocol');
+    expect(answer({ ...right, door })).toMatchObject({ verdict });
+  });
+
+  it('is denied by a lockout of each factor it costs, and of no other', () => {
+    for (const factor of ['code', 'pin'] as const) {
+      const locked = { ...noFailures, lockedUntil: start + 1 };
+      const state = {
+        ...emptyState(),
+        methods: { code: noFailures, [factor]: locked },
+      };
+      const isHit = Object.values(costs).includes(factor);
+      const verdict = isHit ? denied('locked_out') : approved;
+      expect(answer({ ...right, state })).toMatchObject({ verdict });
+    }
+  });
+});
+
+describe.each(working.filter(({ method }) => method !== 'recovery'))(
+  'the method $method $mode',
+  (row) => {
+    const { method, mode, asks, begins } = row;
+    const { user } = caseOf(row);
+
+    it(`asks for ${asks.join(' and ')}, and ${begins === 'nothing' ? 'does nothing else' : begins}`, () => {
+      const judgement = judge({ user, code: null });
+      const question = { method, row: { mode, asks }, phoneId: method === 'text' ? PHONE : null };
+      const expected = begins === 'nothing' ? { kind: 'ask' } : { next: { texts: [start / 1000] } };
+      expect(judgement).toMatchObject({ question, ...expected });
+    });
+  },
+);
+
+describe.each(working.filter(asksPin))('the row $method $mode, which asks for a PIN', (row) => {
+  const { challenge, right, answer } = caseOf(row);
+
+  it('judges code and PIN together: one wrong spoils both', () => {
+    expect(answer(right, null)).toEqual({ kind: 'final', verdict: denied('pin_required') });
+    const wrongPin = answer(right, 'wrong');
+    expect(wrongPin).toMatchObject({
+      verdict: denied('wrong_pin'),
+      item: expect.any(String),
+      next: { methods: { code: { failures: 0 }, pin: { failures: 1 } } },
+    });
+    expect(answer({ ...right, state: nextOf(wrongPin) })).toMatchObject({ kind: 'final' });
+    const bothWrong = answer({}, 'wrong');
+    expect(bothWrong).toMatchObject({
+      verdict: denied('wrong_code'),
+      next: { methods: { code: { failures: 1 }, pin: { failures: 1 } } },
+    });
+  });
+
+  it('says nothing about a PIN that comes with a used or a repeated wrong code', () => {
+    const state = nextOf(answer({ code: WRONG }, 'right'));
+    for (const pin of ['right', 'wrong'] as const) {
+      expect(answer({ code: WRONG, state }, pin)).toEqual({
+        kind: 'final',
+        verdict: denied('wrong_code'),
+      });
+    }
+    const used = nextOf(answer({ code: totpCode(0) }, 'right'));
+    const other = { ...challenge, id: '00000000-0000-4000-8000-00000000000d' };
+    for (const pin of ['right', 'wrong'] as const) {
+      expect(answer({ code: totpCode(0), state: used, challenge: other }, pin)).toEqual({
+        kind: 'final',
+        verdict: denied('replayed'),
+      });
+    }
+  });
+});
+
+describe.each(working.filter((row) => !asksPin(row)))('the row $method $mode', (row) => {
+  it('does not care for a PIN', () => {
+    for (const pin of ['right', 'wrong', null] as const) {
+      expect(caseOf(row).answer(caseOf(row).right, pin)).toMatchObject({ verdict: approved });
+    }
+  });
+});
+
+/** Somebody who has this method, a question, what the row accepts as its answer, and how to give one. */
+function caseOf({ method, mode, asks }: MethodRow) {
+  const user: UserDocument = {
+    ...everything,
+    ...((method === 'oath' || method === 'text') && { method, modes: { [method]: mode } }),
+  };
+  const challenge = {
+    id: '00000000-0000-4000-8000-00000000000c',
+    method: method === 'text' ? ('text' as const) : ('oath' as const),
+    mode: method === 'recovery' ? 'code' : mode,
+    expiresAtMs: start + 5 * MINUTE,
+    isSentCode: false,
+  };
+  const right: Partial<Ask> = {
+    oath: { code: totpCode(0) },
+    text: { code: '424242', challenge: { ...challenge, isSentCode: true } },
+    recovery: { code: 'a recovery code', recoveryPlace: 0 },
+  }[method as 'oath' | 'text' | 'recovery'];
+  const usualPin = asks.includes('pin') ? 'right' : null;
+  const answer = (typed: Partial<Ask>, pin: StepInput['pin'] = usualPin) =>
+    judge({ user, code: WRONG, challenge, pin, ...typed });
+  return { user, challenge, right, answer };
+}
+
+describe('what is used up', () => {
+  it('leaves the state when it is over, whatever is recorded next', () => {
+    const old = (index: number) => [`${index}`.padStart(16, 'x'), [start / 1000 - 600, 0, 1]];
+    const spent = Object.fromEntries(Array.from({ length: 300 }, (_, index) => old(index)));
+    const state = { ...emptyState(), spent };
+    for (const code of [totpCode(0), WRONG]) {
+      const { next } = recorded(judge({ code, state }));
+      encodeState(next);
+      expect(next.spent).toEqual({});
+    }
+  });
+
+  it('without room for more refuses a question, and an answer that could not be remembered', () => {
+    const spent = Object.fromEntries(
+      Array.from({ length: SPENT_MAX }, (_, index) => [
+        `${index}`.padStart(16, 'x'),
+        [start / 1000 + 60, 0, 1] as Spent,
+      ]),
+    );
+    const state = { ...emptyState(), spent };
+    const busy = { kind: 'final', verdict: denied('busy') };
+    expect(judge({ code: null, state })).toEqual(busy);
+    const challenge = {
+      id: '00000000-0000-4000-8000-00000000000c',
+      method: 'text' as const,
+      mode: 'otp',
+      expiresAtMs: start + MINUTE,
+      isSentCode: true,
+    };
+    expect(judge({ user: everything, code: '424242', challenge, state })).toEqual(busy);
+    const wrong = { ...challenge, isSentCode: false };
+    const failed = judge({ user: everything, code: '000001', challenge: wrong, state });
+    expect(nextOf(failed).methods.code.failures).toBe(1);
+    expect(judge({ code: totpCode(0), state })).toMatchObject({ verdict: approved });
+  });
+});
+
 describe('judging', () => {
   it('changes neither the state it is given nor fields it does not know', () => {
     const state = Object.freeze({ ...emptyState(), later: { kept: true } });
@@ -601,7 +802,8 @@ function recorded(judgement: Judgement): Extract<Judgement, { kind: 'record' }> 
 }
 
 type Ask = Partial<Omit<StepInput, 'attempt'>> & {
-  code: string;
+  code: string | null;
+  door?: FrontDoor;
   attemptId?: string;
   keyHash?: string | null;
   client?: string;
@@ -610,7 +812,7 @@ type Ask = Partial<Omit<StepInput, 'attempt'>> & {
 let asked = 0;
 
 function judge(ask: Ask): Judgement {
-  const { code, attemptId, keyHash = null, client = 'vpn', ...rest } = ask;
+  const { code, door = 'http', attemptId, keyHash = null, client = 'vpn', ...rest } = ask;
   asked += 1;
   return judgeStep({
     user: alice,
@@ -627,7 +829,7 @@ function judge(ask: Ask): Judgement {
       keyHash,
       code,
       client,
-      door: 'http',
+      door,
       method: null,
       wrongCodeHmac: `hmac of ${code}`,
     },

@@ -94,8 +94,8 @@ export type Question = { row: MethodRow; method: Method; phoneId: string | null 
 export type Judgement =
   /** Nothing to record. */
   | { kind: 'final'; verdict: Verdict }
-  /** A question that costs nothing to ask, or (`repeated`) was asked before by the same attempt. */
-  | { kind: 'ask'; question: Question; repeated: boolean }
+  /** A question that costs nothing to ask, or (`repeated`) was asked before, at `askedAt`, by the same attempt. */
+  | { kind: 'ask'; question: Question; repeated: boolean; askedAt: number }
   /** The verdict, or the question, counts only once `next` is stored in place of the state that was judged. */
   | {
       kind: 'record';
@@ -119,6 +119,14 @@ const HOUR_SECONDS = 3600;
 
 /** Judges one step of a verification: it begins, or answers a question. Pure: the caller records the outcome. */
 export function judgeStep(input: StepInput): Judgement {
+  const judgement = judge(input);
+  if (judgement.kind !== 'record' || !judgement.next.spent) return judgement;
+  // Whatever is recorded, what is over goes: nothing else may fill the state.
+  const spent = unexpiredSpent(judgement.next.spent, input.nowMs);
+  return { ...judgement, next: { ...judgement.next, spent } };
+}
+
+function judge(input: StepInput): Judgement {
   const { user, state, attempt, nowMs } = input;
 
   const known = findAttempt(state, attempt.id, nowMs);
@@ -151,7 +159,8 @@ function repeat(input: StepInput, known: StoredAttempt): Judgement {
   if (known.approved) return { kind: 'final', verdict: { approved: true } };
   if (known.reason !== 'sent') return denied(known.reason ?? 'wrong_code');
   const question = questionOf(input);
-  return question ? { kind: 'ask', question, repeated: true } : denied('no_method');
+  if (!question) return denied('no_method');
+  return { kind: 'ask', question, repeated: true, askedAt: known.at };
 }
 
 function isKeyTaken({ state, attempt, nowMs }: StepInput): boolean {
@@ -170,7 +179,7 @@ function begin(input: StepInput): Judgement {
   const open = unexpiredSpent(input.state.spent, input.nowMs);
   if (Object.keys(open).length >= SPENT_MAX) return denied('busy');
   return question.phoneId === null
-    ? { kind: 'ask', question, repeated: false }
+    ? { kind: 'ask', question, repeated: false, askedAt: input.nowMs }
     : sendText(input, question);
 }
 

@@ -114,6 +114,19 @@ describe('merging claims', () => {
     expect(Object.keys(later.merged)).toEqual([shortId('x')]);
   });
 
+  it('of a long outage keeps no question or bypass that is over, so the state still fits', () => {
+    const claims = Array.from({ length: 200 }, (_, index): Claim => {
+      const id = `attempt ${index}`;
+      const at = nowMs - (200 - index) * MINUTE;
+      const until = Math.ceil((at + 5 * MINUTE) / 1000);
+      return { id, at, item: `challenge:${index}`, spent: shortId(id), until };
+    });
+    const merged = merge(emptyState(), claims);
+    expect(Object.keys(merged.spent ?? {}).length).toBeLessThanOrEqual(6);
+    expect(merge(merged, claims)).toBe(merged);
+    encodeState(merged);
+  });
+
   it('in any order, at once or one by one, gives the same state', () => {
     const random = seededRandom(3);
     for (let round = 0; round < ROUNDS; round += 1) {
@@ -247,14 +260,32 @@ function approvedState(attemptId: string): UserState {
 // Small ranges, so that ids, items and positions meet often.
 function randomClaims(random: Random): Claim[] {
   return Array.from({ length: random(30) }, () => {
-    const id = `claim ${random(40)}`;
+    const id = `claim ${random(60)}`;
     // What an id stands for is fixed: one attempt has one outcome.
     const number = Number(id.slice(6));
+    if (number >= 40) return randomOtherClaim(id, number);
     if (number % 3 === 0) {
       return { ...approval(id, number % 2 ? first : second, number % 5), at: nowMs - number };
     }
     return failure(id, nowMs - number * MINUTE, number % 7 === 0 ? 5 : 0);
   });
+}
+
+/** Of a challenge or bypass (some long over), a recovery code, a text, or a wrong PIN. */
+function randomOtherClaim(id: string, number: number): Claim {
+  const at = nowMs - number;
+  const denied = number % 8 === 0 ? { denied: true as const } : {};
+  if (number % 4 === 0) {
+    const of = number % 3;
+    const until = nowMs / 1000 + [300, 60, -600][of]!;
+    return { id, at, item: `challenge:${of}`, spent: shortId(`${of}`), until, ...denied };
+  }
+  if (number % 4 === 1) {
+    const [generation, recovery] = [1 + (number % 3), number % 5];
+    return { id, at, item: `recovery:${generation}:${recovery}`, recovery, generation, ...denied };
+  }
+  if (number % 4 === 2) return { id, at: nowMs - (number % 3) * 1000, text: true };
+  return { ...failure(id, at, number % 7 === 0 ? 5 : 0), factor: 'pin' };
 }
 
 function randomState(random: Random): UserState {
@@ -290,7 +321,30 @@ function randomState(random: Random): UserState {
       .filter(({ item }, index, all) => all.findIndex((one) => one.item === item) === index)
       .toSorted((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1)),
     merged: random(2) ? {} : { [shortId(`claim ${random(40)}`)]: nowMs / 1000 - random(100) },
+    ...(random(2) && { resyncs: { [first]: [random(3), random(3)] as [number, number] } }),
+    ...(random(2) && { spent: randomSpent(random) }),
+    ...(random(2) && { recovery: [random(3), random(32)] as [number, number] }),
+    ...(random(2) && { texts: randomTexts(random) }),
+    ...(random(2) && { caches: randomCaches(random) }),
   };
+}
+
+function randomSpent(random: Random): NonNullable<UserState['spent']> {
+  const key = shortId(`${random(3)}`);
+  const end = ([0, 1, 2] as const)[random(3)]!;
+  return { [key]: [nowMs / 1000 + random(900) - 450, random(4), end] };
+}
+
+/** Also several within a second. */
+function randomTexts(random: Random): number[] {
+  const texts = Array.from({ length: random(6) }, () => nowMs / 1000 - random(4));
+  return texts.toSorted((a, b) => a - b);
+}
+
+function randomCaches(random: Random): [string, number][] {
+  const keys = [0, 1, 2, 3, 4, 5].filter(() => random(2) === 1);
+  const caches = keys.map((key) => [`k${key}`, nowMs / 1000 + random(5)] as [string, number]);
+  return caches.toSorted((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1));
 }
 
 function randomSettings(random: Random): Settings {
@@ -304,5 +358,7 @@ function canonical(state: UserState): unknown {
     ...state,
     accepted: new Map(Object.entries(state.accepted)),
     merged: new Map(Object.entries(state.merged)),
+    ...(state.spent && { spent: new Map(Object.entries(state.spent)) }),
+    ...(state.resyncs && { resyncs: new Map(Object.entries(state.resyncs)) }),
   };
 }

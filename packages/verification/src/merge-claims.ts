@@ -6,12 +6,15 @@ import type { Settings } from './settings.ts';
 import {
   ATTEMPTS_MAX,
   CACHES_MAX,
+  isLongOver,
   MERGED_MAX,
   newestMerged,
   noFailures,
   recentTexts,
   rememberFailures,
   shortId,
+  TEXTS_MAX,
+  unexpiredSpent,
 } from './user-state.ts';
 import type { MethodFailures, Spent, StoredAttempt, UserState } from './user-state.ts';
 
@@ -30,21 +33,24 @@ export function mergeClaims(
   const used = claims.filter(isUsedClaim);
   const failed = claims.filter((claim) => 'failure' in claim);
   const texts = claims.filter((claim) => 'text' in claim);
-  return mergeTexts(mergeFailures(mergeUsed(state, used), failed, settings, nowMs), texts, nowMs);
+  const merged = mergeFailures(mergeUsed(state, used, nowMs), failed, settings, nowMs);
+  return mergeTexts(merged, texts, nowMs);
 }
 
-function mergeUsed(state: UserState, claims: readonly UsedClaim[]): UserState {
+function mergeUsed(state: UserState, claims: readonly UsedClaim[], nowMs: number): UserState {
   let merged = state;
   for (const claim of claims) {
     const attempts = rememberAttempt(merged.attempts, claim);
-    const marked = markUsed(merged, claim);
+    const marked = markUsed(merged, claim, nowMs);
     merged = attempts === merged.attempts ? marked : { ...marked, attempts };
   }
-  return merged;
+  return merged === state || !merged.spent
+    ? merged
+    : { ...merged, spent: unexpiredSpent(merged.spent, nowMs) };
 }
 
-/** The state itself where it has the item as used already. */
-function markUsed(state: UserState, claim: UsedClaim): UserState {
+/** The state itself where it has the item as used already, or where nobody can use it any more. */
+function markUsed(state: UserState, claim: UsedClaim, nowMs: number): UserState {
   if ('last' in claim) {
     const known = state.accepted[claim.authenticatorId];
     const later = laterAccepted(known, [claim.last, Math.floor(claim.at / 1000)]);
@@ -52,7 +58,9 @@ function markUsed(state: UserState, claim: UsedClaim): UserState {
     return { ...state, accepted: { ...state.accepted, [claim.authenticatorId]: later } };
   }
   if ('spent' in claim) {
-    const known = state.spent?.[claim.spent];
+    // A long outage leaves more of them than a state holds.
+    if (isLongOver(claim.until, nowMs)) return state;
+    const known = unexpiredSpent(state.spent, nowMs)[claim.spent];
     const merged = maxSpent(known, [claim.until, 0, claim.denied ? 2 : 1]);
     if (known && merged.every((value, index) => value === known[index])) return state;
     return { ...state, spent: { ...state.spent, [claim.spent]: merged } };
@@ -167,6 +175,7 @@ export function mergeStates(a: UserState, b: UserState): UserState {
     lastWrong: laterWrong(a.lastWrong, b.lastWrong),
     attempts: unionAttempts(a.attempts, b.attempts),
     merged: newestMerged(unionMerged(a.merged, b.merged), MERGED_MAX),
+    ...(a.resyncs && b.resyncs && { resyncs: laterResyncs(a.resyncs, b.resyncs) }),
     ...(a.spent && b.spent && { spent: unionSpent(a.spent, b.spent) }),
     ...(a.recovery && b.recovery && { recovery: unionRecovery(a.recovery, b.recovery) }),
     ...(a.texts && b.texts && { texts: unionTexts(a.texts, b.texts) }),
@@ -199,12 +208,28 @@ function unionRecovery(a: Recovery | undefined, b: Recovery): Recovery {
   return [a[0], a[1] | b[1]];
 }
 
-/** Each text once, but two of one second on different sides count as one: a budget is no lock. */
+/** Of each second as many as the side that knows of more: a budget is no lock. */
 function unionTexts(a: readonly number[], b: readonly number[]): number[] {
-  const longer = a.length >= b.length ? a : b;
-  const other = longer === a ? b : a;
-  const known = new Set(longer);
-  return [...longer, ...other.filter((at) => !known.has(at))].toSorted((x, y) => x - y);
+  const [ofA, ofB] = [a, b].map((texts) => Map.groupBy(texts, (at) => at));
+  const seconds = [...new Set([...a, ...b])].toSorted((x, y) => x - y);
+  return seconds
+    .flatMap((at) => {
+      const [inA, inB] = [ofA?.get(at) ?? [], ofB?.get(at) ?? []];
+      return inA.length >= inB.length ? inA : inB;
+    })
+    .slice(-TEXTS_MAX);
+}
+
+type Resyncs = NonNullable<UserState['resyncs']>;
+
+function laterResyncs(a: Resyncs, b: Resyncs): Resyncs {
+  const union = { ...a };
+  for (const [id, entry] of Object.entries(b)) {
+    const known = union[id];
+    const isLater = !known || entry[1] > known[1] || (entry[1] === known[1] && entry[0] > known[0]);
+    if (isLater) union[id] = entry;
+  }
+  return union;
 }
 
 type Caches = NonNullable<UserState['caches']>;

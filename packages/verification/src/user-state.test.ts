@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { randomJson, seededRandom } from './seeded-random.ts';
 import {
+  CACHES_MAX,
+  SPENT_MAX,
   StateError,
+  TEXTS_MAX,
   USER_STATE_MAX_BYTES,
   emptyState,
   encodeState,
@@ -9,8 +12,9 @@ import {
   parseState,
   pruneAccepted,
   shortId,
+  unexpiredSpent,
 } from './user-state.ts';
-import type { UserState } from './user-state.ts';
+import type { Spent, UserState } from './user-state.ts';
 
 const nowMs = 1_750_000_000_000;
 
@@ -89,6 +93,31 @@ describe('the size of a user state', () => {
     expect(kept.attempts).toEqual(state.attempts.slice(-1));
   });
 
+  it('holds everything that a judge may fill it with, but for what may go', () => {
+    const { attempts, ...rest } = fullestState(30);
+    const spent = Array.from({ length: SPENT_MAX }, (_, index) => [shortId(`${index}`), full()]);
+    const pin = { ...rest.methods.code };
+    const state: UserState = {
+      ...rest,
+      methods: { ...rest.methods, pin },
+      attempts,
+      resyncs: { [Object.keys(rest.accepted)[0]!]: [2 ** 48, nowMs / 1000] },
+      spent: Object.fromEntries(spent),
+      recovery: [nowMs / 1000, 0xffff],
+      texts: Array.from({ length: TEXTS_MAX }, (_, index) => nowMs / 1000 + index),
+      caches: Array.from({ length: CACHES_MAX }, (_, index) => [`${index}`.repeat(43), nowMs]),
+    };
+    const kept = parseState(encodeState(state));
+    for (const field of ['accepted', 'methods', 'spent', 'recovery', 'texts'] as const) {
+      expect(kept[field]).toEqual(state[field]);
+    }
+    expect(kept.attempts).toEqual(attempts.slice(-1));
+
+    function full(): Spent {
+      return [nowMs / 1000, 3, 2];
+    }
+  });
+
   it('is an error where even that does not fit', () => {
     expect(() => encodeState(fullestState(70))).toThrow(StateError);
   });
@@ -100,6 +129,19 @@ describe('the size of a user state', () => {
     const kept = Object.keys(pruneAccepted(accepted, known));
     expect(kept).toEqual([...ids.slice(0, 20), ...ids.slice(30)]);
     expect(pruneAccepted(fullestState(30).accepted, new Set())).toEqual(fullestState(30).accepted);
+  });
+});
+
+describe('what is used up', () => {
+  it('is kept until it is over by the slowest clock too, also by a node with the fastest', () => {
+    const until = nowMs / 1000;
+    const spent = { [shortId('a')]: [until, 0, 1] as Spent };
+    const fastest = 20_000;
+    // By the slowest clock it ends 20 s later, and asked again 10 s later once more.
+    for (const lateMs of [0, 29_999]) {
+      expect(unexpiredSpent(spent, nowMs + lateMs + fastest)).toEqual(spent);
+    }
+    expect(unexpiredSpent(spent, nowMs + 60_000)).toEqual({});
   });
 });
 

@@ -7,8 +7,13 @@ import type { DenialReason } from './reasons.ts';
 export const USER_STATE_MAX_BYTES = 4096;
 export const ATTEMPTS_MAX = 8;
 export const ATTEMPTS_KEPT_MS = 10_000;
-/** Nodes whose clocks differ by more do not verify. */
+/** Nodes whose clocks differ from the cluster's median by more do not verify. */
 const CLOCK_DIFFERENCE_MAX_MS = 20_000;
+/**
+ * Of two nodes one may be ahead of the median by as much as the other is behind it, and a question that is asked again
+ * ends later than when it was first asked.
+ */
+const SPENT_KEPT_LONGER_MS = 2 * CLOCK_DIFFERENCE_MAX_MS + ATTEMPTS_KEPT_MS;
 export const MERGED_MAX = 32;
 const MERGED_KEPT_SECONDS = 3600;
 /** More than a user can have; the rest are authenticators of other versions of the document. */
@@ -206,6 +211,7 @@ function withLessDetail(state: UserState): UserState | null {
   if (merged.length > 0) return { ...state, merged: newestMerged(merged, merged.length - 1) };
   if (state.lastWrong) return { ...state, lastWrong: null };
   if (state.caches?.length) return { ...state, caches: state.caches.slice(1) };
+  if (Object.keys(state.resyncs ?? {}).length > 0) return { ...state, resyncs: {} };
   return null;
 }
 
@@ -271,10 +277,15 @@ export function recentAttempts(attempts: readonly StoredAttempt[], nowMs: number
     .slice(-ATTEMPTS_MAX);
 }
 
-/** What is not over yet. Clocks differ, so everything is kept a little longer. */
+/** What may still be good somewhere. */
 export function unexpiredSpent(spent: UserState['spent'], nowMs: number): Record<string, Spent> {
-  const since = (nowMs - CLOCK_DIFFERENCE_MAX_MS) / 1000;
-  return Object.fromEntries(Object.entries(spent ?? {}).filter(([, [until]]) => until >= since));
+  const kept = Object.entries(spent ?? {}).filter(([, [until]]) => !isLongOver(until, nowMs));
+  return Object.fromEntries(kept);
+}
+
+/** Over at this Unix second by any clock that verifies. */
+export function isLongOver(untilSeconds: number, nowMs: number): boolean {
+  return untilSeconds * 1000 < nowMs - SPENT_KEPT_LONGER_MS;
 }
 
 /** The texts of the last day, newest last. */

@@ -9,7 +9,7 @@ import {
 } from '@countersign/database';
 import { seal, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
-import type { UserDocument } from '@countersign/verification';
+import type { ApplicationDocument, UserDocument } from '@countersign/verification';
 import { afterAll, beforeAll } from 'vitest';
 import { createTestDatabase, startTestNats, waitFor, type TestNats } from '@countersign/testing';
 
@@ -38,6 +38,19 @@ export function useTestStates() {
   async function createStreams(): Promise<void> {
     const create = () => ensureStreams(link, namesOf(1), { logReplicas: 1, limits });
     await waitFor('the streams', () => create().then(() => true), { timeoutMs: 15_000 });
+  }
+
+  /** As if from the log. */
+  async function apply(
+    change:
+      | { kind: 'user'; document: UserDocument }
+      | { kind: 'application'; document: ApplicationDocument },
+  ): Promise<void> {
+    const { id, updatedAt: at } = change.document;
+    revision += 1;
+    const bytes = Buffer.from(id);
+    const position = { revision, epoch: 1, id, at, removed: false as const, bytes, commands: [] };
+    await applyChanges(db, [{ ...position, ...change }]);
   }
 
   beforeAll(async () => {
@@ -104,21 +117,16 @@ export function useTestStates() {
         updatedAt: at,
         ...(await fields(id)),
       };
-      revision += 1;
-      await applyChanges(db, [
-        {
-          revision,
-          epoch: 1,
-          kind: 'user',
-          id: document.id,
-          at,
-          removed: false,
-          bytes: Buffer.from(document.id),
-          document,
-          commands: [],
-        },
-      ]);
+      await apply({ kind: 'user', document });
       return document;
+    },
+    changeUser: (document: UserDocument) => apply({ kind: 'user', document }),
+    /** With settings of its own, by dotted name. */
+    async addApplication(name: string, settings: ApplicationDocument['settings']): Promise<void> {
+      const at = new Date().toISOString();
+      const fields = { enabled: true, userMatch: 'require' as const, settings };
+      const document = { id: randomUUID(), name, ...fields, createdAt: at, updatedAt: at };
+      await apply({ kind: 'application', document });
     },
   };
 }

@@ -328,6 +328,10 @@ export class Verifier {
       if (isAskedByStranger(attempt)) return this.#askNobody(attempt, { event, ids, startedAt });
       return this.#denyUnrecorded({ event, ids, startedAt }, 'unknown_user', false);
     }
+    if (challenge) {
+      event.details.method = challenge.row.method;
+      event.details.mode = challenge.row.mode;
+    }
     if (challenge && challenge.userId !== user.id) {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
@@ -1066,12 +1070,14 @@ export class Verifier {
   }
 
   #newEvent(attempt: VerificationAttempt, ids: AttemptIds): AuditEvent {
+    const records = this.#settings?.settings.events;
     return newEvent({
       type: 'verification',
       node: this.#options.node,
       actor: attempt.caller.name,
       application: attempt.application,
-      clientAddress: attempt.clientIp ?? attempt.remoteAddress,
+      clientAddress:
+        records?.recordAddresses === false ? null : (attempt.clientIp ?? attempt.remoteAddress),
       details: { verification: ids.verificationId, method: attempt.method ?? 'oath' },
     });
   }

@@ -346,7 +346,7 @@ describe('an enrolment code', () => {
 });
 
 describe('an authenticator', () => {
-  it('of type phone is vouched for by the administrator, and by nobody where a code enrolled it', async () => {
+  it('of type phone is vouched for by the administrator, also where a code that an administrator made enrolled it', async () => {
     const username = await addUser();
     const phone = { username, type: 'phone', number: '+31 (6) 12-34 56.78', extension: '12' };
     await done('authenticator.enroll', { ...phone, use: 'backup', name: 'work' });
@@ -354,7 +354,7 @@ describe('an authenticator', () => {
     await done('authenticator.enroll-with-code', { ...phone, enrolmentCode });
     expect((await documentOf(username)).authenticators).toMatchObject([
       { number: '+31612345678', extension: '12', use: 'backup', name: 'work', vouchedBy: 'test' },
-      { number: '+31612345678', use: 'primary', vouchedBy: null, verifiedAt: null },
+      { number: '+31612345678', use: 'primary', vouchedBy: 'test', verifiedAt: null },
     ]);
     for (const number of ['0612345678', '+0612345678', '+31 6 x', '+31', '+3161234567890123']) {
       const wish = { ...phone, number };

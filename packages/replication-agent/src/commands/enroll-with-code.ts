@@ -26,16 +26,17 @@ export const enrollWithCodeArgs = z.discriminatedUnion('type', [
 /** One answer for whoever has no right to enrol: nobody learns who exists, or how wrong a code is. */
 const REFUSED = refuse(403, 'enrolment_refused', 'no such user with this enrolment code');
 
-/** The code is spent by the change that adds the authenticator. A phone is vouched for by nobody yet. */
+/** The code is spent by the change that adds the authenticator. Whoever gave it out vouches for the phone. */
 export async function enrollWithCode(
   context: PlanContext,
   { enrolmentCode, username, ...args }: z.output<typeof enrollWithCodeArgs>,
 ): Promise<Plan> {
   const found = await findOneUser(context, username);
   const user = isRefusal(found) ? null : found;
-  if (!mayEnroll(context, user, enrolmentCode)) return REFUSED;
+  const mayDo = mayEnroll(context, user, enrolmentCode);
+  if (!mayDo || !user?.enrolment) return REFUSED;
   const id = deriveId(context.commandId, 'authenticator');
-  const authenticator = newAuthenticator(context, args, { id, vouchedBy: null });
+  const authenticator = newAuthenticator(context, args, { id, vouchedBy: user.enrolment.by });
   if (!isAuthenticator(authenticator)) return authenticator;
   const twins = await refuseTwins(context.db, [authenticator], args);
   if (twins) return twins;

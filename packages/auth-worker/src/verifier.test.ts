@@ -702,6 +702,23 @@ describe('guesses without the quorum', () => {
       await closeCircuit(test.db());
     }
   });
+
+  it('spend a question at the third', async () => {
+    const user = await addUserWithPhone();
+    const verifier = startVerifier();
+    await openCircuit(test.db(), 'a test');
+    try {
+      const asked = await ask(verifier, user);
+      for (const code of ['000001', '000002', '000003']) {
+        const wrong = await verifier.verify(answer(user, asked, { code }));
+        expect(wrong).toMatchObject({ reason: 'wrong_code' });
+      }
+      const right = answer(user, asked, { code: sent.at(-1)!.code });
+      expect(await verifier.verify(right)).toMatchObject({ reason: 'challenge_spent' });
+    } finally {
+      await closeCircuit(test.db());
+    }
+  });
 });
 
 describe('what stands in for a code', () => {

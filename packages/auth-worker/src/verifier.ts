@@ -582,6 +582,7 @@ export class Verifier {
         localFailures: counted.length - ofPin,
         localPinFailures: ofPin,
         localTexts: most.texts.filter(({ at }) => at > textsSince).length,
+        localAnswers: most.answered,
       },
     };
   }
@@ -1096,7 +1097,12 @@ function isAskedByStranger({ code, challenge, caller }: VerificationAttempt): bo
   return code === null && challenge === null && !caller.scopes.has('reasons:read');
 }
 
-type LocalCounts = { localFailures: number; localPinFailures: number; localTexts: number };
+type LocalCounts = {
+  localFailures: number;
+  localPinFailures: number;
+  localTexts: number;
+  localAnswers: string[];
+};
 
 /** What the event says of how it was judged. */
 function detailsOf({ item, question, verdict }: Judged): Record<string, unknown> {

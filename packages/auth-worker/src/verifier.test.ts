@@ -471,6 +471,19 @@ describe('a text message', () => {
     expect(outcomes.filter((outcome) => 'approved' in outcome && outcome.approved)).toHaveLength(1);
   });
 
+  it('that is answered wrongly leaves an event of a text, not of a token', async () => {
+    const user = await addUserWithPhone();
+    const verifier = startVerifier();
+    const asked = await ask(verifier, user);
+    await verifier.verify(answer(user, asked, { code: '000001' }));
+    const events = (await takeFinalOutbox(test.db(), 1000)).map(({ event }) => event);
+    const ofUser = events.filter(({ userId }) => userId === user.id);
+    expect(ofUser.map(({ result, details }) => [result, details.method])).toEqual([
+      ['challenge', 'text'],
+      ['denied', 'text'],
+    ]);
+  });
+
   it('is sent once for one idempotency key, and asks the same question again', async () => {
     const user = await addUserWithPhone();
     const verifier = startVerifier();

@@ -331,6 +331,7 @@ export class Verifier {
     if (challenge && challenge.userId !== user.id) {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
+    if (challenge) event.details.method = challenge.row.method;
     event.userId = user.id;
     event.username = user.document.username;
     const { recordNames, recordMail } = company.events;
@@ -1109,7 +1110,9 @@ function detailsOf({ item, question, verdict }: Judged): Record<string, unknown>
   if (question) return { method: question.method, mode: question.row.mode };
   if (verdict.approved && verdict.skipped) return { skipped: verdict.skipped };
   if (item?.startsWith('challenge:')) return { method: 'text' };
-  return item?.startsWith('recovery:') ? { method: 'recovery' } : {};
+  if (item?.startsWith('recovery:')) return { method: 'recovery' };
+  // It may have stood in for a text.
+  return item === null ? {} : { method: 'oath' };
 }
 
 /** All but the last two digits hidden. */

@@ -21,7 +21,12 @@ export async function readMostKnown(
   options: { db: Database; states: UserStates },
   userId: string,
   directTimeoutMs: number,
-): Promise<{ state: UserState | null; failures: FailureClaim[]; texts: TextClaim[] }> {
+): Promise<{
+  state: UserState | null;
+  failures: FailureClaim[];
+  texts: TextClaim[];
+  answered: string[];
+}> {
   const [stored, claims, direct] = await Promise.all([
     readUserState(options.db, userId),
     claimsOf(options.db, userId),
@@ -45,7 +50,11 @@ export async function readMostKnown(
     .slice(clearedBy + 1)
     .flatMap(({ claim, merged }) => ('failure' in claim && !merged ? [claim] : []));
   const texts = claims.flatMap(({ claim, merged }) => ('text' in claim && !merged ? [claim] : []));
-  return { state, failures, texts };
+  // Of a question all of them: another success does not bring its three tries back.
+  const answered = claims.flatMap(({ claim, merged }) =>
+    'failure' in claim && claim.answered && !merged ? [claim.answered[0]] : [],
+  );
+  return { state, failures, texts, answered };
 }
 
 /** A bypass proves nothing, so it ends nothing. */

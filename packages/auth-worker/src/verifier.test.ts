@@ -471,6 +471,19 @@ describe('a text message', () => {
     expect(outcomes.filter((outcome) => 'approved' in outcome && outcome.approved)).toHaveLength(1);
   });
 
+  it('that is answered wrongly leaves an event of a text, not of a token', async () => {
+    const user = await addUserWithPhone();
+    const verifier = startVerifier();
+    const asked = await ask(verifier, user);
+    await verifier.verify(answer(user, asked, { code: '000001' }));
+    const events = (await takeFinalOutbox(test.db(), 1000)).map(({ event }) => event);
+    const ofUser = events.filter(({ userId }) => userId === user.id);
+    expect(ofUser.map(({ result, details }) => [result, details.method])).toEqual([
+      ['challenge', 'text'],
+      ['denied', 'text'],
+    ]);
+  });
+
   it('is sent once for one idempotency key, and asks the same question again', async () => {
     const user = await addUserWithPhone();
     const verifier = startVerifier();
@@ -698,6 +711,23 @@ describe('guesses without the quorum', () => {
       }
       const wrong = outcomes.filter((one) => 'reason' in one && one.reason === 'wrong_code');
       expect(wrong.length).toBeLessThanOrEqual(5 + workers.length - 1);
+    } finally {
+      await closeCircuit(test.db());
+    }
+  });
+
+  it('spend a question at the third', async () => {
+    const user = await addUserWithPhone();
+    const verifier = startVerifier();
+    await openCircuit(test.db(), 'a test');
+    try {
+      const asked = await ask(verifier, user);
+      for (const code of ['000001', '000002', '000003']) {
+        const wrong = await verifier.verify(answer(user, asked, { code }));
+        expect(wrong).toMatchObject({ reason: 'wrong_code' });
+      }
+      const right = answer(user, asked, { code: sent.at(-1)!.code });
+      expect(await verifier.verify(right)).toMatchObject({ reason: 'challenge_spent' });
     } finally {
       await closeCircuit(test.db());
     }

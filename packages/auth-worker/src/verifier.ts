@@ -335,6 +335,7 @@ export class Verifier {
     if (challenge && challenge.userId !== user.id) {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
+    if (challenge) event.details.method = challenge.row.method;
     event.userId = user.id;
     event.username = user.document.username;
     const { recordNames, recordMail } = company.events;
@@ -586,6 +587,7 @@ export class Verifier {
         localFailures: counted.length - ofPin,
         localPinFailures: ofPin,
         localTexts: most.texts.filter(({ at }) => at > textsSince).length,
+        localAnswers: most.answered,
       },
     };
   }
@@ -1102,14 +1104,21 @@ function isAskedByStranger({ code, challenge, caller }: VerificationAttempt): bo
   return code === null && challenge === null && !caller.scopes.has('reasons:read');
 }
 
-type LocalCounts = { localFailures: number; localPinFailures: number; localTexts: number };
+type LocalCounts = {
+  localFailures: number;
+  localPinFailures: number;
+  localTexts: number;
+  localAnswers: string[];
+};
 
 /** What the event says of how it was judged. */
 function detailsOf({ item, question, verdict }: Judged): Record<string, unknown> {
   if (question) return { method: question.method, mode: question.row.mode };
   if (verdict.approved && verdict.skipped) return { skipped: verdict.skipped };
   if (item?.startsWith('challenge:')) return { method: 'text' };
-  return item?.startsWith('recovery:') ? { method: 'recovery' } : {};
+  if (item?.startsWith('recovery:')) return { method: 'recovery' };
+  // It may have stood in for a text.
+  return item === null ? {} : { method: 'oath' };
 }
 
 /** All but the last two digits hidden. */

@@ -42,6 +42,8 @@ const claimSchema = z.union([
     factor: z.enum(FACTORS).optional(),
     /** The administrator's unlock this failure came after, 0 if there was none. */
     unlockedAt: z.int().min(0),
+    /** What it answered wrongly: {@link shortId} of a challenge, and when that is over, in Unix seconds. */
+    answered: z.tuple([z.string().regex(/^[\w-]{16}$/), z.int().min(0)]).optional(),
   }),
   z.strictObject({ ...claimFields, text: z.literal(true) }),
 ]);

@@ -27,6 +27,7 @@ import {
   shortId,
   SPENT_MAX,
   unexpiredSpent,
+  WRONG_ANSWERS_MAX,
 } from './user-state.ts';
 import type { MethodFailures, StoredAttempt, UserState } from './user-state.ts';
 
@@ -76,6 +77,8 @@ export type StepInput = {
     localPinFailures?: number;
     /** Texts this node sent since then, not in `state`. */
     localTexts?: number;
+    /** Wrong answers to questions, as {@link FailureClaim} has them, not in `state`. */
+    localAnswers?: readonly string[];
   };
 };
 
@@ -114,7 +117,6 @@ type Recorded = Extract<Judgement, { kind: 'record' }>;
 
 const WRONG_CODE_STEP_MS = 30_000;
 const WRONG_CODE_REPEAT_MS = 60_000;
-const WRONG_ANSWERS_MAX = 3;
 const HOUR_SECONDS = 3600;
 
 /** Judges one step of a verification: it begins, or answers a question. Pure: the caller records the outcome. */
@@ -302,8 +304,10 @@ function judgeTyped(input: StepInput, code: string): Judgement {
 function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {
   const { attempt, state, settings, nowMs, recoveryPlace } = input;
   if (nowMs >= challenge.expiresAtMs) return denied('expired');
-  const [, wrong, end] = state.spent?.[spentKey('challenge', challenge.id)] ?? [0, 0, 0];
-  if (end !== 0 || wrong >= WRONG_ANSWERS_MAX) return denied('challenge_spent');
+  const asked = spentKey('challenge', challenge.id);
+  const [, wrong, end] = state.spent?.[asked] ?? [0, 0, 0];
+  const wrongHere = input.withoutQuorum?.localAnswers?.filter((key) => key === asked).length ?? 0;
+  if (end !== 0 || wrong + wrongHere >= WRONG_ANSWERS_MAX) return denied('challenge_spent');
   const code = attempt.code ?? '';
   if (recoveryPlace !== undefined && recoveryPlace !== null) {
     return judgeRecovery(input, recoveryPlace);
@@ -528,7 +532,18 @@ function countFailure(input: StepInput, row: MethodRow): Judgement {
       merged: rememberFailures(state.merged, ids, nowMs),
     },
     item: null,
-    claim: { id: attempt.id, at: nowMs, failure: true, unlockedAt: code.unlockedAt },
+    claim: {
+      id: attempt.id,
+      at: nowMs,
+      failure: true,
+      unlockedAt: code.unlockedAt,
+      ...(challenge && {
+        answered: [
+          spentKey('challenge', challenge.id),
+          Math.ceil(challenge.expiresAtMs / 1000),
+        ] as [string, number],
+      }),
+    },
     ...(pinCount && { pinFailure: pinCount.claim }),
   } satisfies Recorded;
 }

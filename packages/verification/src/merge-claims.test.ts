@@ -267,7 +267,9 @@ function randomClaims(random: Random): Claim[] {
     if (number % 3 === 0) {
       return { ...approval(id, number % 2 ? first : second, number % 5), at: nowMs - number };
     }
-    return failure(id, nowMs - number * MINUTE, number % 7 === 0 ? 5 : 0);
+    const failed = failure(id, nowMs - number * MINUTE, number % 7 === 0 ? 5 : 0);
+    if (number % 3 === 1) return failed;
+    return { ...failed, answered: [shortId(`${number % 3}`), nowMs / 1000 + 60] };
   });
 }
 

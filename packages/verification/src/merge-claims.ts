@@ -15,6 +15,7 @@ import {
   shortId,
   TEXTS_MAX,
   unexpiredSpent,
+  WRONG_ANSWERS_MAX,
 } from './user-state.ts';
 import type { MethodFailures, Spent, StoredAttempt, UserState } from './user-state.ts';
 
@@ -117,7 +118,27 @@ function mergeFailures(
     if (own.length > 0) methods[factor] = countClaims(before, own, settings, nowMs);
   }
   const ids = fresh.map(([id]) => id);
-  return { ...state, methods, merged: rememberFailures(state.merged, ids, nowMs) };
+  const answered = fresh.flatMap(([, claim]) => (claim.answered ? [claim.answered] : []));
+  return {
+    ...state,
+    ...(answered.length > 0 && { spent: countAnswers(state.spent, answered, nowMs) }),
+    methods,
+    merged: rememberFailures(state.merged, ids, nowMs),
+  };
+}
+
+function countAnswers(
+  spent: UserState['spent'],
+  answered: readonly NonNullable<FailureClaim['answered']>[],
+  nowMs: number,
+): Record<string, Spent> {
+  const counted = unexpiredSpent(spent, nowMs);
+  for (const [key, until] of answered) {
+    if (isLongOver(until, nowMs)) continue;
+    const wrong = (counted[key]?.[1] ?? 0) + 1;
+    counted[key] = maxSpent(counted[key], [until, wrong, wrong >= WRONG_ANSWERS_MAX ? 2 : 0]);
+  }
+  return counted;
 }
 
 function mergeTexts(state: UserState, claims: readonly TextClaim[], nowMs: number): UserState {

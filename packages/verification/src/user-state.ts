@@ -23,6 +23,8 @@ export const LOCKED_UNTIL_UNLOCKED = -1;
 
 /** Challenges and bypasses that are not over, or a question more would be refused. */
 export const SPENT_MAX = 16;
+/** They spend a question. */
+export const WRONG_ANSWERS_MAX = 3;
 export const CACHES_MAX = 8;
 /** Texts remembered of a user: the budgets of an hour and of a day are no larger. */
 export const TEXTS_MAX = 50;

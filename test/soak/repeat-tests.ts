@@ -11,23 +11,33 @@ export function repeatTests(only: string, minutes: number): boolean {
   do {
     rounds += 1;
     const startedAt = Date.now();
-    const { status } = spawnSync(
-      process.execPath,
-      [
-        'node_modules/vitest/vitest.mjs',
-        'run',
-        '--project',
-        'cluster',
-        '--project',
-        'faults',
-        only,
-      ],
-      { stdio: 'inherit', env: { ...process.env, COUNTERSIGN_LONG: '1' } },
-    );
-    if (status !== 0) failed += 1;
+    const isGood = runAtFullLength(['cluster', 'longer', 'faults'], [only]);
+    if (!isGood) failed += 1;
     const seconds = Math.round((Date.now() - startedAt) / 1000);
-    console.log(`soak: round ${rounds} ${status === 0 ? 'passed' : 'FAILED'} in ${seconds} s`);
+    console.log(`soak: round ${rounds} ${isGood ? 'passed' : 'FAILED'} in ${seconds} s`);
   } while (Date.now() < endAt);
   console.log(`soak: ${rounds - failed} rounds passed, ${failed} failed`);
   return failed === 0;
+}
+
+/** Broken inputs by the million for whatever parses what comes from outside. Returns whether all passed. */
+export function fuzz(): boolean {
+  return runAtFullLength(
+    ['unit'],
+    ['hostile-files', 'sealed-challenge', 'twilio-callback', 'templates/templates'],
+  );
+}
+
+function runAtFullLength(projects: string[], files: string[]): boolean {
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      ...projects.flatMap((project) => ['--project', project]),
+      ...files,
+    ],
+    { stdio: 'inherit', env: { ...process.env, COUNTERSIGN_LONG: '1' } },
+  );
+  return status === 0;
 }

@@ -370,6 +370,18 @@ describe('a question', () => {
 });
 
 describe('a stranger', () => {
+  it('is asked a question also where the user is blocked, disabled or has nothing to answer with', async () => {
+    const verifier = startVerifier();
+    for (const fields of [{ enabled: false }, { authenticators: [] }]) {
+      const user = await test.addUser(keys.seed, secret, async () => fields);
+      const begin = { ...attempt(user.username, 0), code: null };
+      expect(await verifier.verify(begin)).toMatchObject({ kind: 'challenge', method: 'oath' });
+      const scopes = new Set(['reasons:read' as const]);
+      const told = await verifier.verify({ ...begin, caller: { ...begin.caller, scopes } });
+      expect(told).toMatchObject({ kind: 'verdict', approved: false });
+    }
+  });
+
   const stranger = { scopes: new Set(['verify' as const]) };
 
   it('cannot tell by a look at the question whether there is such a user', async () => {
@@ -787,7 +799,9 @@ describe('what stands in for a code', () => {
     const verifier = startVerifier();
     const outcomeOf = async (fields: Partial<UserDocument>) => {
       const user = await test.addUser(keys.seed, secret, async () => fields);
-      return verifier.verify({ ...attempt(user.username, 0), code: null });
+      const begin = { ...attempt(user.username, 0), code: null };
+      const scopes = new Set(['reasons:read' as const]);
+      return verifier.verify({ ...begin, caller: { ...begin.caller, scopes } });
     };
     expect(await outcomeOf({ exempt: soon })).toMatchObject({ approved: true, skipped: 'exempt' });
     expect(await outcomeOf({ exempt: past })).toMatchObject({ kind: 'challenge' });

@@ -213,8 +213,9 @@ export class Verifier {
         this.#step({ ...attempt, username }, opened?.challenge ?? null, ids, event, startedAt),
       );
       if (!turn) return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
-      const outcome = await turn;
-      return outcome.kind === 'later' ? await outcome.finish() : outcome;
+      const step = await turn;
+      const outcome = step.kind === 'later' ? await step.finish() : step;
+      return isHidden(attempt, outcome) ? this.#askNobody(attempt, ids) : outcome;
     } catch (error) {
       if (error instanceof ProblemError) throw error;
       const isLoad = error instanceof OverloadError;
@@ -325,7 +326,6 @@ export class Verifier {
       if (!namesake && application?.userMatch === 'pass' && !challenge) {
         return this.#passStranger({ event, ids, startedAt });
       }
-      if (isAskedByStranger(attempt)) return this.#askNobody(attempt, { event, ids, startedAt });
       return this.#denyUnrecorded({ event, ids, startedAt }, 'unknown_user', false);
     }
     if (challenge) {
@@ -853,15 +853,14 @@ export class Verifier {
   }
 
   /** To a stranger nobody is unknown: the question is like any other, and no answer is right. */
-  async #askNobody(
+  #askNobody(
     attempt: VerificationAttempt,
-    step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
-  ): Promise<VerificationOutcome> {
-    await this.#denyUnrecorded(step, 'unknown_user', false);
+    { verificationId: id }: AttemptIds,
+  ): VerificationOutcome {
     const { keys, incarnation } = this.#options;
-    const id = step.ids.verificationId;
     const row = methodRow('oath', 'code');
-    const expiresAt = Date.now() + defaultSettings.methods.answerMinutes * 60_000;
+    const { methods } = this.#settings?.settings ?? defaultSettings;
+    const expiresAt = Date.now() + methods.answerMinutes * 60_000;
     const sealed = sealChallenge(keys.challenge, {
       purpose: 'sign-in',
       door: attempt.door,
@@ -1100,8 +1099,19 @@ function ownClaimIn({ reservations, ids }: Step): FailureClaim | TextClaim | nul
   return null;
 }
 
-function isAskedByStranger({ code, challenge, caller }: VerificationAttempt): boolean {
-  return code === null && challenge === null && !caller.scopes.has('reasons:read');
+/** What a stranger would learn about a name by asking for nothing but a question. */
+const HIDDEN: ReadonlySet<DenialReason> = new Set([
+  'unknown_user',
+  'no_method',
+  'locked_out',
+  'blocked',
+  'disabled',
+]);
+
+function isHidden(attempt: VerificationAttempt, outcome: VerificationOutcome): boolean {
+  const { code, challenge, caller } = attempt;
+  if (code !== null || challenge !== null || caller.scopes.has('reasons:read')) return false;
+  return outcome.kind === 'verdict' && !outcome.approved && HIDDEN.has(outcome.reason!);
 }
 
 type LocalCounts = {

@@ -867,3 +867,12 @@ function totpCode(offset: number): string {
 function hotpCode(counter: number, seed = secret): string {
   return hotp(seed, counter, hotpToken);
 }
+
+describe('a way in beside the usual one', () => {
+  it('asks the PIN where the usual one does', () => {
+    const user: UserDocument = { ...alice, method: 'text', modes: { text: 'otp+pin' } };
+    expect(judge({ user, code: totpCode(0) })).toMatchObject({ verdict: denied('pin_required') });
+    const open: UserDocument = { ...alice, method: 'text' };
+    expect(judge({ user: open, code: totpCode(0) })).toMatchObject({ verdict: approved });
+  });
+});

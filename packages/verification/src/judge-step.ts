@@ -298,7 +298,10 @@ function judgeTyped(input: StepInput, code: string): Judgement {
   const isOath = (attempt.method ?? user.method ?? settings.methods.default) === 'oath';
   if (attempt.method !== null && !isOath) return denied('no_method');
   if (!isOath && !settings.methods.oathFallback) return denied('no_method');
-  return judgeOath(input, { code, row: methodRow('oath', modeOf(input, 'oath')) });
+  // Another way in must not be a way around the PIN.
+  const usual = user.method ?? settings.methods.default;
+  const mode = asksPin(methodRow(usual, modeOf(input, usual))) ? 'code+pin' : modeOf(input, 'oath');
+  return judgeOath(input, { code, row: methodRow('oath', mode) });
 }
 
 function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {

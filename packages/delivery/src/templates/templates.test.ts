@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
 import { TemplateError } from '../placeholders.ts';
 import { seededRandom } from '../seeded-trial.ts';
@@ -14,6 +14,11 @@ import {
   type Situation,
   type TextSituation,
 } from './situations.ts';
+
+// A million takes minutes: `npm run soak -- --fuzz`.
+const IS_LONG = process.env.COUNTERSIGN_LONG === '1';
+const INPUTS = IS_LONG ? 1_000_000 : 20_000;
+if (IS_LONG) vi.setConfig({ testTimeout: 1_800_000 });
 
 const portalUrl = 'https://portal.acme.example/mfa';
 const mails = Object.keys(mailSituations) as MailSituation[];
@@ -208,7 +213,7 @@ describe('rendering', () => {
     };
     const options = { languages: ['en'], portalUrl };
     const harmful: unknown[] = [];
-    for (let round = 0; round < 20_000; round += 1) {
+    for (let round = 0; round < INPUTS; round += 1) {
       const [user_name, company_name] = [name(), name()];
       if (round % 2 === 0) {
         const text = renderText('oneTimeCode', { ...textValues, company_name }, options);

@@ -5,6 +5,7 @@ import {
   closeCircuit,
   keepStopFacts,
   openCircuit,
+  openDatabase,
   storeUserStates,
   takeFinalOutbox,
 } from '@countersign/database';
@@ -295,6 +296,16 @@ describe('a question', () => {
     expect(await three.poll(pollOf(asked))).toMatchObject({ approved: true, id: asked.id });
     const again = await three.verify(answer(user, asked, { counter: 1 }));
     expect(again).toMatchObject({ approved: false, reason: 'challenge_spent' });
+  });
+
+  it('is not told while nothing can be read', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const asked = await ask(startVerifier(), user);
+    const nowhere = { host: '/nowhere', port: 5432, user: 'nobody', database: 'none' };
+    const db = openDatabase({ ...nowhere, max: 1, applicationName: 'test' });
+    test.atEnd(() => db.close());
+    const outcome = await startVerifier({ db }).poll(pollOf(asked));
+    expect(outcome).toMatchObject({ kind: 'not_ready' });
   });
 
   it('is open until it is answered', async () => {

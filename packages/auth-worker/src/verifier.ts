@@ -47,6 +47,7 @@ import {
   methodRow,
   parseState,
   settingsFor,
+  StateError,
   usernameKey,
   withoutQuorumPolicy,
   withStopFacts,
@@ -217,11 +218,16 @@ export class Verifier {
       const outcome = step.kind === 'later' ? await step.finish() : step;
       return isHidden(attempt, outcome) ? this.#askNobody(attempt, ids) : outcome;
     } catch (error) {
-      if (error instanceof ProblemError) throw error;
-      const isLoad = error instanceof OverloadError;
-      this.#options.log.warn({ error: String(error) }, 'a verification could not be judged');
-      return { kind: 'not_ready', detail: isLoad ? error.message : 'its PostgreSQL is away' };
+      return this.#notReady(error);
     }
+  }
+
+  #notReady(error: unknown): Extract<VerificationOutcome, { kind: 'not_ready' }> {
+    if (error instanceof ProblemError) throw error;
+    this.#options.log.warn({ error: String(error) }, 'a verification could not be judged');
+    if (error instanceof OverloadError) return { kind: 'not_ready', detail: error.message };
+    const isDamaged = error instanceof StateError;
+    return { kind: 'not_ready', detail: isDamaged ? error.message : 'its PostgreSQL is away' };
   }
 
   /** People type passwords into name fields: unless it is set otherwise, only a hash of an unknown name is kept. */
@@ -278,6 +284,14 @@ export class Verifier {
 
   /** How a question stands. It is asked of the log, for it may have been answered on any node. */
   async poll(poll: VerificationPoll): Promise<VerificationOutcome | { kind: 'open'; id: string }> {
+    try {
+      return await this.#poll(poll);
+    } catch (error) {
+      return this.#notReady(error);
+    }
+  }
+
+  async #poll(poll: VerificationPoll): Promise<VerificationOutcome | { kind: 'open'; id: string }> {
     const { id } = poll.challenge;
     const opened = await this.#open({ ...poll, username: null }, poll.challenge);
     const told = (verdict: { approved: boolean; reason?: DenialReason }) =>

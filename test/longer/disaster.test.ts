@@ -1,11 +1,11 @@
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from './harness/people.ts';
-import { report } from './harness/report.ts';
-import { runCli } from './harness/run-cli.ts';
-import { VerificationLoad, WriteLoad } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from '../harness/people.ts';
+import { report } from '../harness/report.ts';
+import { runCli } from '../harness/run-cli.ts';
+import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 let cluster: TestCluster;
 let people: Person[];

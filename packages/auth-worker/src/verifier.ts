@@ -73,6 +73,7 @@ import { readMostKnown } from './most-known.ts';
 import {
   openChallenge,
   sealChallenge,
+  type Challenge,
   type ChallengeBinding,
   type OpenedChallenge,
 } from './sealed-challenge.ts';
@@ -259,16 +260,8 @@ export class Verifier {
     /** `expiresAt`: everything agreed, but there is no such user. */
     | { kind: 'refused'; reason: DenialReason; expiresAt?: number }
   > {
-    const { keys, incarnation, gate, db } = this.#options;
-    const opening = openChallenge(keys.challenge, sealed, {
-      id,
-      purpose: 'sign-in',
-      door: attempt.door,
-      clientId: attempt.caller.id,
-      application: attempt.application,
-      station: '',
-      incarnation,
-    });
+    const { keys, gate, db } = this.#options;
+    const opening = openChallenge(keys.challenge, sealed, { id, ...this.#bindingOf(attempt) });
     if (opening.kind === 'refused') return opening;
     const { challenge } = opening;
     const user = await gate.pass(() => findUserById(db, challenge.userId));
@@ -349,7 +342,6 @@ export class Verifier {
     if (challenge && challenge.userId !== user.id) {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
-    if (challenge) event.details.method = challenge.row.method;
     event.userId = user.id;
     event.username = user.document.username;
     const { recordNames, recordMail } = company.events;
@@ -832,38 +824,19 @@ export class Verifier {
   }
 
   #ask(step: Step, { question, askedAt }: Asking, degraded: boolean): VerificationOutcome {
-    const { keys, incarnation } = this.#options;
     const { attempt, user, ids, settings } = step;
     const { row, method, phoneId } = question;
-    const issuedAt = Date.now();
-    const expiresAt = issuedAt + settings.methods.answerMinutes * 60_000;
     const phone = user.authenticators.find(({ id }) => id === phoneId);
-    const sealed = sealChallenge(keys.challenge, {
-      purpose: 'sign-in',
-      door: attempt.door,
-      clientId: attempt.caller.id,
-      application: attempt.application,
-      station: '',
-      incarnation,
+    return this.#questionFor(attempt, {
       id: ids.verificationId,
       userId: user.id,
       row,
-      firstFactor: null,
-      code: phoneId === null ? null : this.#textCode(step, askedAt),
-      issuedAt,
-      expiresAt,
-    });
-    return {
-      kind: 'challenge',
-      id: ids.verificationId,
-      sealed,
       method,
-      mode: row.mode,
-      asks: row.asks,
+      code: phoneId === null ? null : this.#textCode(step, askedAt),
+      settings,
       sentTo: phone?.type === 'phone' ? maskNumber(phone.number) : null,
-      expiresAt: new Date(expiresAt).toISOString(),
       degraded,
-    };
+    });
   }
 
   /** To a stranger nobody is unknown: the question is like any other, and no answer is right. */
@@ -871,36 +844,61 @@ export class Verifier {
     attempt: VerificationAttempt,
     { verificationId: id }: AttemptIds,
   ): VerificationOutcome {
-    const { keys, incarnation } = this.#options;
-    const row = methodRow('oath', 'code');
-    const { methods } = this.#settings?.settings ?? defaultSettings;
-    const expiresAt = Date.now() + methods.answerMinutes * 60_000;
-    const sealed = sealChallenge(keys.challenge, {
-      purpose: 'sign-in',
-      door: attempt.door,
-      clientId: attempt.caller.id,
-      application: attempt.application,
-      station: '',
-      incarnation,
+    return this.#questionFor(attempt, {
       id,
       userId: id,
+      row: methodRow('oath', 'code'),
+      method: 'oath',
+      code: null,
+      settings: this.#settings?.settings ?? defaultSettings,
+      sentTo: null,
+      degraded: false,
+    });
+  }
+
+  #questionFor(
+    attempt: VerificationAttempt,
+    about: Pick<Challenge, 'id' | 'userId' | 'code'> &
+      Pick<Question, 'row' | 'method'> & {
+        settings: Settings;
+        sentTo: string | null;
+        degraded: boolean;
+      },
+  ): VerificationOutcome {
+    const { id, userId, row, method, code, settings, sentTo, degraded } = about;
+    const issuedAt = Date.now();
+    const expiresAt = issuedAt + settings.methods.answerMinutes * 60_000;
+    const sealed = sealChallenge(this.#options.keys.challenge, {
+      ...this.#bindingOf(attempt),
+      id,
+      userId,
       row,
       firstFactor: null,
-      code: null,
-      issuedAt: Date.now(),
+      code,
+      issuedAt,
       expiresAt,
     });
     return {
       kind: 'challenge',
       id,
       sealed,
-      method: 'oath',
+      method,
       mode: row.mode,
       asks: row.asks,
-      sentTo: null,
+      sentTo,
       expiresAt: new Date(expiresAt).toISOString(),
-      degraded: false,
+      degraded,
     };
+  }
+
+  /** What a question is bound to when it is sealed, and its answer compared with. */
+  #bindingOf({
+    door,
+    caller,
+    application,
+  }: Pick<VerificationAttempt, 'caller' | 'door' | 'application'>): ChallengeBinding {
+    const { incarnation } = this.#options;
+    return { purpose: 'sign-in', door, clientId: caller.id, application, station: '', incarnation };
   }
 
   #textCode({ ids, settings }: Step, askedAt: number): string {

@@ -8,10 +8,10 @@ import type { Transaction } from './open-database.ts';
 export async function fillReadModels(tx: Transaction, changes: ReceivedChange[]): Promise<void> {
   await Promise.all([
     fillUsers(tx, ofKind(changes, 'user')),
-    fillSettings(tx, ofKind(changes, 'settings')),
-    fillApplications(tx, ofKind(changes, 'application')),
+    fillDocuments(tx, 'settings_groups', ofKind(changes, 'settings')),
+    fillDocuments(tx, 'applications', ofKind(changes, 'application')),
     fillApiKeys(tx, ofKind(changes, 'api-key')),
-    fillNodes(tx, ofKind(changes, 'node')),
+    fillDocuments(tx, 'nodes', ofKind(changes, 'node')),
   ]);
 }
 
@@ -45,36 +45,6 @@ async function fillUsers(tx: Transaction, { removed, kept }: Split): Promise<voi
   ]);
 }
 
-async function fillSettings(tx: Transaction, { removed, kept }: Split): Promise<void> {
-  await Promise.all([
-    removed.length > 0 &&
-      tx`delete from settings_groups using jsonb_to_recordset(${jsonText(removed)}::text::jsonb)
-        as gone(id text) where settings_groups.id = gone.id`,
-    kept.length > 0 &&
-      tx`
-      insert into settings_groups (id, document, revision)
-      select id, document, revision from jsonb_to_recordset(${documentRows(kept)}::text::jsonb)
-        as input(id text, document jsonb, revision bigint)
-      on conflict (id) do update set
-        document = excluded.document, revision = excluded.revision`,
-  ]);
-}
-
-async function fillApplications(tx: Transaction, { removed, kept }: Split): Promise<void> {
-  await Promise.all([
-    removed.length > 0 &&
-      tx`delete from applications using jsonb_to_recordset(${jsonText(removed)}::text::jsonb)
-        as gone(id uuid) where applications.id = gone.id`,
-    kept.length > 0 &&
-      tx`
-      insert into applications (id, document, revision)
-      select id, document, revision from jsonb_to_recordset(${documentRows(kept)}::text::jsonb)
-        as input(id uuid, document jsonb, revision bigint)
-      on conflict (id) do update set
-        document = excluded.document, revision = excluded.revision`,
-  ]);
-}
-
 async function fillApiKeys(tx: Transaction, { removed, kept }: Split): Promise<void> {
   const rows = kept.map(({ id, revision, document }) => {
     return { id, revision, document, secret_hash: (document as ApiKeyDocument).secretHash };
@@ -95,21 +65,25 @@ async function fillApiKeys(tx: Transaction, { removed, kept }: Split): Promise<v
   ]);
 }
 
-async function fillNodes(tx: Transaction, { removed, kept }: Split): Promise<void> {
+/** A table that holds nothing but the documents; the types of its rows are its own. */
+async function fillDocuments(
+  tx: Transaction,
+  name: 'settings_groups' | 'applications' | 'nodes',
+  { removed, kept }: Split,
+): Promise<void> {
+  const table = tx(name);
+  const rows = kept.map(({ id, revision, document }) => ({ id, revision, document }));
   await Promise.all([
     removed.length > 0 &&
-      tx`delete from nodes using jsonb_to_recordset(${jsonText(removed)}::text::jsonb)
-        as gone(id text) where nodes.id = gone.id`,
-    kept.length > 0 &&
+      tx`delete from ${table} using jsonb_populate_recordset(
+          null::${table}, ${jsonText(removed)}::text::jsonb) as gone
+        where ${table}.id = gone.id`,
+    rows.length > 0 &&
       tx`
-      insert into nodes (id, document, revision)
-      select id, document, revision from jsonb_to_recordset(${documentRows(kept)}::text::jsonb)
-        as input(id text, document jsonb, revision bigint)
+      insert into ${table} (id, document, revision)
+      select id, document, revision
+      from jsonb_populate_recordset(null::${table}, ${jsonText(rows)}::text::jsonb)
       on conflict (id) do update set
         document = excluded.document, revision = excluded.revision`,
   ]);
-}
-
-function documentRows(changes: ReceivedChange[]): string {
-  return jsonText(changes.map(({ id, revision, document }) => ({ id, revision, document })));
 }

@@ -1,17 +1,10 @@
 import { METHODS } from '@countersign/verification';
 import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
-import { callerOf } from '../authenticate-caller.ts';
 import type { ApiPorts } from '../ports.ts';
-import { ProblemError } from '../problem.ts';
-import { idempotencyKeyOf } from '../run-command.ts';
+import { runVerification } from '../run-verification.ts';
 import { ipAddress, name, noQuery, problemReply, username } from '../schemas.ts';
-import {
-  applicationFor,
-  replyToCaller,
-  verificationReply,
-  type VerificationReply,
-} from '../verification-reply.ts';
+import { verificationReply } from '../verification-reply.ts';
 
 /** What is typed: never longer, so that hashing it costs nothing. */
 export const typed = z.string().min(1).max(128);
@@ -39,32 +32,12 @@ export function beginVerification(api: ApiServer, ports: ApiPorts): void {
         response: { 200: verificationReply, ...problemReply },
       },
     },
-    async (request): Promise<VerificationReply> => {
-      const { body } = request;
-      const caller = callerOf(request);
-      if (body.clientIp !== undefined && !caller.scopes.has('assert:client-ip')) {
-        throw new ProblemError(403, 'forbidden', 'clientIp needs the scope assert:client-ip.');
-      }
-      const application = applicationFor(caller, body.application);
-      const idempotencyKey = idempotencyKeyOf(request);
-      if (ports.verify === undefined) {
-        throw new ProblemError(503, 'not_ready', 'Nothing is verified at this address.');
-      }
-      const outcome = await ports.verify({
-        caller,
-        username: body.username,
-        door: 'http',
-        code: body.code === undefined || body.code === '' ? null : body.code,
-        pin: body.pin ?? null,
-        newPin: body.newPin ?? null,
-        method: body.method ?? null,
+    (request) =>
+      runVerification(ports, request, {
+        username: request.body.username,
+        code: request.body.code || null,
+        method: request.body.method ?? null,
         challenge: null,
-        application,
-        clientIp: body.clientIp ?? null,
-        remoteAddress: request.remoteAddress,
-        idempotencyKey,
-      });
-      return replyToCaller(caller, outcome, request.startedAtMs);
-    },
+      }),
   );
 }

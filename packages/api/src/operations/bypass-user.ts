@@ -3,6 +3,7 @@ import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 import { runCommand } from '../run-command.ts';
 import { noQuery, problemReply, reason, usernameParams } from '../schemas.ts';
+import { takeFromUser } from '../take-from-user.ts';
 import { replyToUserWrite, userWriteReply } from '../user-write-reply.ts';
 
 const PATH = '/api/v1/users/:username/bypass';
@@ -29,25 +30,9 @@ export function bypassUser(api: ApiServer, ports: ApiPorts): void {
     },
   );
 
-  api.delete(
-    PATH,
-    {
-      config: { access: { scope: 'users:write' } },
-      schema: {
-        summary: 'Take back a bypass that was not used',
-        tags: ['users'],
-        params: usernameParams,
-        querystring: noQuery,
-        response: { 200: userWriteReply, ...problemReply },
-      },
-    },
-    async (request) => {
-      const { username } = request.params;
-      const done = await runCommand(ports, request, {
-        name: 'user.end-bypass',
-        args: { username },
-      });
-      return replyToUserWrite(ports, done, username);
-    },
-  );
+  takeFromUser(api, ports, {
+    path: PATH,
+    summary: 'Take back a bypass that was not used',
+    command: 'user.end-bypass',
+  });
 }

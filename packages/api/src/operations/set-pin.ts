@@ -3,6 +3,7 @@ import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 import { runCommand } from '../run-command.ts';
 import { noQuery, pinText, problemReply, usernameParams } from '../schemas.ts';
+import { takeFromUser } from '../take-from-user.ts';
 import { replyToUserWrite, userWriteReply } from '../user-write-reply.ts';
 
 const PATH = '/api/v1/users/:username/pin';
@@ -38,25 +39,9 @@ export function setPin(api: ApiServer, ports: ApiPorts): void {
     },
   );
 
-  api.delete(
-    PATH,
-    {
-      config: { access: { scope: 'users:write' } },
-      schema: {
-        summary: "Remove a user's PIN",
-        tags: ['users'],
-        params: usernameParams,
-        querystring: noQuery,
-        response: { 200: userWriteReply, ...problemReply },
-      },
-    },
-    async (request) => {
-      const { username } = request.params;
-      const done = await runCommand(ports, request, {
-        name: 'user.remove-pin',
-        args: { username },
-      });
-      return replyToUserWrite(ports, done, username);
-    },
-  );
+  takeFromUser(api, ports, {
+    path: PATH,
+    summary: "Remove a user's PIN",
+    command: 'user.remove-pin',
+  });
 }

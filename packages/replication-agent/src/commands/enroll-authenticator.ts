@@ -78,7 +78,7 @@ export async function enrollAuthenticator(
 export function newAuthenticator(
   { keys, now }: Pick<PlanContext, 'keys' | 'now'>,
   args: AuthenticatorArgs,
-  { id, vouchedBy }: { id: string; vouchedBy: string | null },
+  { id, vouchedBy }: { id: string; vouchedBy: string },
 ): Authenticator | Refusal {
   const common = { id, ...(args.name && { name: args.name }), createdAt: now.toISOString() };
   if (args.type === 'phone') return newPhone(args, { ...common, vouchedBy });
@@ -102,7 +102,7 @@ export function newAuthenticator(
 
 function newPhone(
   args: Extract<AuthenticatorArgs, { type: 'phone' }>,
-  common: { id: string; name?: string; createdAt: string; vouchedBy: string | null },
+  common: { id: string; name?: string; createdAt: string; vouchedBy: string },
 ): Authenticator | Refusal {
   const number = args.number.replace(/[\s.()/-]/g, '');
   if (!/^\+[1-9]\d{6,14}$/.test(number)) {

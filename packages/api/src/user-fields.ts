@@ -1,4 +1,4 @@
-import { METHODS } from '@countersign/verification';
+import { METHODS, MODES } from '@countersign/verification';
 import { z } from 'zod';
 import { plainText } from './schemas.ts';
 
@@ -15,10 +15,10 @@ export const userFields = {
   /** By method; what is left out stays. */
   modes: z
     .strictObject({
-      oath: z.enum(['code', 'code+pin']).nullable().optional(),
-      text: z.enum(['otp', 'otp+pin']).nullable().optional(),
-      call: z.enum(['standard', 'pin']).nullable().optional(),
-      app: z.enum(['approve', 'pin', 'number']).nullable().optional(),
+      oath: z.enum(MODES.oath).nullable().optional(),
+      text: z.enum(MODES.text).nullable().optional(),
+      call: z.enum(MODES.call).nullable().optional(),
+      app: z.enum(MODES.app).nullable().optional(),
     })
     .nullable()
     .optional(),

@@ -814,9 +814,7 @@ export class Verifier {
             minutes: settings.methods.answerMinutes,
           })
         : { sent: false, details: { error: 'nothing here sends texts' } };
-    const { recordPhones } = settings.events;
-    const number = phone?.type === 'phone' && recordPhones ? { phone: phone.number } : {};
-    step.event.details = { ...step.event.details, ...number, ...outcome.details };
+    step.event.details = { ...step.event.details, ...outcome.details };
     if (!outcome.sent) return this.#denyBegun(step, 'not_delivered', degraded);
     this.#complete(step, null, degraded);
     await this.#finish.add({ event: step.event });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { applicationDocument } from './application.ts';
 import { mailJobDocument } from './mail-job.ts';
-import { METHODS } from './methods.ts';
+import { METHODS, MODES } from './methods.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
 import { isSafeText } from './safe-text.ts';
 import { settingsDocument } from './settings.ts';
@@ -108,10 +108,10 @@ const signInFields = {
   /** Modes of methods, where the user's differ from the settings. */
   modes: z
     .strictObject({
-      oath: z.enum(['code', 'code+pin']).optional(),
-      text: z.enum(['otp', 'otp+pin']).optional(),
-      call: z.enum(['standard', 'pin']).optional(),
-      app: z.enum(['approve', 'pin', 'number']).optional(),
+      oath: z.enum(MODES.oath).optional(),
+      text: z.enum(MODES.text).optional(),
+      call: z.enum(MODES.call).optional(),
+      app: z.enum(MODES.app).optional(),
     })
     .optional(),
   /** A language of texts and mails; left out: the company's. */

@@ -34,10 +34,10 @@ export {
   FACTORS,
   FRONT_DOORS,
   METHOD_TABLE,
+  MODES,
   METHODS,
   asksPin,
   methodRow,
-  modesOf,
 } from './methods.ts';
 export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
 export { isTrustedAddress, parseAddressRange } from './trusted-address.ts';

@@ -6,7 +6,7 @@ import { mergeClaims } from './merge-claims.ts';
 import { asksPin, FRONT_DOORS, METHOD_TABLE } from './methods.ts';
 import type { FrontDoor, MethodRow } from './methods.ts';
 import { hotp, totpStep } from './otp.ts';
-import { defaultSettings } from './settings.ts';
+import { defaultSettings, settingsFor } from './settings.ts';
 import { emptyState, encodeState, noFailures, parseState, SPENT_MAX } from './user-state.ts';
 import type { Spent, UserState } from './user-state.ts';
 
@@ -813,6 +813,7 @@ let asked = 0;
 
 function judge(ask: Ask): Judgement {
   const { code, door = 'http', attemptId, keyHash = null, client = 'vpn', ...rest } = ask;
+  const { user = alice, settings = defaultSettings } = rest;
   asked += 1;
   return judgeStep({
     user: alice,
@@ -821,9 +822,9 @@ function judge(ask: Ask): Judgement {
       [hotpToken.id, secret],
     ]),
     state: emptyState(),
-    settings: defaultSettings,
     nowMs: start,
     ...rest,
+    settings: settingsFor(settings, null, user),
     attempt: {
       id: attemptId ?? `attempt ${asked}`,
       keyHash,

@@ -36,7 +36,7 @@ export type StepInput = {
   /** Opened secret by authenticator id; a token without one cannot be used. */
   secrets: ReadonlyMap<string, Uint8Array>;
   state: UserState;
-  /** Those in force for this user at this application. */
+  /** Those in force for this user at this application: what the user chose is in them. */
   settings: Settings;
   attempt: {
     /** Keyed hash of who asks, for whom, and everything that is judged. */
@@ -188,7 +188,7 @@ function begin(input: StepInput): Judgement {
 /** The method asked for, or the user's, or whatever else the user can do here. */
 function questionOf(input: StepInput): Question | null {
   const { user, attempt, settings } = input;
-  const preferred = attempt.method ?? user.method ?? settings.methods.default;
+  const preferred = attempt.method ?? settings.methods.default;
   const others = attempt.method === null ? (['oath', 'text'] as const) : [];
   for (const method of [preferred, ...others]) {
     const row = methodRow(method, modeOf(input, method));
@@ -199,11 +199,10 @@ function questionOf(input: StepInput): Question | null {
   return null;
 }
 
-function modeOf({ user, settings }: StepInput, method: Method): string {
+function modeOf({ settings }: StepInput, method: Method): string {
   const { oathMode, textMode, callMode, appMode } = settings.methods;
   if (method === 'passkey') return 'assertion';
-  const modes = { oath: oathMode, text: textMode, call: callMode, app: appMode };
-  return user.modes?.[method] ?? modes[method];
+  return { oath: oathMode, text: textMode, call: callMode, app: appMode }[method];
 }
 
 /** A number somebody vouched for, or that has proven itself. */
@@ -291,15 +290,15 @@ function isCached({ state, settings, cacheKey, withoutQuorum, nowMs }: StepInput
 // ---- something was typed
 
 function judgeTyped(input: StepInput, code: string): Judgement {
-  const { attempt, user, settings, recoveryPlace } = input;
+  const { attempt, settings, recoveryPlace } = input;
   if (recoveryPlace !== undefined && recoveryPlace !== null) {
     return judgeRecovery(input, recoveryPlace);
   }
-  const isOath = (attempt.method ?? user.method ?? settings.methods.default) === 'oath';
+  const usual = settings.methods.default;
+  const isOath = (attempt.method ?? usual) === 'oath';
   if (attempt.method !== null && !isOath) return denied('no_method');
   if (!isOath && !settings.methods.oathFallback) return denied('no_method');
   // Another way in must not be a way around the PIN.
-  const usual = user.method ?? settings.methods.default;
   const mode = asksPin(methodRow(usual, modeOf(input, usual))) ? 'code+pin' : modeOf(input, 'oath');
   return judgeOath(input, { code, row: methodRow('oath', mode) });
 }

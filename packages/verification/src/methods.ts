@@ -2,6 +2,14 @@
 export const METHODS = ['oath', 'text', 'call', 'app', 'passkey'] as const;
 export type Method = (typeof METHODS)[number];
 
+/** How each can be done, where there is a choice. */
+export const MODES = {
+  oath: ['code', 'code+pin'],
+  text: ['otp', 'otp+pin'],
+  call: ['standard', 'pin'],
+  app: ['approve', 'pin', 'number'],
+} as const;
+
 /** What stands in for a user's method. Nobody has one of these as the method of every day. */
 export const STAND_INS = ['recovery', 'questions'] as const;
 export type StandIn = (typeof STAND_INS)[number];
@@ -170,10 +178,6 @@ export function methodRow(method: Method | StandIn, mode: string): MethodRow {
   const row = METHOD_TABLE.find((one) => one.method === method && one.mode === mode);
   if (!row) throw new RangeError(`${method} has no mode ${mode}`);
   return row;
-}
-
-export function modesOf(method: Method | StandIn): string[] {
-  return METHOD_TABLE.filter((row) => row.method === method).map(({ mode }) => mode);
 }
 
 export function asksPin(row: MethodRow): boolean {

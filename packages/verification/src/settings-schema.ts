@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { METHODS } from './methods.ts';
+import { METHODS, MODES } from './methods.ts';
 import { isSafeText } from './safe-text.ts';
 import { byApplication, listOf, oneOf, secret, text, wholeNumber, yesOrNo } from './setting.ts';
 import type { Setting } from './setting.ts';
@@ -148,22 +148,22 @@ export const SETTINGS = {
       overriddenBy: byUserToo,
       about: 'The method of users who have none of their own.',
     }),
-    oathMode: oneOf(['code', 'code+pin'], {
+    oathMode: oneOf(MODES.oath, {
       standard: 'code',
       overriddenBy: byUserToo,
       about: 'What the method oath asks.',
     }),
-    textMode: oneOf(['otp', 'otp+pin'], {
+    textMode: oneOf(MODES.text, {
       standard: 'otp',
       overriddenBy: byUserToo,
       about: 'What the method text asks.',
     }),
-    callMode: oneOf(['standard', 'pin'], {
+    callMode: oneOf(MODES.call, {
       standard: 'standard',
       overriddenBy: byUserToo,
       about: 'What the method call asks: # alone, or the PIN and #.',
     }),
-    appMode: oneOf(['approve', 'pin', 'number'], {
+    appMode: oneOf(MODES.app, {
       standard: 'number',
       overriddenBy: byUserToo,
       about: 'What the method app asks.',

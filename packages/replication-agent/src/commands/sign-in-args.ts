@@ -1,4 +1,4 @@
-import { METHODS, type UserDocument } from '@countersign/verification';
+import { METHODS, MODES, type UserDocument } from '@countersign/verification';
 import { z } from 'zod';
 
 /** How a user signs in, where that differs from the settings; null clears. */
@@ -7,10 +7,10 @@ export const signInArgs = {
   /** By method; what is left out stays. */
   modes: z
     .strictObject({
-      oath: z.enum(['code', 'code+pin']).nullish(),
-      text: z.enum(['otp', 'otp+pin']).nullish(),
-      call: z.enum(['standard', 'pin']).nullish(),
-      app: z.enum(['approve', 'pin', 'number']).nullish(),
+      oath: z.enum(MODES.oath).nullish(),
+      text: z.enum(MODES.text).nullish(),
+      call: z.enum(MODES.call).nullish(),
+      app: z.enum(MODES.app).nullish(),
     })
     .nullish(),
   language: z.string().nullish(),

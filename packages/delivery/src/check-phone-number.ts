@@ -1,5 +1,4 @@
 import {
-  isSupportedCountry,
   parsePhoneNumberWithError,
   type CountryCode,
   type NumberType,
@@ -62,11 +61,6 @@ export function checkPhoneNumber(
     return refuse('extension_not_allowed', 'a text cannot be sent to an extension');
   }
   return { ok: true, number, country, ...(ext !== undefined && { extension: ext }) };
-}
-
-/** Whether numbers of a country are known, by its ISO 3166 code. */
-export function isPhoneCountry(code: string): boolean {
-  return isSupportedCountry(code);
 }
 
 function parse(text: string, defaultCountry: string) {

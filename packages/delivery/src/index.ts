@@ -22,12 +22,8 @@ export type {
 } from './sender.ts';
 export {
   genericHttpSettings,
-  movesSecrets,
-  phoneSettings,
-  secretPaths,
   smtpSettings,
   templateOverrides,
-  textBudgetSettings,
   textProviderSettings,
   twilioSettings,
   type GenericHttpSettings,
@@ -63,13 +59,8 @@ export {
 } from './text/twilio-callback.ts';
 export {
   defaultNodeTextLimits,
-  defaultUserTextLimits,
   NodeTextBudget,
-  spendUserText,
   type NodeBudgetVerdict,
   type NodeTextLimits,
   type TextAlarm,
-  type UserBudgetVerdict,
-  type UserTextBudget,
-  type UserTextLimits,
 } from './text-budgets.ts';

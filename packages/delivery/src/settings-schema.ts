@@ -1,6 +1,5 @@
 import { z } from 'zod';
 
-import { isPhoneCountry } from './check-phone-number.ts';
 import { isCleanLine } from './clean-text.ts';
 import { readMailAddress } from './mail/mail-address.ts';
 import { checkPlaceholders } from './placeholders.ts';
@@ -261,53 +260,6 @@ export type TwilioSettings = z.infer<typeof twilioSettings>;
 export type GenericHttpSettings = z.infer<typeof genericHttpSettings>;
 export type SmtpSettings = z.infer<typeof smtpSettings>;
 export type ProviderSettings = TwilioSettings | GenericHttpSettings | SmtpSettings;
-
-/** Fields to encrypt at rest and mask on the way out; `*` is any name. */
-export const secretPaths: Record<ProviderSettings['kind'], readonly string[]> = {
-  twilio: ['secret', 'callbackSecret'],
-  'generic-http': ['secrets.*'],
-  smtp: ['password'],
-};
-
-/**
- * Whether changed settings would carry a stored secret to another place: then the secrets are asked
- * for again, or whoever may change a host could read them.
- */
-export function movesSecrets(before: ProviderSettings, after: ProviderSettings): boolean {
-  return describeTarget(before) !== describeTarget(after);
-}
-
-function describeTarget(settings: ProviderSettings): string {
-  if (settings.kind !== 'smtp') {
-    return JSON.stringify([settings.kind, settings.url, settings.trustedCertificates]);
-  }
-  const { kind, host, port, security, trustedCertificates } = settings;
-  return JSON.stringify([kind, host.toLowerCase(), port, security, trustedCertificates]);
-}
-
-const country = z.string().refine(isPhoneCountry, 'a country by its ISO 3166 code, such as NL');
-
-export const phoneSettings = z.strictObject({
-  defaultCountry: country.default('NL').describe('The country of numbers written without one.'),
-  allowedCountries: z
-    .array(country)
-    .min(1)
-    .max(250)
-    .optional()
-    .describe('Countries that texts and calls may go to; left out, only the default one.'),
-});
-
-export const textBudgetSettings = z.strictObject({
-  perUserPerHour: z.int().min(1).max(40).default(5),
-  perUserPerDay: z.int().min(1).max(40).default(20),
-  perPrefixPerHour: z
-    .int()
-    .min(1)
-    .max(1_000_000)
-    .default(200)
-    .describe('To numbers that differ only in their last four digits, on each node.'),
-  perNodePerHour: z.int().min(1).max(1_000_000).default(2_000),
-});
 
 const textTemplates = z
   .partialRecord(z.enum(keysOf(textSituations)), z.string().max(480))

@@ -1,70 +1,9 @@
 import { expect, it } from 'vitest';
 
-import { seededRandom } from './seeded-trial.ts';
-import {
-  NodeTextBudget,
-  spendUserText,
-  type TextAlarm,
-  type UserTextBudget,
-} from './text-budgets.ts';
+import { NodeTextBudget, type TextAlarm } from './text-budgets.ts';
 
 const start = Date.parse('2026-11-22T12:00:00Z');
-const minute = 60_000;
-const hour = 60 * minute;
-
-it('the sixth text within an hour is refused until the first is an hour old', () => {
-  let budget: UserTextBudget = [];
-  for (let text = 0; text < 5; text += 1) {
-    const verdict = spendUserText(budget, start + text * minute);
-    expect(verdict.allowed).toBe(true);
-    ({ budget } = verdict);
-  }
-  const refused = spendUserText(budget, start + 10 * minute);
-  expect(refused).toMatchObject({ allowed: false, reason: 'hour', retryAfterSeconds: 50 * 60 });
-  expect(spendUserText(refused.budget, start + hour - 1_000).allowed).toBe(false);
-  expect(spendUserText(refused.budget, start + hour).allowed).toBe(true);
-});
-
-it('the twenty-first text within a day is refused', () => {
-  let budget: UserTextBudget = [];
-  for (let text = 0; text < 20; text += 1) {
-    ({ budget } = spendUserText(budget, start + text * 15 * minute));
-  }
-  expect(budget).toHaveLength(20);
-  expect(JSON.stringify(budget).length).toBeLessThan(256);
-  const refused = spendUserText(budget, start + 20 * hour);
-  expect(refused).toMatchObject({ allowed: false, reason: 'day', retryAfterSeconds: 4 * 3_600 });
-  expect(spendUserText(budget, start + 24 * hour).allowed).toBe(true);
-});
-
-it('no window of an hour or a day ever holds more, at any times', () => {
-  const random = seededRandom(18);
-  const sent: number[] = [];
-  let budget: UserTextBudget = [];
-  let nowMs = start;
-  for (let attempt = 0; attempt < 5_000; attempt += 1) {
-    nowMs += random(20 * minute);
-    const verdict = spendUserText(budget, nowMs);
-    ({ budget } = verdict);
-    if (verdict.allowed) sent.push(nowMs);
-  }
-  const most = (windowMs: number) =>
-    Math.max(
-      ...sent.map(
-        (from, i) => sent.slice(i, i + 30).filter((at) => at < from + windowMs - 1_000).length,
-      ),
-    );
-  expect([most(hour), most(24 * hour)]).toEqual([5, 20]);
-});
-
-it('a clock behind, times out of order and a state too large do not open the budget', () => {
-  const ahead = Array.from({ length: 5 }, () => start / 1_000 + 15);
-  expect(spendUserText(ahead, start)).toMatchObject({ allowed: false, retryAfterSeconds: 3_600 });
-  const shuffled = [3, 1, 4, 0, 2].map((minutes) => start / 1_000 - minutes * 60);
-  expect(spendUserText(shuffled, start).allowed).toBe(false);
-  const merged = Array.from({ length: 10_000 }, (_, index) => start / 1_000 - index);
-  expect(spendUserText(merged, start).budget.length).toBeLessThanOrEqual(40);
-});
+const hour = 3_600_000;
 
 it('numbers beside each other share a budget, with one alarm before and one at its end', () => {
   const limits = { perPrefixPerHour: 10, perHour: 1_000 };

@@ -1,51 +1,3 @@
-export interface UserTextLimits {
-  perHour: number;
-  /** At most 40: so many times are kept. */
-  perDay: number;
-}
-
-export const defaultUserTextLimits: UserTextLimits = { perHour: 5, perDay: 20 };
-
-/** Unix seconds of a user's texts of the last day, oldest first: ≤ 20 numbers, about 220 bytes. */
-export type UserTextBudget = readonly number[];
-
-export type UserBudgetVerdict =
-  | { allowed: true; budget: UserTextBudget }
-  | { allowed: false; reason: 'hour' | 'day'; retryAfterSeconds: number; budget: UserTextBudget };
-
-const hourSeconds = 3_600;
-const daySeconds = 86_400;
-const maxTimes = 40;
-
-/**
- * Spends one text of a user's budget, or says why not: windows that slide, exact to the second. A
- * time in the future (another node's clock) counts as now. `budget` is what to store; a refusal
- * changes nothing in it that counts.
- */
-export function spendUserText(
-  spent: UserTextBudget,
-  nowMs: number,
-  limits: UserTextLimits = defaultUserTextLimits,
-): UserBudgetVerdict {
-  const now = Math.floor(nowMs / 1_000);
-  const times = spent
-    .map((at) => Math.min(at, now))
-    .filter((at) => at > now - daySeconds)
-    .toSorted((a, b) => a - b)
-    .slice(-maxTimes);
-  const refuse = (reason: 'hour' | 'day', freeAt: number): UserBudgetVerdict => {
-    return { allowed: false, reason, retryAfterSeconds: Math.max(1, freeAt - now), budget: times };
-  };
-  if (times.length >= limits.perDay) {
-    return refuse('day', (times.at(-limits.perDay) ?? now) + daySeconds);
-  }
-  const inHour = times.filter((at) => at > now - hourSeconds);
-  if (inHour.length >= limits.perHour) {
-    return refuse('hour', (inHour.at(-limits.perHour) ?? now) + hourSeconds);
-  }
-  return { allowed: true, budget: [...times, now] };
-}
-
 export interface NodeTextLimits {
   /** Texts an hour to numbers that differ only in their last four digits. */
   perPrefixPerHour: number;
@@ -65,6 +17,7 @@ export type NodeBudgetVerdict =
   | { allowed: true; alarms: TextAlarm[] }
   | { allowed: false; reason: 'prefix' | 'node' };
 
+const hourSeconds = 3_600;
 const maxPrefixes = 5_000;
 const otherPrefixes = 'other';
 

@@ -6,6 +6,7 @@ import { mergeClaims } from './merge-claims.ts';
 import { asksPin, FRONT_DOORS, METHOD_TABLE } from './methods.ts';
 import type { FrontDoor, MethodRow } from './methods.ts';
 import { hotp, totpStep } from './otp.ts';
+import { seededRandom } from './seeded-random.ts';
 import { defaultSettings, settingsFor } from './settings.ts';
 import { emptyState, encodeState, noFailures, parseState, SPENT_MAX } from './user-state.ts';
 import type { Spent, UserState } from './user-state.ts';
@@ -875,5 +876,80 @@ describe('a way in beside the usual one', () => {
     expect(judge({ user, code: totpCode(0) })).toMatchObject({ verdict: denied('pin_required') });
     const open: UserDocument = { ...alice, method: 'text' };
     expect(judge({ user: open, code: totpCode(0) })).toMatchObject({ verdict: approved });
+  });
+});
+
+describe('the texts of one user', () => {
+  const textMe: UserDocument = {
+    ...alice,
+    method: 'text',
+    authenticators: [
+      {
+        type: 'phone',
+        id: totp.id,
+        number: '+31612345678',
+        use: 'primary',
+        vouchedBy: 'admin',
+        verifiedAt: null,
+        createdAt,
+      },
+    ],
+  };
+  const ask = (state: UserState, nowMs: number) =>
+    judge({ user: textMe, code: null, state, nowMs });
+  /** The state after it was sent; null: it was refused. */
+  const send = (state: UserState, nowMs: number): UserState | null => {
+    const judgement = ask(state, nowMs);
+    if (judgement.kind === 'record') return parseState(encodeState(judgement.next));
+    expect(judgement).toEqual({ kind: 'final', verdict: denied('too_many_texts') });
+    return null;
+  };
+  const hour = 60 * MINUTE;
+
+  it('are five within an hour: the sixth is refused until the first is an hour old', () => {
+    let state = emptyState();
+    for (let text = 0; text < 5; text += 1) state = send(state, start + text * MINUTE)!;
+    expect(send(state, start + 10 * MINUTE)).toBeNull();
+    expect(send(state, start + hour - 1000)).toBeNull();
+    expect(send(state, start + hour)).not.toBeNull();
+  });
+
+  it('are twenty within a day', () => {
+    let state = emptyState();
+    for (let text = 0; text < 20; text += 1) state = send(state, start + text * 15 * MINUTE)!;
+    expect(state.texts).toHaveLength(20);
+    expect(JSON.stringify(state.texts).length).toBeLessThan(256);
+    expect(send(state, start + 20 * hour)).toBeNull();
+    expect(send(state, start + 24 * hour)).not.toBeNull();
+  });
+
+  it('are never more in any window of an hour or a day, at any times', () => {
+    const random = seededRandom(18);
+    const sent: number[] = [];
+    let state = emptyState();
+    let nowMs = start;
+    for (let attempt = 0; attempt < 5000; attempt += 1) {
+      nowMs += random(20 * MINUTE);
+      const next = send(state, nowMs);
+      if (!next) continue;
+      state = next;
+      sent.push(nowMs);
+    }
+    const most = (windowMs: number) =>
+      Math.max(
+        ...sent.map(
+          (from, i) => sent.slice(i, i + 30).filter((at) => at < from + windowMs - 1000).length,
+        ),
+      );
+    expect([most(hour), most(24 * hour)]).toEqual([5, 20]);
+  });
+
+  it('stay refused by a clock behind, by times out of order, and by more than are kept', () => {
+    const ahead = Array.from({ length: 5 }, () => start / 1000 + 15);
+    expect(send({ ...emptyState(), texts: ahead }, start)).toBeNull();
+    const shuffled = [3, 1, 4, 0, 2].map((minutes) => start / 1000 - minutes * 60);
+    expect(send({ ...emptyState(), texts: shuffled }, start)).toBeNull();
+    const many = Array.from({ length: 10_000 }, (_, index) => start / 1000 - 10_000 + index);
+    expect(send({ ...emptyState(), texts: many }, start)).toBeNull();
   });
 });

@@ -14,6 +14,8 @@ export type ChangeKind =
   | 'api-key'
   | 'node'
   | 'job'
+  | 'directory'
+  | 'directory-sync'
   | 'epoch'
   | 'probe'
   | 'seal';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { applicationDocument } from './application.ts';
+import { directoryDocument, directoryLink, directorySyncDocument } from './directory.ts';
 import { mailJobDocument } from './mail-job.ts';
 import { METHODS, MODES } from './methods.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
@@ -151,7 +152,14 @@ export const userDocument = z.strictObject({
   id,
   username,
   displayName: name.optional(),
+  firstName: name.optional(),
+  lastName: name.optional(),
+  description: name.optional(),
   email: name.optional(),
+  /** Of a user that came from a directory. */
+  directory: directoryLink.optional(),
+  /** Removed, and kept for 30 days with all authenticators in case the same object comes back: no user until then. */
+  removedAt: instant.optional(),
   enabled: z.boolean(),
   blocked: z
     .strictObject({
@@ -226,6 +234,8 @@ const documentSchemas = {
   'api-key': apiKeyDocument,
   node: nodeDocument,
   job: mailJobDocument,
+  directory: directoryDocument,
+  'directory-sync': directorySyncDocument,
 };
 
 export type DocumentKind = keyof typeof documentSchemas;

@@ -31,6 +31,26 @@ export type {
   UserDocument,
 } from './documents.ts';
 export {
+  DIRECTORIES_MAX,
+  DIRECTORY_NAMES_MAX,
+  HELD_NAMES_MAX,
+  PHONE_KINDS,
+  SYNC_ITEMS_MAX,
+  directoryDocument,
+  directoryName,
+  syncItem,
+} from './directory.ts';
+export type {
+  AttributeMap,
+  ChangesCursor,
+  DirectoryDocument,
+  DirectoryLink,
+  DirectorySyncDocument,
+  PhoneKind,
+  SyncCounts,
+  SyncItem,
+} from './directory.ts';
+export {
   FACTORS,
   FRONT_DOORS,
   METHOD_TABLE,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { report } from './harness/report.ts';
-import { planFaults } from './soak/plan-faults.ts';
-import { runSoak } from './soak/run-soak.ts';
+import { report } from '../harness/report.ts';
+import { planFaults } from '../soak/plan-faults.ts';
+import { runSoak } from '../soak/run-soak.ts';
 
 const SEED = Number(process.env.COUNTERSIGN_SEED ?? 1);
 const MINUTES = process.env.COUNTERSIGN_LONG === '1' ? 60 : 2;

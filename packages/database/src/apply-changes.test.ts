@@ -16,6 +16,8 @@ import {
   barrier,
   exampleApiKey,
   exampleApplication,
+  exampleDirectory,
+  exampleDirectoryUser,
   exampleNode,
   exampleUser,
   removeChange,
@@ -323,7 +325,13 @@ function randomHistory(random: () => number, length: number): ReceivedChange[] {
 
 function randomChange(revision: number, id: string, pick: (count: number) => number) {
   const failures = { id: 'lockout', failures: 1 + pick(9), resetMinutes: 5, releaseMinutes: 5 };
-  switch (pick(9)) {
+  switch (pick(13)) {
+    case 9:
+      return setChange(revision, { kind: 'directory', document: exampleDirectory('corp', id) });
+    case 10:
+    case 11:
+    case 12:
+      return setChange(revision, { kind: 'user', document: directoryUser(id, pick) });
     case 0:
       return removeChange(revision, 'user', id);
     case 1:
@@ -341,6 +349,14 @@ function randomChange(revision: number, id: string, pick: (count: number) => num
   }
 }
 
+/** Some are removed and kept, and names go from one to the other. */
+function directoryUser(id: string, pick: (count: number) => number) {
+  const names = Array.from({ length: pick(4) }, () => `name ${pick(9)}`);
+  const mails = Array.from({ length: pick(3) }, () => `name ${pick(9)}`);
+  const user = exampleDirectoryUser(`user ${pick(30)}`, id, { id, link: { names, mails } });
+  return pick(3) === 0 ? { ...user, removedAt: '2026-03-02T12:00:00.000Z' } : user;
+}
+
 function digestByHand(history: ReceivedChange[]): string {
   const newest = new Map(history.map((change) => [`${change.kind} ${change.id}`, change]));
   const digest = Buffer.alloc(32);
@@ -356,6 +372,9 @@ async function dump(db: Database) {
   return {
     documents: await db.sql`select * from documents order by kind, id`,
     users: await db.sql`select * from users order by id`,
+    names: await db.sql`select * from user_names order by user_id, key`,
+    removedUsers: await db.sql`select * from removed_users order by id`,
+    directories: await db.sql`select * from directories order by id`,
     settings: await db.sql`select * from settings_groups order by id`,
     applications: await db.sql`select * from applications order by id`,
     apiKeys: await db.sql`select * from api_keys order by id`,

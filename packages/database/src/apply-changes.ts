@@ -50,6 +50,9 @@ export class ApplyError extends Error {
   override readonly name = 'ApplyError';
 }
 
+/** What {@link readSettings} reads. */
+const SETTINGS_KINDS = new Set<ChangeKind>(['settings', 'application', 'directory']);
+
 /** The changes a caller should gather at most for one call. */
 export const APPLY_BATCH_MAX = 500;
 
@@ -178,7 +181,7 @@ function newestEpoch(changes: readonly ReceivedChange[]): number {
 }
 
 function newestSettings(changes: readonly ReceivedChange[]): number {
-  const newest = changes.findLast(({ kind }) => kind === 'settings' || kind === 'application');
+  const newest = changes.findLast(({ kind }) => SETTINGS_KINDS.has(kind));
   return newest?.revision ?? 0;
 }
 

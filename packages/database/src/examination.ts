@@ -1,4 +1,5 @@
 import type { Database } from './open-database.ts';
+import type { UserName } from './user-names.ts';
 
 /** A document as the log brought it, beside what the tables that are queried show of it. */
 export type ExaminedDocument = {
@@ -10,8 +11,8 @@ export type ExaminedDocument = {
   bytes: Buffer;
   /** In hex, as stored. */
   hash: string;
-  /** null: no row shows it. `key` is the user name's key or the API key's hash. */
-  shown: { document: unknown; revision: number; key: string | null } | null;
+  /** null: no row shows it. `key` is the user name's key (null of a removed user) or the API key's hash. */
+  shown: { document: unknown; revision: number; key: string | null; names?: UserName[] } | null;
 };
 
 /** The next documents by kind and id, each with its own row as of the same moment. */
@@ -23,9 +24,14 @@ export async function readDocumentSlice(
   // The casts stand inside the cases: an id is a uuid only for some kinds.
   return db.sql<ExaminedDocument[]>`
     select kind, id, revision, removed, bytes, encode(hash, 'hex') as hash, case kind
-      when 'user' then (
-        select jsonb_build_object('document', u.document, 'revision', u.revision, 'key', username_key)
-        from users u where u.id = d.id::uuid)
+      when 'user' then coalesce((
+        select jsonb_build_object('document', u.document, 'revision', u.revision,
+          'key', username_key, 'names', coalesce((
+            select jsonb_agg(jsonb_build_object('key', n.key, 'isMail', n.is_mail))
+            from user_names n where n.user_id = u.id), '[]'))
+        from users u where u.id = d.id::uuid), (
+        select jsonb_build_object('document', r.document, 'revision', r.revision, 'key', null)
+        from removed_users r where r.id = d.id::uuid))
       when 'api-key' then (
         select jsonb_build_object('document', k.document, 'revision', k.revision, 'key', secret_hash)
         from api_keys k where k.id = d.id::uuid)
@@ -38,6 +44,12 @@ export async function readDocumentSlice(
       when 'node' then (
         select jsonb_build_object('document', n.document, 'revision', n.revision, 'key', null)
         from nodes n where n.id = d.id)
+      when 'directory' then (
+        select jsonb_build_object('document', t.document, 'revision', t.revision, 'key', null)
+        from directories t where t.id = d.id::uuid)
+      when 'directory-sync' then (
+        select jsonb_build_object('document', t.document, 'revision', t.revision, 'key', null)
+        from directory_syncs t where t.id = d.id::uuid)
       end as shown
     from documents d
     where (kind, id) > (${after.kind}, ${after.id})
@@ -72,6 +84,13 @@ export async function sumDocuments(db: Database): Promise<DocumentSum> {
       (select 'user' as kind, id::text from users u where not exists (
         select from documents where kind = 'user' and id = u.id::text and not removed)
         limit ${STRAYS_MAX})
+      union all (select 'user', id::text from removed_users r where not exists (
+        select from documents where kind = 'user' and id = r.id::text and not removed)
+          or exists (select from users u where u.id = r.id)
+        limit ${STRAYS_MAX})
+      union all (select 'name of user', user_id::text from user_names n where not exists (
+        select from users u where u.id = n.user_id)
+        limit ${STRAYS_MAX})
       union all (select 'api-key', id::text from api_keys k where not exists (
         select from documents where kind = 'api-key' and id = k.id::text and not removed)
         limit ${STRAYS_MAX})
@@ -83,6 +102,12 @@ export async function sumDocuments(db: Database): Promise<DocumentSum> {
         limit ${STRAYS_MAX})
       union all (select 'node', id from nodes n where not exists (
         select from documents where kind = 'node' and id = n.id and not removed)
+        limit ${STRAYS_MAX})
+      union all (select 'directory', id::text from directories t where not exists (
+        select from documents where kind = 'directory' and id = t.id::text and not removed)
+        limit ${STRAYS_MAX})
+      union all (select 'directory-sync', id::text from directory_syncs t where not exists (
+        select from documents where kind = 'directory-sync' and id = t.id::text and not removed)
         limit ${STRAYS_MAX})`;
     const { bits, ...rest } = row;
     const digest = BigInt(`0b${bits ?? '0'}`).toString(16);

@@ -3,6 +3,7 @@ import type { ApiKeyDocument, UserDocument } from '@countersign/verification';
 import type { ChangeKind, ReceivedChange } from './apply-changes.ts';
 import { jsonText } from './json-text.ts';
 import type { Transaction } from './open-database.ts';
+import { namesOf } from './user-names.ts';
 
 /** Brings the tables that are queried up to these changes, at most one for each document. */
 export async function fillReadModels(tx: Transaction, changes: ReceivedChange[]): Promise<void> {
@@ -12,6 +13,8 @@ export async function fillReadModels(tx: Transaction, changes: ReceivedChange[])
     fillDocuments(tx, 'applications', ofKind(changes, 'application')),
     fillApiKeys(tx, ofKind(changes, 'api-key')),
     fillDocuments(tx, 'nodes', ofKind(changes, 'node')),
+    fillDocuments(tx, 'directories', ofKind(changes, 'directory')),
+    fillDocuments(tx, 'directory_syncs', ofKind(changes, 'directory-sync')),
   ]);
 }
 
@@ -24,14 +27,21 @@ function ofKind(changes: ReceivedChange[], kind: ChangeKind): Split {
   return { removed, kept: own.filter((change) => !change.removed) };
 }
 
+/** Users with `removedAt` are kept apart, and found by no name. */
 async function fillUsers(tx: Transaction, { removed, kept }: Split): Promise<void> {
-  const rows = kept.map(({ id, revision, document }) => {
+  if (removed.length + kept.length === 0) return;
+  const [away, present] = [
+    kept.filter(({ document }) => isAway(document)),
+    kept.filter(({ document }) => !isAway(document)),
+  ];
+  const rows = present.map(({ id, revision, document }) => {
     const key = usernameKey((document as UserDocument).username);
     return { id, revision, document, username_key: key };
   });
+  const gone = [...removed, ...away.map(({ id }) => ({ id }))];
   await Promise.all([
-    removed.length > 0 &&
-      tx`delete from users using jsonb_to_recordset(${jsonText(removed)}::text::jsonb)
+    gone.length > 0 &&
+      tx`delete from users using jsonb_to_recordset(${jsonText(gone)}::text::jsonb)
         as gone(id uuid) where users.id = gone.id`,
     rows.length > 0 &&
       tx`
@@ -42,6 +52,43 @@ async function fillUsers(tx: Transaction, { removed, kept }: Split): Promise<voi
       on conflict (id) do update set
         username_key = excluded.username_key, document = excluded.document,
         revision = excluded.revision`,
+    fillDocuments(tx, 'removed_users', {
+      removed: [...removed, ...present.map(({ id }) => ({ id }))],
+      kept: away,
+    }),
+    fillNames(tx, gone, present),
+  ]);
+}
+
+function isAway(document: unknown): boolean {
+  return (document as UserDocument).removedAt !== undefined;
+}
+
+/** Rows that are right already are left alone, so that most changes of a user write none. */
+async function fillNames(
+  tx: Transaction,
+  gone: { id: string }[],
+  present: ReceivedChange[],
+): Promise<void> {
+  const names = present.flatMap(({ id, document }) =>
+    namesOf(document as UserDocument).map(({ key, isMail }) => {
+      return { user_id: id, key, is_mail: isMail };
+    }),
+  );
+  const ids = [...gone, ...present.map(({ id }) => ({ id }))];
+  await Promise.all([
+    tx`delete from user_names using jsonb_to_recordset(${jsonText(ids)}::text::jsonb)
+        as changed(id uuid)
+      where user_names.user_id = changed.id
+        and (user_names.user_id, user_names.key, user_names.is_mail) not in (
+          select user_id, key, is_mail from jsonb_to_recordset(${jsonText(names)}::text::jsonb)
+            as input(user_id uuid, key text, is_mail boolean))`,
+    names.length > 0 &&
+      tx`
+      insert into user_names (user_id, key, is_mail)
+      select user_id, key, is_mail from jsonb_to_recordset(${jsonText(names)}::text::jsonb)
+        as input(user_id uuid, key text, is_mail boolean)
+      on conflict (user_id, key) do nothing`,
   ]);
 }
 
@@ -65,10 +112,18 @@ async function fillApiKeys(tx: Transaction, { removed, kept }: Split): Promise<v
   ]);
 }
 
+type DocumentTable =
+  | 'settings_groups'
+  | 'applications'
+  | 'nodes'
+  | 'directories'
+  | 'directory_syncs'
+  | 'removed_users';
+
 /** A table that holds nothing but the documents; the types of its rows are its own. */
 async function fillDocuments(
   tx: Transaction,
-  name: 'settings_groups' | 'applications' | 'nodes',
+  name: DocumentTable,
   { removed, kept }: Split,
 ): Promise<void> {
   const table = tx(name);

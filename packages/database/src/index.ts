@@ -31,6 +31,13 @@ export {
   readDocument,
 } from './documents.ts';
 export type { DocumentRow } from './documents.ts';
+export {
+  countDirectoryUsers,
+  findUsersByObject,
+  listDirectories,
+  listDirectoryUsers,
+  readDirectorySync,
+} from './directories.ts';
 export { listEpochMarks, listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export type { DroppedEvents } from './event-partitions.ts';
@@ -122,6 +129,8 @@ export {
   unplaceUserStates,
 } from './user-states.ts';
 export type { StoredUserState } from './user-states.ts';
+export { namesOf } from './user-names.ts';
+export type { UserName } from './user-names.ts';
 export {
   findTakenKeys,
   findUser,
@@ -129,6 +138,7 @@ export {
   listExemptUsers,
   findUsersById,
   findUsersByKey,
+  findUsersByKeys,
   listUsers,
 } from './users.ts';
 export type { ListedUser, StoredUser } from './users.ts';

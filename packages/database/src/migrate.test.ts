@@ -94,15 +94,19 @@ describe('migrating', () => {
     const keys = await db.sql`
       select conrelid::regclass::text as table, pg_get_constraintdef(oid) as key from pg_constraint
       where contype in ('u', 'f', 'x', 'p') and conrelid::regclass::text in
-        ('documents', 'users', 'settings_groups', 'applications', 'api_keys',
-          'nodes')
+        ('documents', 'users', 'user_names', 'removed_users', 'settings_groups', 'applications',
+          'api_keys', 'nodes', 'directories', 'directory_syncs')
       order by 1`;
     expect(keys.map((row) => `${row.table}: ${row.key}`)).toEqual([
       'api_keys: PRIMARY KEY (id)',
       'applications: PRIMARY KEY (id)',
+      'directories: PRIMARY KEY (id)',
+      'directory_syncs: PRIMARY KEY (id)',
       'documents: PRIMARY KEY (kind, id)',
       'nodes: PRIMARY KEY (id)',
+      'removed_users: PRIMARY KEY (id)',
       'settings_groups: PRIMARY KEY (id)',
+      'user_names: PRIMARY KEY (user_id, key)',
       'users: PRIMARY KEY (id)',
     ]);
     const unique = await db.sql`

@@ -22,7 +22,12 @@ import {
 } from './testing/example-documents.ts';
 import { useTestPostgres } from './testing/use-test-postgres.ts';
 import { waitFor } from './testing/wait-for.ts';
-import { listUserStates, readUserState, storeUserStates } from './user-states.ts';
+import {
+  listUnplacedStates,
+  listUserStates,
+  readUserState,
+  storeUserStates,
+} from './user-states.ts';
 import { findUser } from './users.ts';
 
 const postgres = useTestPostgres();
@@ -111,6 +116,20 @@ describe('tables for the next incarnation', () => {
     expect(await readPosition(db, 'states')).toBe(0);
     await applyChanges(db, [setChange(5, { kind: 'user', document: bob })]);
     expect(await findUser(db, 'bob')).toMatchObject({ document: bob });
+  });
+
+  it('keep the states of users who are removed and kept', async () => {
+    const { db } = await start();
+    await storeUserStates(db, [{ userId: alice.id, revision: 7, state: emptyState() }], 7);
+    const incarnation = nextOf(2);
+    await beginNextTables(db, incarnation);
+    const away = { ...alice, removedAt: '2026-03-02T12:00:00.000Z' };
+    const [, seal] = rebuilt(2);
+    const changes = [setChange(3, { kind: 'user', document: away }), seal!];
+    await applyChanges(db, changes, { intoNext: true });
+    await swapInNextTables(db, incarnation.id);
+    expect(await findUser(db, 'alice')).toBeNull();
+    expect(await listUnplacedStates(db, 9)).toEqual([{ userId: alice.id, state: emptyState() }]);
   });
 
   it('have the applications of their own incarnation', async () => {

@@ -16,10 +16,14 @@ const TABLES = [
   'applied',
   'documents',
   'users',
+  'user_names',
+  'removed_users',
   'settings_groups',
   'applications',
   'api_keys',
   'nodes',
+  'directories',
+  'directory_syncs',
   'epochs',
   'command_results',
 ];
@@ -91,7 +95,8 @@ export async function swapInNextTables(db: Database, incarnationId: string): Pro
     await tx`update applied set is_filled = true`;
     await tx`update user_states set revision = 0`;
     await tx`delete from user_states where not exists (
-      select 1 from users where users.id = user_states.user_id)`;
+      select 1 from users where users.id = user_states.user_id
+      union all select 1 from removed_users where removed_users.id = user_states.user_id)`;
     await tx`delete from positions`;
     await reopenStopFacts(tx);
     return selectApplied(tx);

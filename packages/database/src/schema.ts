@@ -2,6 +2,8 @@ import type {
   ApiKeyDocument,
   ApplicationDocument,
   Claim,
+  DirectoryDocument,
+  DirectorySyncDocument,
   NodeDocument,
   SettingsDocument,
   StopFact,
@@ -50,6 +52,22 @@ export const users = pgTable('users', {
   revision: revisionColumn('revision'),
 });
 
+export const userNames = pgTable(
+  'user_names',
+  {
+    userId: uuid('user_id').notNull(),
+    key: text('key').notNull(),
+    isMail: boolean('is_mail').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.userId, table.key] })],
+);
+
+export const removedUsers = pgTable('removed_users', {
+  id: uuid('id').primaryKey(),
+  document: jsonb('document').$type<UserDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
 export const settingsGroups = pgTable('settings_groups', {
   id: text('id').primaryKey(),
   document: jsonb('document').$type<SettingsDocument>().notNull(),
@@ -72,6 +90,18 @@ export const apiKeys = pgTable('api_keys', {
 export const nodes = pgTable('nodes', {
   id: text('id').primaryKey(),
   document: jsonb('document').$type<NodeDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const directories = pgTable('directories', {
+  id: uuid('id').primaryKey(),
+  document: jsonb('document').$type<DirectoryDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const directorySyncs = pgTable('directory_syncs', {
+  id: uuid('id').primaryKey(),
+  document: jsonb('document').$type<DirectorySyncDocument>().notNull(),
   revision: revisionColumn('revision'),
 });
 

@@ -1,28 +1,43 @@
 import { settingsFrom, usernameKey } from '@countersign/verification';
-import type { ApplicationDocument, Settings, SettingsDocument } from '@countersign/verification';
+import type {
+  ApplicationDocument,
+  DirectoryDocument,
+  Settings,
+  SettingsDocument,
+} from '@countersign/verification';
 import type { Database } from './open-database.ts';
 
 export type ReadSettings = {
   settings: Settings;
   /** By the key that {@link usernameKey} makes of the name: `findApplication` looks one up. */
   applications: Map<string, ApplicationDocument>;
+  /** By name. */
+  directories: DirectoryDocument[];
   /** Of the newest change of any of them. */
   revision: number;
 };
 
-/** The settings in force, the company's and all applications', and the revision they are of, from one snapshot. */
+/** The settings in force, the company's and all applications', the directories, and the revision they are of, from one snapshot. */
 export async function readSettings(db: Database): Promise<ReadSettings> {
   const [row] = await db.sql<
-    { revision: number; documents: SettingsDocument[]; applications: ApplicationDocument[] }[]
+    {
+      revision: number;
+      documents: SettingsDocument[];
+      applications: ApplicationDocument[];
+      directories: DirectoryDocument[];
+    }[]
   >`
     select coalesce((select settings_revision from applied), 0) as revision,
       coalesce((select jsonb_agg(document) from settings_groups), '[]') as documents,
       coalesce((select jsonb_agg(document order by revision) from applications), '[]')
-        as applications`;
+        as applications,
+      coalesce((select jsonb_agg(document order by document ->> 'name', id) from directories), '[]')
+        as directories`;
   return {
     settings: settingsFrom(row?.documents ?? []),
     // Two have one name only while a replica catches up with a renaming: the later one is right.
     applications: new Map(row?.applications.map((each) => [usernameKey(each.name), each])),
+    directories: row?.directories ?? [],
     revision: row?.revision ?? 0,
   };
 }

@@ -135,6 +135,7 @@ export async function reopenStopFacts(tx: Transaction): Promise<void> {
   await tx`
     delete from stop_facts f where f.kind in ('user', 'api-key')
       and not exists (select from users u where u.id = ${userIdOf(tx)})
+      and not exists (select from removed_users r where r.id = ${userIdOf(tx)})
       and not exists (select from api_keys k where k.id = ${keyIdOf(tx)})`;
   await tx`update stop_facts set published = false, settled = false`;
 }

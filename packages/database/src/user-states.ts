@@ -77,7 +77,7 @@ export async function readUnplacedStates(
     where revision = 0 and state is not null`;
 }
 
-/** States of known users that were not yet compared with the bucket's, `limit` at most. */
+/** States of known users, and of those removed and kept, that were not yet compared with the bucket's, `limit` at most. */
 export async function listUnplacedStates(
   db: Database,
   limit: number,
@@ -85,7 +85,9 @@ export async function listUnplacedStates(
   return db.sql<{ userId: string; state: UserState }[]>`
     select user_id as "userId", state from user_states
     where revision = 0 and state is not null
-      and exists (select 1 from users where users.id = user_states.user_id)
+      and exists (
+        select 1 from users where users.id = user_states.user_id
+        union all select 1 from removed_users where removed_users.id = user_states.user_id)
     limit ${limit}`;
 }
 

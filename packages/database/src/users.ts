@@ -63,6 +63,18 @@ export async function findTakenKeys(db: Database, keys: readonly string[]): Prom
   return new Set(rows.map((row) => row.key));
 }
 
+/** The users whose usernames have these keys, in no order. */
+export async function findUsersByKeys(
+  db: Database,
+  keys: readonly string[],
+): Promise<UserDocument[]> {
+  const rows = await db.sql<{ document: UserDocument }[]>`
+    select u.document
+    from (select distinct jsonb_array_elements_text(${jsonText(keys)}::text::jsonb) as key) as wanted
+    join users u on u.username_key = wanted.key`;
+  return rows.map((row) => row.document);
+}
+
 /** Those of these users that exist. */
 export async function findUsersById(db: Database, ids: readonly string[]): Promise<UserDocument[]> {
   const rows = await db.sql<{ document: UserDocument }[]>`

@@ -3,12 +3,14 @@ import { isDeepStrictEqual } from 'node:util';
 import { decodeChange, type Sealer } from '@countersign/cluster';
 import {
   hashDocument,
+  namesOf,
   readApplied,
   readDocumentSlice,
   storedJson,
   sumDocuments,
   type Database,
   type ExaminedDocument,
+  type UserName,
 } from '@countersign/database';
 import {
   checkDocument,
@@ -22,7 +24,15 @@ import {
 const SLICE = 100;
 const PROBLEMS_MAX = 10;
 /** Kinds that tables show besides `documents`. */
-const SHOWN_KINDS = new Set(['user', 'settings', 'application', 'api-key', 'node']);
+const SHOWN_KINDS = new Set([
+  'user',
+  'settings',
+  'application',
+  'api-key',
+  'node',
+  'directory',
+  'directory-sync',
+]);
 
 export type TablesExamination = {
   incarnationId: string;
@@ -112,26 +122,31 @@ function examineDocument(stored: ExaminedDocument, sealer: Sealer): string | nul
   const isSame =
     stored.shown.revision === stored.revision &&
     stored.shown.key === expected.key &&
+    areSameNames(stored.shown.names, expected.names) &&
     isDeepStrictEqual(stored.shown.document, expected.document);
   return isSame ? null : `${name} is something else in its table than in its document`;
 }
 
-/** The document as its table must show it. */
-function readReceived(
-  { kind, bytes }: ExaminedDocument,
-  sealer: Sealer,
-): { document: unknown; key: string | null } | null {
+/** The document as its table must show it; `names` of users alone that are not removed. */
+type Expected = { document: unknown; key: string | null; names?: UserName[] };
+
+function readReceived({ kind, bytes }: ExaminedDocument, sealer: Sealer): Expected | null {
   try {
     const received = decodeChange(bytes, sealer).document;
     const document = storedJson(checkDocument(kind as DocumentKind, received));
-    return { document, key: keyOf(kind, document) };
+    if (kind === 'user') return expectUser(document as UserDocument);
+    return { document, key: kind === 'api-key' ? (document as ApiKeyDocument).secretHash : null };
   } catch {
     return null;
   }
 }
 
-function keyOf(kind: string, document: unknown): string | null {
-  if (kind === 'user') return usernameKey((document as UserDocument).username);
-  if (kind === 'api-key') return (document as ApiKeyDocument).secretHash;
-  return null;
+function expectUser(document: UserDocument): Expected {
+  if (document.removedAt !== undefined) return { document, key: null };
+  return { document, key: usernameKey(document.username), names: namesOf(document) };
+}
+
+function areSameNames(shown: UserName[] = [], expected: UserName[] = []): boolean {
+  const texts = (names: UserName[]) => names.map(({ key, isMail }) => `${isMail} ${key}`);
+  return isDeepStrictEqual(new Set(texts(shown)), new Set(texts(expected)));
 }

@@ -12,6 +12,7 @@ import { waitFor } from '@countersign/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { AgentEvents } from './events.ts';
 import { TablesWatch } from './tables-watch.ts';
+import { exampleDirectory, exampleDirectorySync } from './testing/example-directory.ts';
 import { makeIncarnation, silent, useTestLog } from './testing/use-test-log.ts';
 
 const test = useTestLog();
@@ -22,7 +23,7 @@ beforeAll(() => {
 });
 
 type What = {
-  kind: 'user' | 'settings' | 'application' | 'api-key' | 'node' | 'probe';
+  kind: ReceivedChange['kind'];
   id: string;
   document: unknown;
 };
@@ -76,14 +77,23 @@ const application = {
 const settings = { id: 'lockout', failures: 5, resetMinutes: 10, releaseMinutes: 10 };
 const node = { id: 'node-1', name: 'node-1', addedAt: AT, version: '1' };
 const [alice, bob, gone] = [randomUUID(), randomUUID(), randomUUID()];
+const [carol, away] = [randomUUID(), randomUUID()];
+const directory = exampleDirectory('corp');
+const sync = exampleDirectorySync(directory.id);
+
+function linked(name: string) {
+  const [names, mails] = [[`CORP\\${name}`], [`${name}@corp.test`]];
+  const dn = `CN=${name},DC=corp,DC=test`;
+  return { directory: { id: directory.id, object: name, dn, item: null, names, mails } };
+}
 
 const incarnation = makeIncarnation();
 let shared: Promise<Database> | undefined;
 
 async function filledReplica(): Promise<Database> {
   const db = await (shared ??= test.openDatabase());
-  await db.sql`truncate documents, users, settings_groups, applications, api_keys, nodes, command_results,
-    applied, outbox, examination`;
+  await db.sql`truncate documents, users, user_names, removed_users, settings_groups, applications,
+    api_keys, nodes, directories, directory_syncs, command_results, applied, outbox, examination`;
   await initApplied(db, incarnation);
   await applyChanges(db, [
     change(1, user(alice, 'alice', { displayName: 'Alice 🦊' })),
@@ -95,6 +105,10 @@ async function filledReplica(): Promise<Database> {
     change(7, { kind: 'probe', id: 'node-1', document: { at: AT } }),
     change(8, { kind: 'user', id: gone, document: null }),
     change(9, { kind: 'application', id: application.id, document: application }),
+    change(10, { kind: 'directory', id: directory.id, document: directory }),
+    change(11, { kind: 'directory-sync', id: directory.id, document: sync }),
+    change(12, user(carol, 'Carol', linked('carol'))),
+    change(13, user(away, 'away', { ...linked('away'), removedAt: AT })),
   ]);
   return db;
 }
@@ -121,8 +135,8 @@ describe('examining the tables', () => {
     const found = await watching.examine();
     expect(found).toEqual({
       incarnationId: incarnation.id,
-      revision: 9,
-      documents: 8,
+      revision: 13,
+      documents: 12,
       problems: [],
       problemCount: 0,
     });
@@ -159,6 +173,56 @@ describe('examining the tables', () => {
       'user 00000000-0000-4000-8000-000000000000 stands in its table and is in no document',
     ],
     [
+      'a user who is found by a name of somebody else',
+      `insert into user_names values ('${carol}', 'away', false)`,
+      `user ${carol} is something else in its table`,
+    ],
+    [
+      'a user with a name less',
+      `delete from user_names where key = 'corp\\carol'`,
+      `user ${carol} is something else in its table`,
+    ],
+    [
+      'a mail address that counts as a name',
+      `update user_names set is_mail = false`,
+      `user ${carol} is something else in its table`,
+    ],
+    [
+      'a name that leads to nobody',
+      `insert into user_names values ('${away}', 'away', false)`,
+      `name of user ${away} stands in its table and is in no document`,
+    ],
+    [
+      'a removed and kept user who is found again',
+      `insert into users select id, 'away', document, revision from removed_users`,
+      `user ${away} is something else in its table`,
+    ],
+    [
+      'a removed and kept user who was changed by hand',
+      `update removed_users set document = document - 'removedAt'`,
+      `user ${away} is something else in its table`,
+    ],
+    [
+      'a lost user of those removed and kept',
+      `delete from removed_users`,
+      `user ${away} is missing in its table`,
+    ],
+    [
+      'a user who is kept as removed besides',
+      `insert into removed_users select id, document, revision from users where id = '${bob}'`,
+      `user ${bob} stands in its table and is in no document`,
+    ],
+    [
+      'a directory that was led elsewhere',
+      `update directories set document = document || '{"servers": ["ldap://192.0.2.9"]}'`,
+      `directory ${directory.id} is something else in its table`,
+    ],
+    [
+      'the place of a synchronisation from nowhere',
+      `insert into directory_syncs values ('00000000-0000-4000-8000-000000000000', '{}', 3)`,
+      'directory-sync 00000000-0000-4000-8000-000000000000 stands in its table',
+    ],
+    [
       'another hash of an API key',
       `update api_keys set secret_hash = '${'cd'.repeat(32)}'`,
       `is something else in its table`,
@@ -181,19 +245,19 @@ describe('examining the tables', () => {
     [
       'a lost document',
       `delete from documents where kind = 'probe'`,
-      'at revision 9 the documents give',
+      'at revision 13 the documents give',
     ],
     [
       'a document with a hash that fits it',
       `update documents set bytes = 'x', hash = sha256(
          convert_to('probe', 'UTF8') || '\\x00' || convert_to(id, 'UTF8') || '\\x00' ||
          convert_to(revision::text, 'UTF8') || '\\x00' || 'x') where kind = 'probe'`,
-      'at revision 9 the documents give',
+      'at revision 13 the documents give',
     ],
     [
       'a digest from elsewhere',
       `update applied set digest = sha256('x')`,
-      'at revision 9 the documents give digest',
+      'at revision 13 the documents give digest',
     ],
   ])('finds %s', async (_what, tamper, problem) => {
     const db = await filledReplica();
@@ -209,9 +273,9 @@ describe('examining the tables', () => {
     const ids = Array.from({ length: 450 }, () => randomUUID());
     await applyChanges(
       db,
-      ids.map((id, index) => change(10 + index, user(id, `user-${index}`))),
+      ids.map((id, index) => change(14 + index, user(id, `user-${index}`))),
     );
-    let revision = 10 + ids.length;
+    let revision = 14 + ids.length;
     let isDone = false;
     const apply = async () => {
       while (!isDone) {

@@ -2,6 +2,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import type {
   ApiKeyDocument,
   ApplicationDocument,
+  DirectoryDocument,
+  DirectoryLink,
+  DirectorySyncDocument,
   NodeDocument,
   SettingsDocument,
   UserDocument,
@@ -63,12 +66,95 @@ export function exampleApplication(name: string, id: string = randomUUID()): App
   };
 }
 
+export function exampleDirectory(name: string, id: string = randomUUID()): DirectoryDocument {
+  return {
+    id,
+    name,
+    type: 'active-directory',
+    domains: ['CORP', 'corp.test'],
+    servers: ['ldaps://dc1.corp.test'],
+    startTls: false,
+    certificates: { authorities: null, pinned: [], serverName: null },
+    account: null,
+    baseDn: 'DC=corp,DC=test',
+    filters: { container: '(ou=*)', group: '(cn=*)', user: '(cn=*)' },
+    attributes: {
+      uniqueId: 'objectGUID',
+      uniqueIdType: 'guid',
+      usernames: ['sAMAccountName'],
+      shortName: 'sAMAccountName',
+      firstName: null,
+      lastName: null,
+      displayName: null,
+      mail: 'mail',
+      description: null,
+      language: null,
+      groups: null,
+      phones: {
+        business: null,
+        home: null,
+        mobile: 'mobile',
+        pager: null,
+        fax: null,
+        ip: null,
+        custom: null,
+      },
+      extension: null,
+    },
+    defaultCountry: 'NL',
+    connectMs: 5000,
+    answerMs: 30_000,
+    pageSize: 500,
+    peopleMax: 1000,
+    sync: { enabled: true, intervalMinutes: 5, changes: 'auto', fullHours: 24 },
+    items: [],
+    createdAt: AT,
+    updatedAt: AT,
+  };
+}
+
+/** A user of that directory: CORP\name, name@corp.test and the mail address Name.Surname@corp.test. */
+export function exampleDirectoryUser(
+  username: string,
+  directoryId: string,
+  more: Partial<UserDocument> & { link?: Partial<DirectoryLink> } = {},
+): UserDocument {
+  const { link, ...rest } = more;
+  const user = { ...exampleUser(username), ...rest };
+  return {
+    ...user,
+    directory: {
+      id: directoryId,
+      object: user.id,
+      dn: `CN=${username},DC=corp,DC=test`,
+      item: null,
+      names: [`corp\\${username}`, `${username}@corp.test`],
+      mails: [`${username}.mail@corp.test`],
+      ...link,
+    },
+  };
+}
+
+export function exampleDirectorySync(id: string): DirectorySyncDocument {
+  return {
+    id,
+    cursor: { kind: 'timestamps', since: '20260301120000Z' },
+    basis: null,
+    lastFullAt: null,
+    last: null,
+    taken: [],
+    held: null,
+  };
+}
+
 type Documented =
   | { kind: 'user'; document: UserDocument }
   | { kind: 'settings'; document: SettingsDocument }
   | { kind: 'application'; document: ApplicationDocument }
   | { kind: 'api-key'; document: ApiKeyDocument }
-  | { kind: 'node'; document: NodeDocument };
+  | { kind: 'node'; document: NodeDocument }
+  | { kind: 'directory'; document: DirectoryDocument }
+  | { kind: 'directory-sync'; document: DirectorySyncDocument };
 
 /** A change as it comes from the log; the bytes stand for the encrypted message. */
 export function setChange(

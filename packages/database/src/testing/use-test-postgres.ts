@@ -63,8 +63,8 @@ export function useTestPostgres() {
     /** The file's own database with its tables emptied: quicker, but one test at a time. */
     async cleanDatabase(): Promise<Database> {
       shared ??= open(await migratedDatabase());
-      await shared.sql`truncate documents, users, settings_groups, applications, api_keys, nodes,
-        epochs, command_results, applied, examination, user_states, positions, events, outbox, reservations, stop_facts`;
+      await shared.sql`truncate documents, users, user_names, removed_users, settings_groups, applications,
+        api_keys, nodes, directories, directory_syncs, epochs, command_results, applied, examination, user_states, positions, events, outbox, reservations, stop_facts`;
       await shared.sql`update circuit set open = false`;
       return shared;
     },

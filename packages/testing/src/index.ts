@@ -1,5 +1,19 @@
 export { takeFreePorts } from './free-ports.ts';
-export { hasOpenssl, makeTestCertificate, type TestCertificate } from './make-test-certificate.ts';
+export {
+  addEntry,
+  addValues,
+  deleteEntry,
+  escapeDnValue,
+  replaceAttributes,
+  type LdifAttributes,
+} from './ldif.ts';
+export {
+  hasOpenssl,
+  makeTestCertificate,
+  type TestCertificate,
+  type TestCertificateOptions,
+} from './make-test-certificate.ts';
+export { type SambaPeople, type SambaStaffMember } from './samba-people.ts';
 export {
   hasKannel,
   startTestKannel,
@@ -21,6 +35,7 @@ export {
   type TestConnection,
   type TestDatabase,
 } from './start-test-postgres.ts';
+export { hasSamba, startTestSamba, type TestSamba } from './start-test-samba.ts';
 export {
   hasSmtpServer,
   startTestSmtp,

@@ -1,9 +1,9 @@
 import { connect } from 'node:net';
 
 /** Whether something takes connections at a loopback port. */
-export function isListening(port: number): Promise<boolean> {
+export function isListening(port: number, host = '127.0.0.1'): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port });
+    const socket = connect({ host, port });
     const finish = (answer: boolean) => {
       socket.destroy();
       resolve(answer);

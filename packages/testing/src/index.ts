@@ -13,6 +13,7 @@ export {
   type TestCertificate,
   type TestCertificateOptions,
 } from './make-test-certificate.ts';
+export { type SlapdPerson } from './slapd-people.ts';
 export { type SambaPeople, type SambaStaffMember } from './samba-people.ts';
 export {
   hasKannel,
@@ -36,6 +37,7 @@ export {
   type TestDatabase,
 } from './start-test-postgres.ts';
 export { hasSamba, startTestSamba, type TestSamba } from './start-test-samba.ts';
+export { hasSlapd, startTestSlapd, type TestSlapd } from './start-test-slapd.ts';
 export {
   hasSmtpServer,
   startTestSmtp,

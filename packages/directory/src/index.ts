@@ -1,1 +1,2 @@
+export { DirectoryError, type DirectoryFault } from './directory-error.ts';
 export type * from './types.ts';

@@ -10,6 +10,7 @@ import {
   beginAttempts,
   failureItem,
   findUserById,
+  findUsersByObject,
   finishAttempts,
   markPhase,
   readForVerification,
@@ -41,7 +42,9 @@ import {
   findApplication,
   findAttempt,
   isUsedClaim,
+  isPasswordLocked,
   judgeStep,
+  lockoutOf,
   mergeClaims,
   mergeStates,
   methodRow,
@@ -53,6 +56,7 @@ import {
   withStopFacts,
   type Claim,
   type DenialReason,
+  type Factor,
   type FailureClaim,
   type Judgement,
   type Question,
@@ -68,6 +72,7 @@ import { Batcher, OverloadError } from './batcher.ts';
 import type { Circuit } from './circuit.ts';
 import { countBusyTogether } from './count-busy-together.ts';
 import type { DatabaseGate } from './database-gate.ts';
+import { refused, type FirstFactor, type PasswordProof } from './first-factor.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readMostKnown } from './most-known.ts';
 import {
@@ -96,6 +101,8 @@ export type VerifierOptions = {
   sendText: SendText | null;
   /** Changes the PIN through the master; null: it may not be changed here. */
   changePin: ChangePin | null;
+  /** Asks directories for passwords; null: none can be asked here. */
+  firstFactor: FirstFactor | null;
   metrics: WorkerMetrics;
   log: Logger;
 };
@@ -149,6 +156,8 @@ type Step = {
   reservations: Reservation[];
   secrets: Map<string, Buffer>;
   challenge: OpenedChallenge | null;
+  /** Null: no password was typed. */
+  proof: (PasswordProof & { at: number }) | null;
   pin: 'right' | 'wrong' | null;
   recoveryPlace: number | null;
   cacheKey: string | null;
@@ -211,8 +220,11 @@ export class Verifier {
         return await this.#denyUnrecorded({ event, ids, startedAt }, opened.reason, false);
       }
       const username = opened?.username ?? attempt.username ?? '';
+      const { password } = attempt;
+      const proof = password === null ? null : await this.#prove(attempt, password, ids);
+      const facts = { challenge: opened?.challenge ?? null, proof };
       const turn = this.#queue.run(usernameKey(username), () =>
-        this.#step({ ...attempt, username }, opened?.challenge ?? null, ids, event, startedAt),
+        this.#step({ ...attempt, username }, facts, ids, event, startedAt),
       );
       if (!turn) return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
       const step = await turn;
@@ -221,6 +233,46 @@ export class Verifier {
     } catch (error) {
       return this.#notReady(error);
     }
+  }
+
+  /**
+   * Asks the directory, before the user's turn: a bind may take seconds. It is not asked where the rules deny in any
+   * case, or know the verdict already; should they see it otherwise a moment later, nothing is proven.
+   */
+  async #prove(
+    attempt: VerificationAttempt,
+    password: string,
+    ids: AttemptIds,
+  ): Promise<PasswordProof & { at: number }> {
+    const { firstFactor, db, gate } = this.#options;
+    const at = Date.now();
+    if (!firstFactor) return { ...refused('no_directory'), at };
+    const username = attempt.username ?? '';
+    const read = await this.#read.add(usernameKey(username));
+    const { settings, applications, directories } = await this.#settingsAt(read.settingsRevision);
+    const asked = { directories, settings, address: attempt.clientIp };
+    const [user, namesake] = read.users;
+    if (user && !namesake) {
+      const { enabled, blocked } = withStopFacts(user.document, user.stopFacts, at);
+      const isOut = !enabled || (blocked !== null && at < Date.parse(blocked.expiresAt));
+      const state = mergeClaims(
+        user.state ?? emptyState(),
+        unmergedIn(user.reservations),
+        settings,
+        at,
+      );
+      const isKnown = findAttempt(state, ids.attemptId, at) !== null;
+      const isLocked = isPasswordLocked({ user: user.document, state, settings, nowMs: at });
+      if (isOut || isKnown || isLocked) return { ...refused('busy'), at };
+      return { ...(await firstFactor.ofUser(user.document, password, asked)), at };
+    }
+    const application = findApplication(applications, attempt.application);
+    if (namesake || application?.userMatch !== 'pass') return { ...refused('unknown_user'), at };
+    const isUser = async (directory: string, object: string) => {
+      const found = await gate.pass(() => findUsersByObject(db, directory, [object]));
+      return found.some(({ removedAt }) => removedAt === undefined);
+    };
+    return { ...(await firstFactor.ofStranger(username, password, { ...asked, isUser })), at };
   }
 
   #notReady(error: unknown): Extract<VerificationOutcome, { kind: 'not_ready' }> {
@@ -311,7 +363,7 @@ export class Verifier {
 
   async #step(
     attempt: VerificationAttempt & { username: string },
-    challenge: OpenedChallenge | null,
+    { challenge, proof }: Pick<Step, 'challenge' | 'proof'>,
     ids: AttemptIds,
     event: AuditEvent,
     startedAt: number,
@@ -330,6 +382,13 @@ export class Verifier {
     const [user, namesake] = read.users;
     if (!user || namesake) {
       event.username = this.#nameOfStranger(attempt.username, company);
+      if (proof?.target) event.details.directory = proof.target.name;
+      if (proof?.judged.kind === 'wrong') {
+        return this.#denyUnrecorded({ event, ids, startedAt }, 'wrong_password', false);
+      }
+      if (proof?.judged.kind === 'refused') {
+        return this.#denyUnrecorded({ event, ids, startedAt }, proof.judged.reason, false);
+      }
       if (!namesake && application?.userMatch === 'pass' && !challenge) {
         return this.#passStranger({ event, ids, startedAt });
       }
@@ -343,6 +402,7 @@ export class Verifier {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
     event.userId = user.id;
+    if (proof?.target) event.details.directory = proof.target.name;
     event.username = user.document.username;
     const { recordNames, recordMail } = company.events;
     const { displayName, email } = user.document;
@@ -361,6 +421,7 @@ export class Verifier {
       reservations: user.reservations,
       secrets: this.#openSecrets(user.document),
       challenge,
+      proof,
       pin: await this.#checkPin(attempt.pin, user.document),
       recoveryPlace: this.#placeOfRecoveryCode(attempt.code, user.document),
       cacheKey: null,
@@ -459,7 +520,10 @@ export class Verifier {
     if (policy === 'refuse') return this.#denyBegun(step, 'no_quorum', true);
     const claimed = ownClaimIn(step);
     // Whoever repeats an attempt for minutes must not have another guess, or another text, that nobody counts.
-    if (claimed && 'failure' in claimed) return this.#denyBegun(step, 'wrong_code', true);
+    if (claimed && 'failure' in claimed) {
+      const reason = claimed.factor === 'password' ? 'wrong_password' : 'wrong_code';
+      return this.#denyBegun(step, reason, true);
+    }
     if (claimed && Date.now() - claimed.at >= ATTEMPTS_KEPT_MS) {
       return this.#denyBegun(step, 'too_many_texts', true);
     }
@@ -556,11 +620,11 @@ export class Verifier {
 
   async #keepClaim(step: Step, claim: Claim): Promise<void> {
     const { attemptId } = step.ids;
-    const isOfPin = 'failure' in claim && claim.factor === 'pin';
+    const { factor = 'code' } = 'failure' in claim ? claim : {};
     await this.#begin.add({
       reservation: {
         userId: step.user.id,
-        item: failureItem(isOfPin ? `${attemptId}:pin` : attemptId),
+        item: failureItem(factor === 'code' ? attemptId : `${attemptId}:${factor}`),
         attemptId,
         holder: this.#options.node,
         phase: 'approved',
@@ -581,17 +645,17 @@ export class Verifier {
       readMostKnown(this.#options, step.user.id, DIRECT_GET_MS),
     );
     const unlocked = step.user.unlockedAt === null ? 0 : Date.parse(step.user.unlockedAt);
-    const windowBeganAt = Date.now() - step.settings.lockout.resetMinutes * 60_000;
-    const counted = most.failures.filter(
-      ({ unlockedAt, at }) => unlockedAt >= unlocked && at > windowBeganAt,
-    );
-    const ofPin = counted.filter(({ factor }) => factor === 'pin').length;
+    const localFailures = { code: 0, pin: 0, password: 0 };
+    for (const { factor = 'code', unlockedAt, at } of most.failures) {
+      const { resetMinutes } = lockoutOf(step.settings, factor);
+      const isCounted = unlockedAt >= unlocked && at > Date.now() - resetMinutes * 60_000;
+      if (isCounted) localFailures[factor] += 1;
+    }
     const textsSince = Date.now() - 3_600_000;
     return {
       state: most.state ? mergeStates(known, most.state) : known,
       local: {
-        localFailures: counted.length - ofPin,
-        localPinFailures: ofPin,
+        localFailures,
         localTexts: most.texts.filter(({ at }) => at > textsSince).length,
         localAnswers: most.answered,
       },
@@ -603,7 +667,7 @@ export class Verifier {
   }
 
   #judge(step: Step, state: UserState, local?: LocalCounts): Judgement {
-    const { attempt, ids, user, secrets, settings, knownNodes, challenge } = step;
+    const { attempt, ids, user, secrets, settings, knownNodes, challenge, proof } = step;
     const nowMs = Date.now();
     const { code } = attempt;
     const hmac = code === null ? null : keyedHash(this.#options.keys['wrong-code'], user.id, code);
@@ -628,6 +692,7 @@ export class Verifier {
         expiresAtMs: challenge.expiresAt,
         isSentCode: code !== null && challenge.isSentCode(code),
       },
+      password: proof && proof.judged,
       pin: step.pin,
       recoveryPlace: step.recoveryPlace,
       personAddress: attempt.clientIp,
@@ -669,6 +734,7 @@ export class Verifier {
       mode === 'user+application+address' ? (attempt.application ?? '') : '',
       incarnation.id,
       user.updatedAt,
+      attempt.password ?? '',
     ).toString('base64url');
   }
 
@@ -833,6 +899,7 @@ export class Verifier {
       code: phoneId === null ? null : this.#textCode(step, askedAt),
       settings,
       sentTo: phone?.type === 'phone' ? maskNumber(phone.number) : null,
+      firstFactor: step.proof?.target ? { target: step.proof.target.id, at: step.proof.at } : null,
       degraded,
     });
   }
@@ -850,20 +917,21 @@ export class Verifier {
       code: null,
       settings: this.#settings?.settings ?? defaultSettings,
       sentTo: null,
+      firstFactor: null,
       degraded: false,
     });
   }
 
   #questionFor(
     attempt: VerificationAttempt,
-    about: Pick<Challenge, 'id' | 'userId' | 'code'> &
+    about: Pick<Challenge, 'id' | 'userId' | 'code' | 'firstFactor'> &
       Pick<Question, 'row' | 'method'> & {
         settings: Settings;
         sentTo: string | null;
         degraded: boolean;
       },
   ): VerificationOutcome {
-    const { id, userId, row, method, code, settings, sentTo, degraded } = about;
+    const { id, userId, row, method, code, firstFactor, settings, sentTo, degraded } = about;
     const issuedAt = Date.now();
     const expiresAt = issuedAt + settings.methods.answerMinutes * 60_000;
     const sealed = sealChallenge(this.#options.keys.challenge, {
@@ -871,7 +939,7 @@ export class Verifier {
       id,
       userId,
       row,
-      firstFactor: null,
+      firstFactor,
       code,
       issuedAt,
       expiresAt,
@@ -1104,7 +1172,7 @@ function unmergedIn(reservations: Reservation[]): Claim[] {
 function ownClaimIn({ reservations, ids }: Step): FailureClaim | TextClaim | null {
   for (const { attemptId, claim } of reservations) {
     if (attemptId !== ids.attemptId || claim === null || isUsedClaim(claim)) continue;
-    if ('text' in claim || (claim.factor ?? 'code') === 'code') return claim;
+    if ('text' in claim || claim.factor !== 'pin') return claim;
   }
   return null;
 }
@@ -1119,14 +1187,14 @@ const HIDDEN: ReadonlySet<DenialReason> = new Set([
 ]);
 
 function isHidden(attempt: VerificationAttempt, outcome: VerificationOutcome): boolean {
-  const { code, challenge, caller } = attempt;
-  if (code !== null || challenge !== null || caller.scopes.has('reasons:read')) return false;
+  const { code, password, challenge, caller } = attempt;
+  if (code !== null || password !== null || challenge !== null || caller.scopes.has('reasons:read'))
+    return false;
   return outcome.kind === 'verdict' && !outcome.approved && HIDDEN.has(outcome.reason!);
 }
 
 type LocalCounts = {
-  localFailures: number;
-  localPinFailures: number;
+  localFailures: Record<Factor, number>;
   localTexts: number;
   localAnswers: string[];
 };

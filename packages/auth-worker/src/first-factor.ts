@@ -7,7 +7,6 @@ import type {
   UserDocument,
 } from '@countersign/verification';
 import { PasswordBudget } from './password-budget.ts';
-import { UserQueue } from './user-queue.ts';
 
 export type AskDirectory = (
   directory: DirectoryDocument,
@@ -21,19 +20,18 @@ export type PasswordProof = { judged: PasswordJudged; target: { id: string; name
 /** Whoever signs in from one address is refused after so many wrong passwords in the same time. */
 const FAILURES_PER_ADDRESS = 50;
 
-type Asked = {
+export type AskedDirectories = {
   directories: readonly DirectoryDocument[];
   settings: Settings;
   address: string | null;
 };
 
 /**
- * The first factor, where a directory holds it: one bind for a sign-in, of each user one at a time. What a wrong
- * password costs a user is for the rules to record.
+ * The first factor, where a directory holds it: one bind for a sign-in. What a wrong password costs a user is for the
+ * rules to record.
  */
 export class FirstFactor {
   readonly #ask: AskDirectory;
-  readonly #queue = new UserQueue();
   readonly #budget = new PasswordBudget();
 
   constructor(ask: AskDirectory) {
@@ -41,11 +39,15 @@ export class FirstFactor {
   }
 
   /** Asks the directory that the user is from, about the object that the user is: no name counts there. */
-  async ofUser(user: UserDocument, password: string, asked: Asked): Promise<PasswordProof> {
+  async ofUser(
+    user: UserDocument,
+    password: string,
+    asked: AskedDirectories,
+  ): Promise<PasswordProof> {
     const { directory: link } = user;
     const directory = asked.directories.find(({ id }) => id === link?.id);
     if (!link || !directory) return refused('no_directory');
-    return this.#inTurn(`user ${user.id}`, asked, async () => {
+    return this.#countForAddress(asked, async () => {
       const answer = await this.#ask(directory, { object: link.object }, password);
       return { judged: judgedOf(answer), target: targetOf(directory) };
     });
@@ -55,13 +57,13 @@ export class FirstFactor {
   async ofStranger(
     name: string,
     password: string,
-    asked: Asked & { isUser(directoryId: string, object: string): Promise<boolean> },
+    asked: AskedDirectories & { isUser(directoryId: string, object: string): Promise<boolean> },
   ): Promise<PasswordProof> {
     const { directories, settings, isUser } = asked;
     const limit = limitOf(settings, settings.lockout.passwordFailures);
     const subject = `name ${name}`;
     if (this.#budget.isSpent(subject, limit, Date.now())) return refused('password_locked');
-    return this.#inTurn(subject, asked, async () => {
+    return this.#countForAddress(asked, async () => {
       const candidates = whoseName(name, directories);
       if (candidates.length !== 1) return refused('unknown_user');
       const [directory] = candidates as [DirectoryDocument];
@@ -75,21 +77,16 @@ export class FirstFactor {
     });
   }
 
-  async #inTurn(
-    subject: string,
-    { settings, address }: Asked,
+  async #countForAddress(
+    { settings, address }: AskedDirectories,
     work: () => Promise<PasswordProof>,
   ): Promise<PasswordProof> {
+    if (address === null) return work();
     const limit = limitOf(settings, FAILURES_PER_ADDRESS);
-    const source = address === null ? null : `address ${address}`;
-    if (source !== null && this.#budget.isSpent(source, limit, Date.now())) {
-      return refused('password_locked');
-    }
-    const proof = await this.#queue.run(subject, work);
-    if (!proof) return refused('busy');
-    if (source !== null && proof.judged.kind === 'wrong') {
-      this.#budget.add(source, limit, Date.now());
-    }
+    const subject = `address ${address}`;
+    if (this.#budget.isSpent(subject, limit, Date.now())) return refused('password_locked');
+    const proof = await work();
+    if (proof.judged.kind === 'wrong') this.#budget.add(subject, limit, Date.now());
     return proof;
   }
 }

@@ -72,7 +72,12 @@ import { Batcher, OverloadError } from './batcher.ts';
 import type { Circuit } from './circuit.ts';
 import { countBusyTogether } from './count-busy-together.ts';
 import type { DatabaseGate } from './database-gate.ts';
-import { refused, type FirstFactor, type PasswordProof } from './first-factor.ts';
+import {
+  refused,
+  type AskedDirectories,
+  type FirstFactor,
+  type PasswordProof,
+} from './first-factor.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readMostKnown } from './most-known.ts';
 import {
@@ -220,11 +225,8 @@ export class Verifier {
         return await this.#denyUnrecorded({ event, ids, startedAt }, opened.reason, false);
       }
       const username = opened?.username ?? attempt.username ?? '';
-      const { password } = attempt;
-      const proof = password === null ? null : await this.#prove(attempt, password, ids);
-      const facts = { challenge: opened?.challenge ?? null, proof };
       const turn = this.#queue.run(usernameKey(username), () =>
-        this.#step({ ...attempt, username }, facts, ids, event, startedAt),
+        this.#step({ ...attempt, username }, opened?.challenge ?? null, ids, event, startedAt),
       );
       if (!turn) return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
       const step = await turn;
@@ -233,46 +235,6 @@ export class Verifier {
     } catch (error) {
       return this.#notReady(error);
     }
-  }
-
-  /**
-   * Asks the directory, before the user's turn: a bind may take seconds. It is not asked where the rules deny in any
-   * case, or know the verdict already; should they see it otherwise a moment later, nothing is proven.
-   */
-  async #prove(
-    attempt: VerificationAttempt,
-    password: string,
-    ids: AttemptIds,
-  ): Promise<PasswordProof & { at: number }> {
-    const { firstFactor, db, gate } = this.#options;
-    const at = Date.now();
-    if (!firstFactor) return { ...refused('no_directory'), at };
-    const username = attempt.username ?? '';
-    const read = await this.#read.add(usernameKey(username));
-    const { settings, applications, directories } = await this.#settingsAt(read.settingsRevision);
-    const asked = { directories, settings, address: attempt.clientIp };
-    const [user, namesake] = read.users;
-    if (user && !namesake) {
-      const { enabled, blocked } = withStopFacts(user.document, user.stopFacts, at);
-      const isOut = !enabled || (blocked !== null && at < Date.parse(blocked.expiresAt));
-      const state = mergeClaims(
-        user.state ?? emptyState(),
-        unmergedIn(user.reservations),
-        settings,
-        at,
-      );
-      const isKnown = findAttempt(state, ids.attemptId, at) !== null;
-      const isLocked = isPasswordLocked({ user: user.document, state, settings, nowMs: at });
-      if (isOut || isKnown || isLocked) return { ...refused('busy'), at };
-      return { ...(await firstFactor.ofUser(user.document, password, asked)), at };
-    }
-    const application = findApplication(applications, attempt.application);
-    if (namesake || application?.userMatch !== 'pass') return { ...refused('unknown_user'), at };
-    const isUser = async (directory: string, object: string) => {
-      const found = await gate.pass(() => findUsersByObject(db, directory, [object]));
-      return found.some(({ removedAt }) => removedAt === undefined);
-    };
-    return { ...(await firstFactor.ofStranger(username, password, { ...asked, isUser })), at };
   }
 
   #notReady(error: unknown): Extract<VerificationOutcome, { kind: 'not_ready' }> {
@@ -293,12 +255,61 @@ export class Verifier {
   /** Where the application says so, whoever is not one of the users needs no second step. */
   async #passStranger(
     step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
+    { username, password }: VerificationAttempt & { username: string },
+    asked: AskedDirectories,
   ): Promise<VerificationOutcome> {
+    if (password !== null) {
+      const { judged, target } = await this.#proveStranger(username, password, asked);
+      if (target) step.event.details.directory = target.name;
+      if (judged.kind !== 'right') {
+        const reason = judged.kind === 'wrong' ? 'wrong_password' : judged.reason;
+        return this.#denyUnrecorded(step, reason, false);
+      }
+    }
     const verdict: Verdict = { approved: true, skipped: 'user_match_off' };
     step.event.details.skipped = verdict.skipped;
     this.#complete(step, verdict, false);
     await this.#deny.add({ event: step.event });
     return this.#verdictOf(step, verdict, false);
+  }
+
+  async #proveStranger(
+    username: string,
+    password: string,
+    asked: AskedDirectories,
+  ): Promise<PasswordProof> {
+    const { firstFactor, db, gate } = this.#options;
+    if (!firstFactor) return refused('no_directory');
+    const isUser = async (directory: string, object: string) => {
+      const found = await gate.pass(() => findUsersByObject(db, directory, [object]));
+      return found.some(({ removedAt }) => removedAt === undefined);
+    };
+    return firstFactor.ofStranger(username, password, { ...asked, isUser });
+  }
+
+  /**
+   * Asks the directory, in the user's turn: the next guess waits until this one is counted. It is not asked where the
+   * rules deny in any case, or know the verdict already; should they see it otherwise a moment later, nothing is proven.
+   */
+  async #prove(
+    { password }: VerificationAttempt,
+    user: VerificationRead['users'][number] & { state: UserState },
+    { attemptId }: AttemptIds,
+    asked: AskedDirectories,
+  ): Promise<Step['proof']> {
+    if (password === null) return null;
+    const { firstFactor } = this.#options;
+    const nowMs = Date.now();
+    if (!firstFactor) return { ...refused('no_directory'), at: nowMs };
+    const document = withStopFacts(user.document, user.stopFacts, nowMs);
+    const isOut = !document.enabled || isBlocked(document, nowMs);
+    if (isOut) return { ...refused('busy'), at: nowMs };
+    const state = mergeClaims(user.state, unmergedIn(user.reservations), asked.settings, nowMs);
+    const isKnown = findAttempt(state, attemptId, nowMs) !== null;
+    if (isKnown || isPasswordLocked({ user: document, state, settings: asked.settings, nowMs })) {
+      return { ...refused('busy'), at: nowMs };
+    }
+    return { ...(await firstFactor.ofUser(document, password, asked)), at: nowMs };
   }
 
   /** Opens what an answer brings back, and finds whose question it was. */
@@ -363,7 +374,7 @@ export class Verifier {
 
   async #step(
     attempt: VerificationAttempt & { username: string },
-    { challenge, proof }: Pick<Step, 'challenge' | 'proof'>,
+    challenge: OpenedChallenge | null,
     ids: AttemptIds,
     event: AuditEvent,
     startedAt: number,
@@ -373,24 +384,22 @@ export class Verifier {
     if (isStillValid && !(await isStillValid(read.keysRevision))) {
       throw new ProblemError(401, 'unauthorized', 'Send a valid API key as a bearer token.');
     }
-    const { settings: company, applications } = await this.#settingsAt(read.settingsRevision);
+    const {
+      settings: company,
+      applications,
+      directories,
+    } = await this.#settingsAt(read.settingsRevision);
     const application = findApplication(applications, attempt.application);
     if (!company.events.recordAddresses) event.clientAddress = null;
     if (application && !application.enabled) {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'application_disabled', false);
     }
     const [user, namesake] = read.users;
+    const asked = { directories, settings: company, address: attempt.clientIp };
     if (!user || namesake) {
       event.username = this.#nameOfStranger(attempt.username, company);
-      if (proof?.target) event.details.directory = proof.target.name;
-      if (proof?.judged.kind === 'wrong') {
-        return this.#denyUnrecorded({ event, ids, startedAt }, 'wrong_password', false);
-      }
-      if (proof?.judged.kind === 'refused') {
-        return this.#denyUnrecorded({ event, ids, startedAt }, proof.judged.reason, false);
-      }
       if (!namesake && application?.userMatch === 'pass' && !challenge) {
-        return this.#passStranger({ event, ids, startedAt });
+        return this.#passStranger({ event, ids, startedAt }, attempt, asked);
       }
       return this.#denyUnrecorded({ event, ids, startedAt }, 'unknown_user', false);
     }
@@ -402,8 +411,10 @@ export class Verifier {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
     event.userId = user.id;
-    if (proof?.target) event.details.directory = proof.target.name;
     event.username = user.document.username;
+    const guess = await this.#firstGuess(attempt, user);
+    const proof = await this.#prove(attempt, { ...user, state: guess.state }, ids, asked);
+    if (proof?.target) event.details.directory = proof.target.name;
     const { recordNames, recordMail } = company.events;
     const { displayName, email } = user.document;
     if (recordNames && displayName) event.details.displayName = displayName;
@@ -432,9 +443,23 @@ export class Verifier {
       return this.#repeatApproval(step, true);
     }
     step.cacheKey = this.#cacheKeyOf(step);
-    const local = user.state ?? emptyState();
-    if (read.isCircuitOpen) return this.#verifyWithoutQuorum(step, local, false);
-    return this.#verifyWithQuorum(step, local, user.stateRevision);
+    if (read.isCircuitOpen) return this.#verifyWithoutQuorum(step, guess.state, false);
+    return this.#verifyWithQuorum(step, guess.state, guess.revision);
+  }
+
+  /** This node's copy. Before a directory is asked it has to be the newest: the last guesses must be in it. */
+  async #firstGuess(
+    { password }: VerificationAttempt,
+    { id, state, stateRevision }: VerificationRead['users'][number],
+  ): Promise<{ state: UserState; revision: number }> {
+    const own = { state: state ?? emptyState(), revision: stateRevision };
+    if (password === null) return own;
+    const newest = await this.#options.states.readThroughLeader(id, CONFIRM_MS);
+    if (newest.kind !== 'found') return own;
+    const told = parseState(newest.bytes);
+    // As after a lost compare-and-set: a bucket begun anew makes nothing good again.
+    const isOlder = newest.revision < own.revision;
+    return { state: isOlder ? mergeStates(own.state, told) : told, revision: newest.revision };
   }
 
   /**
@@ -1160,6 +1185,10 @@ export class Verifier {
       details: { verification: ids.verificationId, method: attempt.method ?? 'oath' },
     });
   }
+}
+
+function isBlocked({ blocked }: UserDocument, nowMs: number): boolean {
+  return blocked !== null && nowMs < Date.parse(blocked.expiresAt);
 }
 
 function unmergedIn(reservations: Reservation[]): Claim[] {

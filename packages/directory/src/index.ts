@@ -1,1 +1,2 @@
+export { directoryDefaults } from './defaults.ts';
 export type * from './types.ts';

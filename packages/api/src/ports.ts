@@ -148,6 +148,8 @@ export type VerificationAttempt = {
   caller: Caller;
   /** null: of the person who was asked the question. */
   username: string | null;
+  /** Of the user's directory: proven before anything else is judged; null: the first factor is the caller's business. */
+  password: string | null;
   door: FrontDoor;
   /** null: nothing typed yet. */
   code: string | null;

@@ -12,7 +12,7 @@ type Body = { pin?: string; newPin?: string; application?: string; clientIp?: st
 export async function runVerification(
   ports: ApiPorts,
   request: FastifyRequest & { body: Body },
-  step: Pick<VerificationAttempt, 'username' | 'code' | 'method' | 'challenge'>,
+  step: Pick<VerificationAttempt, 'username' | 'password' | 'code' | 'method' | 'challenge'>,
 ): Promise<VerificationReply> {
   const { pin, newPin, application, clientIp } = request.body;
   const caller = callerOf(request);

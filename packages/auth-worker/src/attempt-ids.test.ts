@@ -16,6 +16,7 @@ const attempt: VerificationAttempt = {
   code: '123456',
   pin: null,
   newPin: null,
+  password: null,
   method: null,
   challenge: null,
   application: null,

@@ -28,6 +28,7 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
     attempt.challenge?.id ?? '',
     attempt.application ?? '',
     attempt.clientIp ?? '',
+    attempt.password ?? '',
   ).toString('hex');
   return {
     attemptId,

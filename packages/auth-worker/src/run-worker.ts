@@ -157,6 +157,7 @@ export async function runWorker(
       incarnation,
       changePin: (change) => changePinOf(change, (request) => life.ports.runCommand(request)),
       sendText: (text) => texts.send(text),
+      firstFactor: null,
       metrics,
       log,
     });

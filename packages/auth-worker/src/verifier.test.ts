@@ -87,6 +87,7 @@ function startVerifier(
       return { sent: true, details: {} };
     },
     changePin: null,
+    firstFactor: null,
     metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, gauges),
     log,
     ...options,
@@ -107,6 +108,7 @@ function attempt(username: string, counter: number, idempotencyKey?: string): Ve
     code: hotp(secret, counter, { algorithm: 'SHA1', digits: 6 }),
     pin: null,
     newPin: null,
+    password: null,
     method: null,
     challenge: null,
     application: null,

@@ -10,6 +10,7 @@ import {
   beginAttempts,
   failureItem,
   findUserById,
+  findUsersByObject,
   finishAttempts,
   markPhase,
   readForVerification,
@@ -41,7 +42,9 @@ import {
   findApplication,
   findAttempt,
   isUsedClaim,
+  isPasswordLocked,
   judgeStep,
+  lockoutOf,
   mergeClaims,
   mergeStates,
   methodRow,
@@ -53,6 +56,7 @@ import {
   withStopFacts,
   type Claim,
   type DenialReason,
+  type Factor,
   type FailureClaim,
   type Judgement,
   type Question,
@@ -68,6 +72,12 @@ import { Batcher, OverloadError } from './batcher.ts';
 import type { Circuit } from './circuit.ts';
 import { countBusyTogether } from './count-busy-together.ts';
 import type { DatabaseGate } from './database-gate.ts';
+import {
+  refused,
+  type AskedDirectories,
+  type FirstFactor,
+  type PasswordProof,
+} from './first-factor.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readMostKnown } from './most-known.ts';
 import {
@@ -96,6 +106,8 @@ export type VerifierOptions = {
   sendText: SendText | null;
   /** Changes the PIN through the master; null: it may not be changed here. */
   changePin: ChangePin | null;
+  /** Asks directories for passwords; null: none can be asked here. */
+  firstFactor: FirstFactor | null;
   metrics: WorkerMetrics;
   log: Logger;
 };
@@ -149,6 +161,8 @@ type Step = {
   reservations: Reservation[];
   secrets: Map<string, Buffer>;
   challenge: OpenedChallenge | null;
+  /** Null: no password was typed. */
+  proof: (PasswordProof & { at: number }) | null;
   pin: 'right' | 'wrong' | null;
   recoveryPlace: number | null;
   cacheKey: string | null;
@@ -241,12 +255,61 @@ export class Verifier {
   /** Where the application says so, whoever is not one of the users needs no second step. */
   async #passStranger(
     step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
+    { username, password }: VerificationAttempt & { username: string },
+    asked: AskedDirectories,
   ): Promise<VerificationOutcome> {
+    if (password !== null) {
+      const { judged, target } = await this.#proveStranger(username, password, asked);
+      if (target) step.event.details.directory = target.name;
+      if (judged.kind !== 'right') {
+        const reason = judged.kind === 'wrong' ? 'wrong_password' : judged.reason;
+        return this.#denyUnrecorded(step, reason, false);
+      }
+    }
     const verdict: Verdict = { approved: true, skipped: 'user_match_off' };
     step.event.details.skipped = verdict.skipped;
     this.#complete(step, verdict, false);
     await this.#deny.add({ event: step.event });
     return this.#verdictOf(step, verdict, false);
+  }
+
+  async #proveStranger(
+    username: string,
+    password: string,
+    asked: AskedDirectories,
+  ): Promise<PasswordProof> {
+    const { firstFactor, db, gate } = this.#options;
+    if (!firstFactor) return refused('no_directory');
+    const isUser = async (directory: string, object: string) => {
+      const found = await gate.pass(() => findUsersByObject(db, directory, [object]));
+      return found.some(({ removedAt }) => removedAt === undefined);
+    };
+    return firstFactor.ofStranger(username, password, { ...asked, isUser });
+  }
+
+  /**
+   * Asks the directory, in the user's turn: the next guess waits until this one is counted. It is not asked where the
+   * rules deny in any case, or know the verdict already; should they see it otherwise a moment later, nothing is proven.
+   */
+  async #prove(
+    { password }: VerificationAttempt,
+    user: VerificationRead['users'][number] & { state: UserState },
+    { attemptId }: AttemptIds,
+    asked: AskedDirectories,
+  ): Promise<Step['proof']> {
+    if (password === null) return null;
+    const { firstFactor } = this.#options;
+    const nowMs = Date.now();
+    if (!firstFactor) return { ...refused('no_directory'), at: nowMs };
+    const document = withStopFacts(user.document, user.stopFacts, nowMs);
+    const isOut = !document.enabled || isBlocked(document, nowMs);
+    if (isOut) return { ...refused('busy'), at: nowMs };
+    const state = mergeClaims(user.state, unmergedIn(user.reservations), asked.settings, nowMs);
+    const isKnown = findAttempt(state, attemptId, nowMs) !== null;
+    if (isKnown || isPasswordLocked({ user: document, state, settings: asked.settings, nowMs })) {
+      return { ...refused('busy'), at: nowMs };
+    }
+    return { ...(await firstFactor.ofUser(document, password, asked)), at: nowMs };
   }
 
   /** Opens what an answer brings back, and finds whose question it was. */
@@ -321,17 +384,22 @@ export class Verifier {
     if (isStillValid && !(await isStillValid(read.keysRevision))) {
       throw new ProblemError(401, 'unauthorized', 'Send a valid API key as a bearer token.');
     }
-    const { settings: company, applications } = await this.#settingsAt(read.settingsRevision);
+    const {
+      settings: company,
+      applications,
+      directories,
+    } = await this.#settingsAt(read.settingsRevision);
     const application = findApplication(applications, attempt.application);
     if (!company.events.recordAddresses) event.clientAddress = null;
     if (application && !application.enabled) {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'application_disabled', false);
     }
     const [user, namesake] = read.users;
+    const asked = { directories, settings: company, address: attempt.clientIp };
     if (!user || namesake) {
       event.username = this.#nameOfStranger(attempt.username, company);
       if (!namesake && application?.userMatch === 'pass' && !challenge) {
-        return this.#passStranger({ event, ids, startedAt });
+        return this.#passStranger({ event, ids, startedAt }, attempt, asked);
       }
       return this.#denyUnrecorded({ event, ids, startedAt }, 'unknown_user', false);
     }
@@ -344,6 +412,9 @@ export class Verifier {
     }
     event.userId = user.id;
     event.username = user.document.username;
+    const guess = await this.#firstGuess(attempt, user);
+    const proof = await this.#prove(attempt, { ...user, state: guess.state }, ids, asked);
+    if (proof?.target) event.details.directory = proof.target.name;
     const { recordNames, recordMail } = company.events;
     const { displayName, email } = user.document;
     if (recordNames && displayName) event.details.displayName = displayName;
@@ -361,6 +432,7 @@ export class Verifier {
       reservations: user.reservations,
       secrets: this.#openSecrets(user.document),
       challenge,
+      proof,
       pin: await this.#checkPin(attempt.pin, user.document),
       recoveryPlace: this.#placeOfRecoveryCode(attempt.code, user.document),
       cacheKey: null,
@@ -371,9 +443,23 @@ export class Verifier {
       return this.#repeatApproval(step, true);
     }
     step.cacheKey = this.#cacheKeyOf(step);
-    const local = user.state ?? emptyState();
-    if (read.isCircuitOpen) return this.#verifyWithoutQuorum(step, local, false);
-    return this.#verifyWithQuorum(step, local, user.stateRevision);
+    if (read.isCircuitOpen) return this.#verifyWithoutQuorum(step, guess.state, false);
+    return this.#verifyWithQuorum(step, guess.state, guess.revision);
+  }
+
+  /** This node's copy. Before a directory is asked it has to be the newest: the last guesses must be in it. */
+  async #firstGuess(
+    { password }: VerificationAttempt,
+    { id, state, stateRevision }: VerificationRead['users'][number],
+  ): Promise<{ state: UserState; revision: number }> {
+    const own = { state: state ?? emptyState(), revision: stateRevision };
+    if (password === null) return own;
+    const newest = await this.#options.states.readThroughLeader(id, CONFIRM_MS);
+    if (newest.kind !== 'found') return own;
+    const told = parseState(newest.bytes);
+    // As after a lost compare-and-set: a bucket begun anew makes nothing good again.
+    const isOlder = newest.revision < own.revision;
+    return { state: isOlder ? mergeStates(own.state, told) : told, revision: newest.revision };
   }
 
   /**
@@ -459,7 +545,10 @@ export class Verifier {
     if (policy === 'refuse') return this.#denyBegun(step, 'no_quorum', true);
     const claimed = ownClaimIn(step);
     // Whoever repeats an attempt for minutes must not have another guess, or another text, that nobody counts.
-    if (claimed && 'failure' in claimed) return this.#denyBegun(step, 'wrong_code', true);
+    if (claimed && 'failure' in claimed) {
+      const reason = claimed.factor === 'password' ? 'wrong_password' : 'wrong_code';
+      return this.#denyBegun(step, reason, true);
+    }
     if (claimed && Date.now() - claimed.at >= ATTEMPTS_KEPT_MS) {
       return this.#denyBegun(step, 'too_many_texts', true);
     }
@@ -556,11 +645,11 @@ export class Verifier {
 
   async #keepClaim(step: Step, claim: Claim): Promise<void> {
     const { attemptId } = step.ids;
-    const isOfPin = 'failure' in claim && claim.factor === 'pin';
+    const { factor = 'code' } = 'failure' in claim ? claim : {};
     await this.#begin.add({
       reservation: {
         userId: step.user.id,
-        item: failureItem(isOfPin ? `${attemptId}:pin` : attemptId),
+        item: failureItem(factor === 'code' ? attemptId : `${attemptId}:${factor}`),
         attemptId,
         holder: this.#options.node,
         phase: 'approved',
@@ -581,17 +670,17 @@ export class Verifier {
       readMostKnown(this.#options, step.user.id, DIRECT_GET_MS),
     );
     const unlocked = step.user.unlockedAt === null ? 0 : Date.parse(step.user.unlockedAt);
-    const windowBeganAt = Date.now() - step.settings.lockout.resetMinutes * 60_000;
-    const counted = most.failures.filter(
-      ({ unlockedAt, at }) => unlockedAt >= unlocked && at > windowBeganAt,
-    );
-    const ofPin = counted.filter(({ factor }) => factor === 'pin').length;
+    const localFailures = { code: 0, pin: 0, password: 0 };
+    for (const { factor = 'code', unlockedAt, at } of most.failures) {
+      const { resetMinutes } = lockoutOf(step.settings, factor);
+      const isCounted = unlockedAt >= unlocked && at > Date.now() - resetMinutes * 60_000;
+      if (isCounted) localFailures[factor] += 1;
+    }
     const textsSince = Date.now() - 3_600_000;
     return {
       state: most.state ? mergeStates(known, most.state) : known,
       local: {
-        localFailures: counted.length - ofPin,
-        localPinFailures: ofPin,
+        localFailures,
         localTexts: most.texts.filter(({ at }) => at > textsSince).length,
         localAnswers: most.answered,
       },
@@ -603,7 +692,7 @@ export class Verifier {
   }
 
   #judge(step: Step, state: UserState, local?: LocalCounts): Judgement {
-    const { attempt, ids, user, secrets, settings, knownNodes, challenge } = step;
+    const { attempt, ids, user, secrets, settings, knownNodes, challenge, proof } = step;
     const nowMs = Date.now();
     const { code } = attempt;
     const hmac = code === null ? null : keyedHash(this.#options.keys['wrong-code'], user.id, code);
@@ -628,6 +717,7 @@ export class Verifier {
         expiresAtMs: challenge.expiresAt,
         isSentCode: code !== null && challenge.isSentCode(code),
       },
+      password: proof && proof.judged,
       pin: step.pin,
       recoveryPlace: step.recoveryPlace,
       personAddress: attempt.clientIp,
@@ -669,6 +759,7 @@ export class Verifier {
       mode === 'user+application+address' ? (attempt.application ?? '') : '',
       incarnation.id,
       user.updatedAt,
+      attempt.password ?? '',
     ).toString('base64url');
   }
 
@@ -833,6 +924,7 @@ export class Verifier {
       code: phoneId === null ? null : this.#textCode(step, askedAt),
       settings,
       sentTo: phone?.type === 'phone' ? maskNumber(phone.number) : null,
+      firstFactor: step.proof?.target ? { target: step.proof.target.id, at: step.proof.at } : null,
       degraded,
     });
   }
@@ -850,20 +942,21 @@ export class Verifier {
       code: null,
       settings: this.#settings?.settings ?? defaultSettings,
       sentTo: null,
+      firstFactor: null,
       degraded: false,
     });
   }
 
   #questionFor(
     attempt: VerificationAttempt,
-    about: Pick<Challenge, 'id' | 'userId' | 'code'> &
+    about: Pick<Challenge, 'id' | 'userId' | 'code' | 'firstFactor'> &
       Pick<Question, 'row' | 'method'> & {
         settings: Settings;
         sentTo: string | null;
         degraded: boolean;
       },
   ): VerificationOutcome {
-    const { id, userId, row, method, code, settings, sentTo, degraded } = about;
+    const { id, userId, row, method, code, firstFactor, settings, sentTo, degraded } = about;
     const issuedAt = Date.now();
     const expiresAt = issuedAt + settings.methods.answerMinutes * 60_000;
     const sealed = sealChallenge(this.#options.keys.challenge, {
@@ -871,7 +964,7 @@ export class Verifier {
       id,
       userId,
       row,
-      firstFactor: null,
+      firstFactor,
       code,
       issuedAt,
       expiresAt,
@@ -1094,6 +1187,10 @@ export class Verifier {
   }
 }
 
+function isBlocked({ blocked }: UserDocument, nowMs: number): boolean {
+  return blocked !== null && nowMs < Date.parse(blocked.expiresAt);
+}
+
 function unmergedIn(reservations: Reservation[]): Claim[] {
   return reservations.flatMap(({ phase, degraded, merged, claim }) =>
     phase === 'approved' && degraded && !merged && claim !== null ? [claim] : [],
@@ -1104,7 +1201,7 @@ function unmergedIn(reservations: Reservation[]): Claim[] {
 function ownClaimIn({ reservations, ids }: Step): FailureClaim | TextClaim | null {
   for (const { attemptId, claim } of reservations) {
     if (attemptId !== ids.attemptId || claim === null || isUsedClaim(claim)) continue;
-    if ('text' in claim || (claim.factor ?? 'code') === 'code') return claim;
+    if ('text' in claim || claim.factor !== 'pin') return claim;
   }
   return null;
 }
@@ -1119,14 +1216,14 @@ const HIDDEN: ReadonlySet<DenialReason> = new Set([
 ]);
 
 function isHidden(attempt: VerificationAttempt, outcome: VerificationOutcome): boolean {
-  const { code, challenge, caller } = attempt;
-  if (code !== null || challenge !== null || caller.scopes.has('reasons:read')) return false;
+  const { code, password, challenge, caller } = attempt;
+  if (code !== null || password !== null || challenge !== null || caller.scopes.has('reasons:read'))
+    return false;
   return outcome.kind === 'verdict' && !outcome.approved && HIDDEN.has(outcome.reason!);
 }
 
 type LocalCounts = {
-  localFailures: number;
-  localPinFailures: number;
+  localFailures: Record<Factor, number>;
   localTexts: number;
   localAnswers: string[];
 };

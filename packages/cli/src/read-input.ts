@@ -8,7 +8,7 @@ const MAX_TEXT_BYTES = 64 * 1024;
 
 /** The first line of stdin, trimmed; asks for it at a terminal. Throws CliError if there is none. */
 export async function readInputLine(what: string): Promise<string> {
-  const line = process.stdin.isTTY ? await askFor(what) : await readFirstLine();
+  const line = process.stdin.isTTY ? await askFor(what) : (await readFirstLine()).trim();
   if (line === '') throw new CliError(`${what} is missing on stdin`, { exitCode: 2 });
   return line;
 }
@@ -32,6 +32,13 @@ export async function readSecret(what: string): Promise<string> {
   return secret;
 }
 
+/** A password that exists, exactly as it is typed: spaces may be part of it. */
+export async function readPassword(): Promise<string> {
+  const password = process.stdin.isTTY ? await typeHidden('password') : await readFirstLine();
+  if (password === '') throw new CliError('the password is missing on stdin', { exitCode: 2 });
+  return password;
+}
+
 /** As {@link readSecret}, but from stdin all of it, without its last line break: at most 64 KiB. */
 export async function readSecretText(what: string): Promise<string> {
   if (process.stdin.isTTY) return readSecret(what);
@@ -41,13 +48,17 @@ export async function readSecretText(what: string): Promise<string> {
 }
 
 async function askHidden(what: string): Promise<string> {
+  return (await typeHidden(what)).trim();
+}
+
+async function typeHidden(what: string): Promise<string> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: nowhere, terminal: true });
   process.stderr.write(`${what}: `);
   const interrupted = Promise.withResolvers<never>();
   terminal.once('SIGINT', () => interrupted.reject(new CliError('nothing was changed')));
   try {
-    return (await Promise.race([terminal.question(''), interrupted.promise])).trim();
+    return await Promise.race([terminal.question(''), interrupted.promise]);
   } finally {
     terminal.close();
     process.stderr.write('\n');
@@ -75,7 +86,7 @@ async function readFirstLine(): Promise<string> {
   }
   const [line = '', ...more] = rest.split('\n');
   rest = more.join('\n');
-  return line.trim();
+  return line.replace(/\r$/, '');
 }
 
 /** Not to the end: who answers a question may keep the pipe open. Null at the end. */

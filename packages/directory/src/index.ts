@@ -1,2 +1,3 @@
+export { directoryDefaults } from './defaults.ts';
 export { DirectoryError, type DirectoryFault } from './directory-error.ts';
 export type * from './types.ts';

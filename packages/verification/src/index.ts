@@ -61,10 +61,16 @@ export {
 } from './methods.ts';
 export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
 export { isTrustedAddress, parseAddressRange } from './trusted-address.ts';
-export { challengeOutcome, judgeStep } from './judge-step.ts';
-export type { Judgement, OpenChallenge, Question, StepInput } from './judge-step.ts';
+export { challengeOutcome, isPasswordLocked, judgeStep } from './judge-step.ts';
+export type {
+  Judgement,
+  OpenChallenge,
+  PasswordJudged,
+  Question,
+  StepInput,
+} from './judge-step.ts';
 export { isLastFullKey } from './last-full-key.ts';
-export { beginsLockout, failuresInForce, isLocked } from './lockout.ts';
+export { beginsLockout, failuresInForce, isLocked, lockoutOf } from './lockout.ts';
 export { MAIL_RETRIES_MAX } from './mail-job.ts';
 export type { MailCursor, MailJobDocument, QueuedMail } from './mail-job.ts';
 export { mergeClaims, mergeStates } from './merge-claims.ts';

@@ -485,11 +485,77 @@ describe('an administrator’s unlock', () => {
   });
 });
 
+describe('a password, where a directory holds the first factor', () => {
+  const right = { kind: 'right' } as const;
+  const wrong = { kind: 'wrong' } as const;
+  const limit = defaultSettings.lockout.passwordFailures;
+  const typed = (password: StepInput['password']) => ({ code: totpCode(0), password });
+
+  it('that is right leaves the code to be judged as ever', () => {
+    expect(judge(typed(right))).toMatchObject({ kind: 'record', verdict: approved });
+    expect(judge({ code: WRONG, password: right })).toMatchObject({
+      verdict: denied('wrong_code'),
+    });
+  });
+
+  it('that is wrong costs itself, and leaves a right code good', () => {
+    const judgement = judge(typed(wrong));
+    expect(judgement).toMatchObject({ kind: 'record', verdict: denied('wrong_password') });
+    const { methods, accepted } = nextOf(judgement);
+    expect(methods).toMatchObject({ code: noFailures, password: { failures: 1 } });
+    expect(accepted).toEqual({});
+    expect(judge({ ...typed(right), state: nextOf(judgement), attemptId: 'next' })).toMatchObject({
+      verdict: approved,
+    });
+  });
+
+  it('goes before whatever skips the second step', () => {
+    const until = new Date(start + MINUTE).toISOString();
+    const exempt = { reason: 'ill', at: createdAt, by: 'admin', until };
+    const user: UserDocument = { ...alice, exempt };
+    const step = (password: StepInput['password']) => judge({ user, code: null, password });
+    expect(step(right)).toMatchObject({ verdict: { approved: true, skipped: 'exempt' } });
+    expect(step(wrong)).toMatchObject({ verdict: denied('wrong_password') });
+    expect(step({ kind: 'refused', reason: 'directory_unavailable' })).toEqual({
+      kind: 'final',
+      verdict: denied('directory_unavailable'),
+    });
+  });
+
+  it('is not asked about any more after its limit, right or wrong, and again after its minutes', () => {
+    const state = run(
+      Array.from({ length: limit }, (_, index) => ({ ...typed(wrong), attemptId: `try ${index}` })),
+    );
+    for (const password of [right, wrong]) {
+      expect(judge({ ...typed(password), state, attemptId: 'late' })).toEqual({
+        kind: 'final',
+        verdict: denied('password_locked'),
+      });
+    }
+    // Who shows no password is not in that lockout.
+    expect(judge({ code: totpCode(0), state, attemptId: 'none' })).toMatchObject({
+      verdict: approved,
+    });
+    const nowMs = start + defaultSettings.lockout.passwordMinutes * MINUTE;
+    const code = hotp(secret, totpStep(nowMs, 30), { algorithm: 'SHA1', digits: 6 });
+    const later = judge({ code, password: right, state, nowMs, attemptId: 'later' });
+    expect(later).toMatchObject({ verdict: approved });
+    expect(nextOf(later).methods.password).toEqual(noFailures);
+  });
+
+  it('without the quorum has its share of the limit on each node', () => {
+    const share = (password: number) =>
+      judge({ ...typed(right), withoutQuorum: { knownNodes: 2, localFailures: { password } } });
+    expect(share(1)).toMatchObject({ verdict: approved });
+    expect(share(2)).toMatchObject({ verdict: denied('password_locked') });
+  });
+});
+
 describe('without quorum', () => {
   it('a node has its share of the limit, at least one failure', () => {
     const localBudget = (state: UserState, knownNodes: number) =>
-      [0, 1, 2, 3, 4, 5].findIndex((localFailures) => {
-        const withoutQuorum = { knownNodes, localFailures };
+      [0, 1, 2, 3, 4, 5].findIndex((code) => {
+        const withoutQuorum = { knownNodes, localFailures: { code } };
         const judgement = judge({ state, code: totpCode(0), withoutQuorum });
         return judgement.kind === 'final' && !judgement.verdict.approved;
       });
@@ -502,7 +568,7 @@ describe('without quorum', () => {
   });
 
   it('a spent share is a lockout', () => {
-    const withoutQuorum = { knownNodes: 3, localFailures: 1 };
+    const withoutQuorum = { knownNodes: 3, localFailures: { code: 1 } };
     expect(judge({ code: totpCode(0), withoutQuorum })).toEqual({
       kind: 'final',
       verdict: denied('locked_out'),
@@ -776,7 +842,7 @@ describe('codes from before a forced promotion (rule 30)', () => {
 
   it('never resynchronise a token without the quorum, or long after the first code', () => {
     const asked = { codesNotBeforeMs: lostAt, user: withToken };
-    const alone = { ...asked, withoutQuorum: { knownNodes: 3, localFailures: 0 } };
+    const alone = { ...asked, withoutQuorum: { knownNodes: 3, localFailures: {} } };
     expect(judge({ ...alone, code: hotpCode(6) })).toMatchObject({
       kind: 'final',
       verdict: denied('resync'),

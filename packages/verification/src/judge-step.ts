@@ -7,6 +7,7 @@ import {
   countedFailures,
   failuresInForce,
   isLocked,
+  lockoutOf,
 } from './lockout.ts';
 import { isActiveToken, matchOath, pendingCounter } from './match-oath.ts';
 import type { Match } from './match-oath.ts';
@@ -54,6 +55,8 @@ export type StepInput = {
   };
   /** The question that this answers, opened and checked; null: it begins. */
   challenge?: OpenChallenge | null;
+  /** What the directory says of the password that was typed; null: none was. Until it is right nothing is judged. */
+  password?: PasswordJudged | null;
   /** What the hash says of the PIN that was typed; null: none was. */
   pin?: 'right' | 'wrong' | null;
   /** Place of the typed code among the user's recovery codes; null: it is none. */
@@ -73,14 +76,19 @@ export type StepInput = {
   withoutQuorum?: {
     knownNodes: number;
     /** Failures this node counted since the quorum went, not in `state`. */
-    localFailures: number;
-    localPinFailures?: number;
+    localFailures: Partial<Record<Factor, number>>;
     /** Texts this node sent since then, not in `state`. */
     localTexts?: number;
     /** Wrong answers to questions, as {@link FailureClaim} has them, not in `state`. */
     localAnswers?: readonly string[];
   };
 };
+
+/** refused: neither right nor wrong, or right and not enough; it costs nothing. */
+export type PasswordJudged =
+  | { kind: 'right' }
+  | { kind: 'wrong' }
+  | { kind: 'refused'; reason: DenialReason };
 
 export type OpenChallenge = {
   id: string;
@@ -136,6 +144,8 @@ function judge(input: StepInput): Judgement {
   if (isKeyTaken(input)) return { kind: 'conflict' };
   if (!user.enabled) return denied('disabled');
   if (user.blocked && nowMs < Date.parse(user.blocked.expiresAt)) return denied('blocked');
+  const unproven = judgePassword(input);
+  if (unproven) return unproven;
   if (input.challenge) return judgeAnswer(input, input.challenge);
 
   if (user.exempt && nowMs < Date.parse(user.exempt.until)) return skipped('exempt');
@@ -169,6 +179,38 @@ function isKeyTaken({ state, attempt, nowMs }: StepInput): boolean {
   if (attempt.keyHash === null) return false;
   const key = shortId(attempt.keyHash);
   return recentAttempts(state.attempts, nowMs).some((other) => other.key === key);
+}
+
+// ---- the first factor
+
+/** What its answer comes to; null: there is nothing in the way of the second. */
+function judgePassword(input: StepInput): Judgement | null {
+  const { password, state, nowMs } = input;
+  if (!password) return null;
+  if (isPasswordLocked(input)) return denied('password_locked');
+  if (password.kind === 'right') return null;
+  if (password.kind === 'refused') return denied(password.reason);
+  const { counts, claim } = countFailureOf(input, 'password');
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'wrong_password' },
+    next: {
+      ...state,
+      methods: { ...state.methods, password: counts },
+      attempts: withAttempt(input, { approved: false, reason: 'wrong_password', item: null }),
+      merged: rememberFailures(state.merged, [failureId(claim)], nowMs),
+    },
+    item: null,
+    claim,
+  };
+}
+
+/** Whether a user's directory is not asked for now, so that nobody locks the account there from here. */
+export function isPasswordLocked(
+  input: Pick<StepInput, 'user' | 'state' | 'settings' | 'withoutQuorum' | 'nowMs'>,
+): boolean {
+  if (isLocked(failuresOf(input, 'password'), input.nowMs)) return true;
+  return isLocalBudgetSpent(input, 'password');
 }
 
 // ---- it begins without anything typed
@@ -400,19 +442,24 @@ function isLockedOut(input: StepInput, row: MethodRow): boolean {
   return asksPin(row) && isLocked(failuresOf(input, 'pin'), input.nowMs);
 }
 
-function failuresOf({ state, user }: StepInput, factor: Factor): MethodFailures {
+function failuresOf(
+  { state, user }: Pick<StepInput, 'state' | 'user'>,
+  factor: Factor,
+): MethodFailures {
   return failuresInForce(state.methods[factor] ?? noFailures, user);
 }
 
 // Nodes that cannot see each other's failures share out what is left of the limit, so that
 // splitting a cluster gives nobody more guesses (but one each, or nobody could sign in).
-function isLocalBudgetSpent(input: StepInput, factor: Factor): boolean {
+function isLocalBudgetSpent(
+  input: Pick<StepInput, 'user' | 'state' | 'settings' | 'withoutQuorum' | 'nowMs'>,
+  factor: Factor,
+): boolean {
   if (!input.withoutQuorum) return false;
-  const { knownNodes, localFailures, localPinFailures = 0 } = input.withoutQuorum;
-  const { lockout } = input.settings;
+  const { knownNodes, localFailures } = input.withoutQuorum;
+  const lockout = lockoutOf(input.settings, factor);
   const left = lockout.failures - countedFailures(failuresOf(input, factor), lockout, input.nowMs);
-  const local = factor === 'code' ? localFailures : localPinFailures;
-  return local >= Math.max(1, Math.floor(left / Math.max(1, knownNodes)));
+  return (localFailures[factor] ?? 0) >= Math.max(1, Math.floor(left / Math.max(1, knownNodes)));
 }
 
 /** Remembers the counter; costs nothing, and is worth nothing without the next code. */
@@ -451,7 +498,7 @@ function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
     : { approved: true };
   const spent = endChallenge(input, verdict.approved ? 1 : 2);
   if (spent === 'full') return denied('busy');
-  const { pin } = state.methods;
+  const { pin, password } = state.methods;
   return {
     kind: 'record',
     verdict,
@@ -463,6 +510,8 @@ function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
         ...state.methods,
         code: clearFailures(failuresOf(input, 'code')),
         ...(pin && asksPin(row) && { pin: clearFailures(failuresOf(input, 'pin')) }),
+        ...(password &&
+          input.password && { password: clearFailures(failuresOf(input, 'password')) }),
       },
       lastWrong: null,
       attempts: withAttempt(input, {
@@ -479,7 +528,7 @@ function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
 function useUpForNothing(input: StepInput, { item, claim, next }: Use): Judgement {
   const spent = endChallenge(input, 2);
   if (spent === 'full') return denied('busy');
-  const { pin, claim: pinFailure } = countPinFailure(input);
+  const { counts: pin, claim: pinFailure } = countFailureOf(input, 'pin');
   return {
     kind: 'record',
     verdict: { approved: false, reason: 'wrong_pin' },
@@ -496,12 +545,15 @@ function useUpForNothing(input: StepInput, { item, claim, next }: Use): Judgemen
   };
 }
 
-function countPinFailure(input: StepInput): { pin: MethodFailures; claim: FailureClaim } {
+function countFailureOf(
+  input: StepInput,
+  factor: 'pin' | 'password',
+): { counts: MethodFailures; claim: FailureClaim } {
   const { settings, attempt, nowMs } = input;
-  const before = failuresOf(input, 'pin');
-  const pin = addFailures(before, { count: 1, lockout: settings.lockout, nowMs });
+  const before = failuresOf(input, factor);
+  const counts = addFailures(before, { count: 1, lockout: lockoutOf(settings, factor), nowMs });
   const { unlockedAt } = before;
-  return { pin, claim: { id: attempt.id, at: nowMs, failure: true, factor: 'pin', unlockedAt } };
+  return { counts, claim: { id: attempt.id, at: nowMs, failure: true, factor, unlockedAt } };
 }
 
 /** Wrong codes cost; the same one again within the same question or step does not (rule 9). */
@@ -514,7 +566,7 @@ function countFailure(input: StepInput, row: MethodRow): Judgement {
     lockout: settings.lockout,
     nowMs,
   });
-  const pinCount = isPinWrong ? countPinFailure(input) : null;
+  const pinCount = isPinWrong ? countFailureOf(input, 'pin') : null;
   const ids = [shortId(attempt.id), ...(pinCount ? [failureId(pinCount.claim)] : [])];
   return {
     kind: 'record',
@@ -522,7 +574,7 @@ function countFailure(input: StepInput, row: MethodRow): Judgement {
     next: {
       ...state,
       ...countWrongAnswer(input),
-      methods: { ...state.methods, code, ...(pinCount && { pin: pinCount.pin }) },
+      methods: { ...state.methods, code, ...(pinCount && { pin: pinCount.counts }) },
       lastWrong: {
         hmac: shortId(attempt.wrongCodeHmac ?? ''),
         client: shortId(attempt.client),

@@ -1,6 +1,7 @@
 import type { UserDocument } from './documents.ts';
-import type { LockoutSettings } from './settings.ts';
+import type { LockoutSettings, Settings } from './settings.ts';
 import { FACTORS } from './methods.ts';
+import type { Factor } from './methods.ts';
 import { LOCKED_UNTIL_UNLOCKED, noFailures } from './user-state.ts';
 import type { MethodFailures, UserState } from './user-state.ts';
 
@@ -33,6 +34,16 @@ export function beginsLockout(before: UserState, after: UserState): boolean {
     const isForGood = is!.lockedUntil === LOCKED_UNTIL_UNLOCKED;
     return is!.lockouts > was!.lockouts || (isForGood && was!.lockedUntil !== is!.lockedUntil);
   });
+}
+
+/**
+ * What locks a factor. A password is the directory's, which locks its account by itself: with fewer failures, and
+ * again after as long as it forgets them, this goes first.
+ */
+export function lockoutOf({ lockout }: Pick<Settings, 'lockout'>, factor: Factor): LockoutSettings {
+  if (factor !== 'password') return lockout;
+  const { passwordFailures: failures, passwordMinutes: minutes } = lockout;
+  return { ...lockout, failures, resetMinutes: minutes, releaseMinutes: minutes };
 }
 
 export type AddedFailures = {

@@ -350,8 +350,9 @@ function randomCaches(random: Random): [string, number][] {
 }
 
 function randomSettings(random: Random): Settings {
-  const lockout = { failures: 1 + random(6), resetMinutes: 1 + random(60), releaseMinutes: 10 };
-  return { ...defaultSettings, lockout };
+  const { lockout } = defaultSettings;
+  const chosen = { failures: 1 + random(6), resetMinutes: 1 + random(60), releaseMinutes: 10 };
+  return { ...defaultSettings, lockout: { ...lockout, ...chosen } };
 }
 
 /** Without the order of keys, which means nothing. */

@@ -1,8 +1,8 @@
 import { failureId, isUsedClaim } from './claims.ts';
 import type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
-import { addFailures, laterLock } from './lockout.ts';
+import { addFailures, laterLock, lockoutOf } from './lockout.ts';
 import { FACTORS } from './methods.ts';
-import type { Settings } from './settings.ts';
+import type { LockoutSettings, Settings } from './settings.ts';
 import {
   ATTEMPTS_MAX,
   CACHES_MAX,
@@ -115,7 +115,9 @@ function mergeFailures(
       .map(([, claim]) => claim)
       .filter((claim) => (claim.factor ?? 'code') === factor);
     const before = methods[factor] ?? noFailures;
-    if (own.length > 0) methods[factor] = countClaims(before, own, settings, nowMs);
+    if (own.length > 0) {
+      methods[factor] = countClaims(before, own, lockoutOf(settings, factor), nowMs);
+    }
   }
   const ids = fresh.map(([id]) => id);
   const answered = fresh.flatMap(([, claim]) => (claim.answered ? [claim.answered] : []));
@@ -158,13 +160,12 @@ function mergeTexts(state: UserState, claims: readonly TextClaim[], nowMs: numbe
 function countClaims(
   counts: MethodFailures,
   claims: readonly FailureClaim[],
-  settings: Settings,
+  lockout: LockoutSettings,
   nowMs: number,
 ): MethodFailures {
   const unlockedAt = Math.max(counts.unlockedAt, ...claims.map((claim) => claim.unlockedAt));
   const before = unlockedAt > counts.unlockedAt ? { ...counts, ...noFailures, unlockedAt } : counts;
   const since = claims.filter((claim) => claim.unlockedAt === unlockedAt);
-  const { lockout } = settings;
   const recent = since.filter((claim) => claim.at > nowMs - lockout.resetMinutes * 60_000).length;
   if (since.length === 0) return before;
   const after = addFailures(before, {
@@ -205,8 +206,13 @@ export function mergeStates(a: UserState, b: UserState): UserState {
 }
 
 function maxOfFactors(a: UserState['methods'], b: UserState['methods']): UserState['methods'] {
-  const pin = a.pin && b.pin ? maxFailures(a.pin, b.pin) : (a.pin ?? b.pin);
-  return { code: maxFailures(a.code, b.code), ...(pin && { pin }) };
+  const max = { code: maxFailures(a.code, b.code) } as UserState['methods'];
+  for (const factor of FACTORS) {
+    const [ofA, ofB] = [a[factor], b[factor]];
+    const most = ofA && ofB ? maxFailures(ofA, ofB) : (ofA ?? ofB);
+    if (most) max[factor] = most;
+  }
+  return max;
 }
 
 /** Whatever was used up on either side is; where one says approved and the other not, it is over for nothing. */

@@ -18,8 +18,8 @@ export type StandIn = (typeof STAND_INS)[number];
 export const FRONT_DOORS = ['http', 'web', 'pap', 'pap-challenge', 'mschapv2', 'ldap'] as const;
 export type FrontDoor = (typeof FRONT_DOORS)[number];
 
-/** Whose failures are counted, and who is locked out: what somebody has, and what somebody knows. */
-export const FACTORS = ['code', 'pin'] as const;
+/** Whose failures are counted, and who is locked out: what somebody has, knows, and proves to a directory. */
+export const FACTORS = ['code', 'pin', 'password'] as const;
 export type Factor = (typeof FACTORS)[number];
 
 export type MethodRow = {

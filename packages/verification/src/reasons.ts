@@ -17,6 +17,17 @@ export const DENIAL_REASONS = [
   'pin_required',
   /** Everything was right, but the PIN has to be changed first: it was set by somebody else, or is too old. */
   'pin_change_required',
+  /** The first factor, as the directory judged it, or did not. */
+  'wrong_password',
+  'password_locked',
+  'password_expired',
+  'must_change_password',
+  'account_disabled',
+  'account_locked',
+  'account_expired',
+  'account_not_now',
+  'no_directory',
+  'directory_unavailable',
   'too_many_texts',
   /** What was to be sent or rung went nowhere. */
   'not_delivered',

@@ -90,6 +90,21 @@ export const SETTINGS = {
       unit: 'minutes',
       about: 'How long the first lockout lasts; each further one in a row lasts twice as long.',
     }),
+    passwordFailures: wholeNumber({
+      min: 1,
+      max: 100,
+      standard: 4,
+      about:
+        "Wrong passwords after which a user's directory is not asked any more: fewer than lock the account there.",
+    }),
+    passwordMinutes: wholeNumber({
+      min: 1,
+      max: 1440,
+      standard: 30,
+      unit: 'minutes',
+      about:
+        'How long it is not asked, and after which wrong passwords no longer count: as long as the directory counts them.',
+    }),
   },
   failover: {
     mode: oneOf(['automatic', 'manual'], {

@@ -46,7 +46,13 @@ const numbers = settingNames
 describe('settings', () => {
   it('have defaults, which the groups that were set replace', () => {
     expect(defaultSettings).toMatchObject({
-      lockout: { failures: 5, resetMinutes: 10, releaseMinutes: 10 },
+      lockout: {
+        failures: 5,
+        resetMinutes: 10,
+        releaseMinutes: 10,
+        passwordFailures: 4,
+        passwordMinutes: 30,
+      },
       failover: { mode: 'automatic', afterSeconds: 6 },
       withoutQuorum: { default: 'serve', applications: {} },
       methods: { default: 'oath', appMode: 'number', codeDigits: 6 },
@@ -58,7 +64,11 @@ describe('settings', () => {
     });
     const lockout = { failures: 3, resetMinutes: 1, releaseMinutes: 2 };
     expect(settingsFrom([])).toEqual(defaultSettings);
-    expect(settingsFrom([{ id: 'lockout', ...lockout }])).toEqual({ ...defaultSettings, lockout });
+    const { lockout: rest } = defaultSettings;
+    expect(settingsFrom([{ id: 'lockout', ...lockout }])).toEqual({
+      ...defaultSettings,
+      lockout: { ...rest, ...lockout },
+    });
   });
 
   it('have defaults that they may be set to', () => {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import type { Factor } from './methods.ts';
 import { DENIAL_REASONS } from './reasons.ts';
 import type { DenialReason } from './reasons.ts';
 
@@ -62,7 +63,7 @@ export type UserState = {
   v: 1;
   /** Authenticator id → [last accepted step or counter, when, in Unix seconds]. */
   accepted: Record<string, [last: number, atSeconds: number]>;
-  methods: { code: MethodFailures; pin?: MethodFailures };
+  methods: { code: MethodFailures } & Partial<Record<Factor, MethodFailures>>;
   lastWrong: {
     hmac: string;
     client: string;
@@ -141,6 +142,7 @@ const stateSchema = z.looseObject({
   methods: z.looseObject({
     code: factorSchema,
     pin: factorSchema.optional(),
+    password: factorSchema.optional(),
   }),
   lastWrong: z
     .looseObject({

@@ -37,6 +37,7 @@ export function answerVerification(api: ApiServer, ports: ApiPorts): void {
     (request) =>
       runVerification(ports, request, {
         username: request.body.username ?? null,
+        password: null,
         code: request.body.code,
         method: null,
         challenge: { id: request.params.id, sealed: request.body.challenge },

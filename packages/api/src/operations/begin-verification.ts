@@ -20,6 +20,14 @@ export function beginVerification(api: ApiServer, ports: ApiPorts): void {
         querystring: noQuery,
         body: z.strictObject({
           username,
+          password: z
+            .string()
+            .min(1)
+            .max(256)
+            .optional()
+            .describe(
+              "Checked by the user's directory first: nothing is asked or judged until it is right.",
+            ),
           /** Of a token, or a recovery code. Left out: the user is asked. */
           code: z.string().max(128).optional(),
           method: z.enum(METHODS).optional(),
@@ -35,6 +43,7 @@ export function beginVerification(api: ApiServer, ports: ApiPorts): void {
     (request) =>
       runVerification(ports, request, {
         username: request.body.username,
+        password: request.body.password ?? null,
         code: request.body.code || null,
         method: request.body.method ?? null,
         challenge: null,

@@ -9,7 +9,11 @@ import {
 } from '@countersign/database';
 import { seal, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
-import type { ApplicationDocument, UserDocument } from '@countersign/verification';
+import type {
+  ApplicationDocument,
+  DirectoryDocument,
+  UserDocument,
+} from '@countersign/verification';
 import { afterAll, beforeAll } from 'vitest';
 import { createTestDatabase, startTestNats, waitFor, type TestNats } from '@countersign/testing';
 
@@ -44,7 +48,8 @@ export function useTestStates() {
   async function apply(
     change:
       | { kind: 'user'; document: UserDocument }
-      | { kind: 'application'; document: ApplicationDocument },
+      | { kind: 'application'; document: ApplicationDocument }
+      | { kind: 'directory'; document: DirectoryDocument },
   ): Promise<void> {
     const { id, updatedAt: at } = change.document;
     revision += 1;
@@ -120,11 +125,16 @@ export function useTestStates() {
       await apply({ kind: 'user', document });
       return document;
     },
+    addDirectory: (document: DirectoryDocument) => apply({ kind: 'directory', document }),
     changeUser: (document: UserDocument) => apply({ kind: 'user', document }),
     /** With settings of its own, by dotted name. */
-    async addApplication(name: string, settings: ApplicationDocument['settings']): Promise<void> {
+    async addApplication(
+      name: string,
+      settings: ApplicationDocument['settings'],
+      userMatch: ApplicationDocument['userMatch'] = 'require',
+    ): Promise<void> {
       const at = new Date().toISOString();
-      const fields = { enabled: true, userMatch: 'require' as const, settings };
+      const fields = { enabled: true, userMatch, settings };
       const document = { id: randomUUID(), name, ...fields, createdAt: at, updatedAt: at };
       await apply({ kind: 'application', document });
     },

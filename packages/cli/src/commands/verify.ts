@@ -2,11 +2,17 @@ import { METHODS } from '@countersign/verification';
 import { Option, type Command } from 'commander';
 import { escapeAll } from '../escape-all.ts';
 import { printJson, printTable } from '../print.ts';
-import { readInputLine, readSecret } from '../read-input.ts';
+import { readInputLine, readPassword, readSecret } from '../read-input.ts';
 import { openSession, type Session } from '../session.ts';
 import { withSpinner } from '../with-spinner.ts';
 
-type VerifyOptions = { application?: string; clientIp?: string; method?: string; pin?: true };
+type VerifyOptions = {
+  application?: string;
+  clientIp?: string;
+  method?: string;
+  password?: true;
+  pin?: true;
+};
 type Reply = {
   id: string;
   status: string;
@@ -28,12 +34,13 @@ export function addVerifyCommand(program: Command): void {
     .argument('<username>')
     .argument('[code]', 'of a token; without it the user is asked as the settings say')
     .addOption(new Option('--method <method>', 'how the user is asked').choices(METHODS))
+    .option('--password', "ask for the password first, for the user's directory to check")
     .option('--pin', 'ask for the PIN that goes with the code')
     .option('--application <name>', 'for which application')
     .option('--client-ip <address>', "the end user's address, if the key may assert one")
     .addHelpText(
       'after',
-      '\nWithout a terminal the code, and the PIN after it, are lines on stdin.' +
+      '\nWithout a terminal the password, the code and the PIN are lines on stdin, in this order.' +
         '\nA code on stdin is tried at once unless --method says how to ask for one.',
     )
     .action(
@@ -56,12 +63,13 @@ async function verify(
   session: Session,
   username: string,
   given: string | undefined,
-  { pin: withPin, ...options }: VerifyOptions,
+  { pin: withPin, password: withPassword, ...options }: VerifyOptions,
 ): Promise<Reply> {
+  const password = withPassword && (await readPassword());
   const isAsked = options.method !== undefined || process.stdin.isTTY;
   const code = given ?? (isAsked ? undefined : await readInputLine('code'));
   const pin = withPin && code !== undefined ? await readSecret('PIN') : undefined;
-  const body = { username, ...options, code, pin };
+  const body = { username, ...options, password, code, pin };
   const first = (await withSpinner(
     'waiting for the cluster',
     session.call({ method: 'POST', path: PATH, body, timeoutMs: 20_000 }),

@@ -1,0 +1,274 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { VerificationAttempt } from '@countersign/api';
+import { Asks } from '@countersign/cluster';
+import { takeFinalOutbox } from '@countersign/database';
+import type { SignIn } from '@countersign/directory';
+import {
+  defaultSettings,
+  generateSecret,
+  hotp,
+  type DirectoryDocument,
+  type UserDocument,
+} from '@countersign/verification';
+import { pino } from 'pino';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Circuit } from './circuit.ts';
+import { DatabaseGate } from './database-gate.ts';
+import { WorkerEvents } from './events.ts';
+import { FirstFactor } from './first-factor.ts';
+import { WorkerMetrics } from './metrics.ts';
+import { PasswordBudget } from './password-budget.ts';
+import { exampleDirectory } from './testing/example-directory.ts';
+import { useTestStates } from './testing/use-test-states.ts';
+import { Verifier } from './verifier.ts';
+
+const LIMIT = defaultSettings.lockout.passwordFailures;
+const RIGHT = 'Correct horse 1';
+const test = useTestStates();
+const secret = generateSecret();
+const key = () => ({ keyId: '00000000', key: randomBytes(32) });
+const keys = {
+  seed: key(),
+  'wrong-code': key(),
+  'attempt-id': key(),
+  challenge: key(),
+  pin: key(),
+  'spare-code': key(),
+};
+const corp = exampleDirectory('corp', ['CORP', 'corp.test']);
+const lab = exampleDirectory('lab', ['lab.test']);
+
+/** What was asked of a directory, and the most at once. */
+let asked: { directory: string; who: object; password: string }[] = [];
+let atOnce = { now: 0, most: 0 };
+let answer: (who: { name: string } | { object: string }, password: string) => SignIn;
+let verifier: Verifier;
+
+async function ask(
+  directory: DirectoryDocument,
+  who: { name: string } | { object: string },
+  password: string,
+): Promise<SignIn> {
+  asked.push({ directory: directory.name, who, password });
+  atOnce = { now: atOnce.now + 1, most: Math.max(atOnce.most, atOnce.now + 1) };
+  await new Promise((resolve) => setImmediate(resolve));
+  atOnce.now -= 1;
+  return answer(who, password);
+}
+
+beforeAll(async () => {
+  const db = test.db();
+  const log = pino({ level: 'silent' });
+  const gate = new DatabaseGate(() => db.sql`select 1`);
+  const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
+  const asks = new Asks({
+    links: [test.link()],
+    node: 'node-1',
+    sealer: plain,
+    answer: async () => ({ isGranted: true, state: null }),
+    onSettled: async () => undefined,
+  });
+  test.atEnd(() => asks[Symbol.asyncDispose]());
+  verifier = new Verifier({
+    node: 'node-1',
+    db,
+    gate,
+    states: test.states(),
+    asks,
+    circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
+    keys,
+    incarnation: { number: 0, id: 'one' },
+    sendText: null,
+    changePin: null,
+    firstFactor: new FirstFactor(ask),
+    metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
+      throw new Error('nobody looks');
+    }),
+    log,
+  });
+  await test.addDirectory(corp);
+  await test.addDirectory(lab);
+  await test.addApplication('vpn', {}, 'pass');
+});
+
+beforeEach(() => {
+  asked = [];
+  atOnce = { now: 0, most: 0 };
+  answer = (who, password) =>
+    password === RIGHT
+      ? { kind: 'accepted', object: 'object' in who ? who.object : 'found', dn: 'cn=found' }
+      : { kind: 'refused', reason: 'wrong_password' };
+});
+
+describe('a user of a directory', () => {
+  it('is signed in by object, and asked for the second step only then', async () => {
+    const user = await addPerson();
+    const begun = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(begun).toMatchObject({ kind: 'challenge', method: 'oath' });
+    const { object } = user.directory!;
+    expect(asked).toEqual([{ directory: 'corp', who: { object }, password: RIGHT }]);
+    const done = await verifier.verify(attempt(user.username, { password: RIGHT, code: code(0) }));
+    expect(done).toMatchObject({ approved: true });
+  });
+
+  it('is denied by a wrong password however right the code is, and the code stays good', async () => {
+    const user = await addPerson();
+    const wrong = attempt(user.username, { password: 'guess', code: code(0) });
+    expect(await verifier.verify(wrong)).toMatchObject({ reason: 'wrong_password' });
+    const right = attempt(user.username, { password: RIGHT, code: code(0) });
+    expect(await verifier.verify(right)).toMatchObject({ approved: true });
+  });
+
+  it('is asked for at the directory no more than the limit, one sign-in at a time', async () => {
+    const user = await addPerson();
+    const guesses = Array.from({ length: 3 * LIMIT }, (_, index) =>
+      verifier.verify(attempt(user.username, { password: `guess ${index}` })),
+    );
+    const reasons = (await Promise.all(guesses)).map(
+      (outcome) => 'reason' in outcome && outcome.reason,
+    );
+    expect(new Set(reasons)).toEqual(new Set(['wrong_password', 'password_locked', 'busy']));
+    expect(atOnce.most).toBe(1);
+    expect(asked).toHaveLength(LIMIT);
+    asked = [];
+    const late = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(late).toMatchObject({ reason: 'password_locked' });
+    expect(asked).toEqual([]);
+  });
+
+  it('costs nothing when the directory cannot say, and is not let in', async () => {
+    const user = await addPerson();
+    answer = () => ({ kind: 'unavailable', problem: 'no server answers' });
+    for (let index = 0; index < LIMIT + 2; index += 1) {
+      const outcome = await verifier.verify(attempt(user.username, { password: RIGHT }));
+      expect(outcome).toMatchObject({ reason: 'directory_unavailable' });
+    }
+    answer = () => ({ kind: 'refused', reason: 'account_locked' });
+    const locked = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(locked).toMatchObject({ reason: 'account_locked' });
+  });
+
+  it('gets the verdict again for the same attempt, without another bind', async () => {
+    const user = await addPerson();
+    const once = attempt(user.username, { password: RIGHT, code: code(0), key: randomUUID() });
+    expect(await verifier.verify(once)).toMatchObject({ approved: true });
+    // The copy of the state that this node has is as old as its follower.
+    expect(await verifier.verify(once)).toMatchObject({ approved: true });
+    const other = { ...once, password: 'guess' };
+    expect(await verifier.verify(other)).toMatchObject({ kind: 'conflict' });
+  });
+
+  it('is named with its directory in the event, without the password', async () => {
+    const user = await addPerson();
+    await verifier.verify(attempt(user.username, { password: RIGHT, code: code(0) }));
+    const events = (await takeFinalOutbox(test.db(), 10_000)).map(({ event }) => event);
+    const own = events.filter(({ userId }) => userId === user.id);
+    expect(own).toMatchObject([{ result: 'approved', details: { directory: 'corp' } }]);
+    expect(JSON.stringify(events)).not.toContain(RIGHT);
+  });
+});
+
+describe('whoever has no first factor here', () => {
+  it('is denied as a user of no directory', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const outcome = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(outcome).toMatchObject({ reason: 'no_directory' });
+    expect(asked).toEqual([]);
+  });
+
+  it('is denied as a stranger, and no directory is asked', async () => {
+    const outcome = await verifier.verify(attempt('nobody', { password: RIGHT }));
+    expect(outcome).toMatchObject({ reason: 'unknown_user' });
+    expect(asked).toEqual([]);
+  });
+});
+
+describe('a stranger at an application that passes them', () => {
+  it('passes with the right password of the one directory that the name is of', async () => {
+    const pass = (name: string, password: string) =>
+      verifier.verify(attempt(name, { password, application: 'vpn' }));
+    expect(await pass('CORP\\guest', RIGHT)).toMatchObject({ skipped: 'user_match_off' });
+    expect(asked).toMatchObject([{ directory: 'corp', who: { name: 'CORP\\guest' } }]);
+    expect(await pass('CORP\\guest', 'guess')).toMatchObject({ reason: 'wrong_password' });
+    expect(await pass('guest', RIGHT)).toMatchObject({ reason: 'unknown_user' });
+    expect(await pass('OTHER\\guest', RIGHT)).toMatchObject({ reason: 'unknown_user' });
+  });
+
+  it('is no stranger where the object it is has a user', async () => {
+    const user = await addPerson();
+    const { object } = user.directory!;
+    answer = () => ({ kind: 'accepted', object, dn: 'cn=alias' });
+    const alias = attempt('alias@corp.test', { password: RIGHT, application: 'vpn' });
+    expect(await verifier.verify(alias)).toMatchObject({ reason: 'unknown_user' });
+  });
+
+  it('is not asked for any more after the limit', async () => {
+    const guess = () =>
+      verifier.verify(attempt('CORP\\late', { password: 'guess', application: 'vpn' }));
+    for (let index = 0; index < LIMIT; index += 1) await guess();
+    asked = [];
+    expect(await guess()).toMatchObject({ reason: 'password_locked' });
+    expect(asked).toEqual([]);
+  });
+});
+
+describe('wrong passwords by subject', () => {
+  const limit = { failures: 3, minutes: 10 };
+
+  it('count for so many minutes from the first', () => {
+    const budget = new PasswordBudget();
+    for (let minute = 0; minute < 3; minute += 1) {
+      expect(budget.isSpent('a', limit, minute * 60_000)).toBe(false);
+      budget.add('a', limit, minute * 60_000);
+    }
+    expect(budget.isSpent('a', limit, 10 * 60_000 - 1)).toBe(true);
+    expect(budget.isSpent('b', limit, 0)).toBe(false);
+    expect(budget.isSpent('a', limit, 10 * 60_000)).toBe(false);
+  });
+
+  it('are forgotten of whoever was heard of longest ago, when there are too many', () => {
+    const budget = new PasswordBudget();
+    for (let index = 0; index < 3; index += 1) budget.add('first', limit, 0);
+    for (let index = 0; index < 20_000; index += 1) budget.add(`other ${index}`, limit, 1);
+    expect(budget.isSpent('first', limit, 2)).toBe(false);
+  });
+});
+
+async function addPerson(): Promise<UserDocument> {
+  const object = randomUUID();
+  const link = { id: corp.id, object, dn: `CN=${object},DC=corp,DC=test`, item: null };
+  return test.addUser(keys.seed, secret, async () => ({
+    directory: { ...link, names: [], mails: [] },
+  }));
+}
+
+function code(counter: number): string {
+  return hotp(secret, counter, { algorithm: 'SHA1', digits: 6 });
+}
+
+function attempt(
+  username: string,
+  typed: { password: string; code?: string; application?: string; key?: string },
+): VerificationAttempt {
+  return {
+    caller: {
+      id: 'caller',
+      name: 'caller',
+      scopes: new Set(),
+      applications: null,
+      proof: { kind: 'api-key', secret: '' },
+    },
+    username,
+    password: typed.password,
+    door: 'http',
+    code: typed.code ?? null,
+    pin: null,
+    newPin: null,
+    method: null,
+    challenge: null,
+    application: typed.application ?? null,
+    clientIp: null,
+    remoteAddress: '127.0.0.1',
+    idempotencyKey: typed.key ?? null,
+  };
+}

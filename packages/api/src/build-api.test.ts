@@ -664,6 +664,29 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'GET', path: '/api/v1/applications/{name}', scope: 'settings:read' },
   { method: 'PATCH', path: '/api/v1/applications/{name}', scope: 'settings:write' },
   { method: 'DELETE', path: '/api/v1/applications/{name}', scope: 'settings:write' },
+  { method: 'POST', path: '/api/v1/directories', scope: 'settings:write' },
+  { method: 'GET', path: '/api/v1/directories', scope: 'settings:read' },
+  { method: 'GET', path: '/api/v1/directories/{name}', scope: 'settings:read' },
+  { method: 'PATCH', path: '/api/v1/directories/{name}', scope: 'settings:write' },
+  { method: 'DELETE', path: '/api/v1/directories/{name}', scope: 'settings:write' },
+  { method: 'POST', path: '/api/v1/directories/test', scope: 'settings:write' },
+  { method: 'POST', path: '/api/v1/directories/{name}/test', scope: 'settings:write' },
+  { method: 'GET', path: '/api/v1/directories/{name}/containers', scope: 'settings:read' },
+  { method: 'GET', path: '/api/v1/directories/{name}/groups', scope: 'settings:read' },
+  { method: 'GET', path: '/api/v1/directories/{name}/people', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/directories/{name}/import', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/directories/{name}/check', scope: 'users:write' },
+  { method: 'GET', path: '/api/v1/directories/{name}/items', scope: 'settings:read' },
+  { method: 'POST', path: '/api/v1/directories/{name}/items', scope: 'settings:write' },
+  { method: 'GET', path: '/api/v1/directories/{name}/items/{item}', scope: 'settings:read' },
+  { method: 'PATCH', path: '/api/v1/directories/{name}/items/{item}', scope: 'settings:write' },
+  { method: 'DELETE', path: '/api/v1/directories/{name}/items/{item}', scope: 'settings:write' },
+  { method: 'POST', path: '/api/v1/directories/{name}/items/{item}/move', scope: 'settings:write' },
+  { method: 'GET', path: '/api/v1/directories/{name}/sync', scope: 'settings:read' },
+  { method: 'POST', path: '/api/v1/directories/{name}/sync', scope: 'users:write' },
+  { method: 'GET', path: '/api/v1/approvals', scope: 'users:read' },
+  { method: 'POST', path: '/api/v1/approvals/{hash}/approve', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/approvals/{hash}/reject', scope: 'users:write' },
   { method: 'GET', path: '/api/v1/cluster', scope: 'cluster:read' },
   { method: 'POST', path: '/api/v1/cluster/promote', scope: 'cluster:write' },
   { method: 'POST', path: '/api/v1/cluster/demote', scope: 'cluster:write' },
@@ -717,7 +740,9 @@ describe('keys and scopes (rule 13)', () => {
       .replace('{username}', 'u')
       .replace('{id}', 'x')
       .replace('{node}', 'n')
-      .replace('{name}', 'a');
+      .replace('{name}', 'a')
+      .replace('{item}', 'i')
+      .replace('{hash}', 'ab'.repeat(32));
     server.ports.addKey(`only ${scope}`.replace(' ', '-'), [scope]);
     const others = API_SCOPES.filter((each) => each !== scope);
     server.ports.addKey(`all-but-${scope}`, others);

@@ -3,8 +3,12 @@ import type {
   ApiScope,
   ApplicationDocument,
   DenialReason,
+  DirectoryDocument,
+  DirectorySyncDocument,
   FrontDoor,
   Method,
+  NewDirectory,
+  PhoneKind,
   Settings,
   Skip,
   StopFact,
@@ -45,11 +49,93 @@ export type ApiPorts = {
   metrics(): Promise<{ contentType: string; text: string }>;
   /** What a provider of texts tells about one; rejects while it cannot be kept. */
   takeTextCallback?(callback: TextCallback): Promise<TextCallbackOutcome>;
+  /** Where people come from. Missing: this process reads no directory. */
+  directories?: DirectoryPorts;
   /** Only in a demo: texts and mails that went nowhere else, oldest first. */
   readDemoOutbox?(): Promise<OutboxEntry[]>;
   /** Only on the node's own socket. */
   operator?: OperatorPorts;
 };
+
+/** What is read of directories by the node that was asked. What fails is a ProblemError 502 that says why. */
+export type DirectoryPorts = {
+  list(): Promise<StoredDirectory[]>;
+  /** Of one that is not saved, with the password that came. Waits up to 30 s; 409 while another test runs. */
+  test(which: DirectoryDocument | NewDirectory): Promise<DirectoryTestReport>;
+  /** Null: right below the base. */
+  listContainers(
+    directory: DirectoryDocument,
+    under: string | null,
+  ): Promise<{ containers: NamedObject[]; isMore: boolean }>;
+  listGroups(
+    directory: DirectoryDocument,
+    text: string,
+  ): Promise<{ groups: NamedObject[]; isMore: boolean }>;
+  /** Who is found, and what each would become. */
+  previewPeople(
+    directory: DirectoryDocument,
+    search: { text?: string; under?: string; limit: number },
+  ): Promise<{ people: PersonPreview[]; isMore: boolean }>;
+  /** How somebody's first factor comes out. 429 where it is asked too often. */
+  checkSignIn(
+    directory: DirectoryDocument,
+    who: { username: string; password: string },
+  ): Promise<SignInCheck>;
+  /** Users of any directory with a number that waits for an administrator. */
+  listPendingPhones(limit: number): Promise<UserDocument[]>;
+};
+
+export type StoredDirectory = {
+  document: DirectoryDocument;
+  /** Null: it was never synchronised. */
+  sync: DirectorySyncDocument | null;
+};
+
+export type NamedObject = { dn: string; name: string };
+
+/** In one line what is wrong, and what was seen on the way. */
+export type DirectoryTestReport = {
+  ok: boolean;
+  fault: 'unreachable' | 'certificate' | 'credentials' | 'base_dn' | 'rights' | null;
+  line: string;
+  servers: { url: string; ok: boolean; line: string }[];
+  seen: {
+    server: string | null;
+    namingContexts: string[];
+    people: number | null;
+    groups: number | null;
+    containers: number | null;
+    changes: string | null;
+  };
+};
+
+export type PersonPreview = {
+  /** What an import names. */
+  object: string;
+  dn: string;
+  /** Null: nothing that could be one. */
+  username: string | null;
+  firstName: string | null;
+  lastName: string | null;
+  displayName: string | null;
+  mail: string | null;
+  description: string | null;
+  language: string | null;
+  phones: { kind: PhoneKind; number: string; extension: string | null }[];
+  isDisabled: boolean;
+  /** The sync item that would take it; null: only an import by hand does. */
+  item: string | null;
+  /** Who it is already. */
+  user: string | null;
+  /** Why it cannot become a user. */
+  problem: string | null;
+  dropped: { attribute: string; why: string }[];
+};
+
+export type SignInCheck =
+  | { outcome: 'accepted'; object: string; dn: string; user: string | null }
+  | { outcome: 'refused'; reason: string }
+  | { outcome: 'unavailable'; problem: string };
 
 export type UserPage = {
   after?: string;
@@ -236,6 +322,17 @@ export const COMMAND_NAMES = [
   'application.add',
   'application.set',
   'application.remove',
+  'directory.add',
+  'directory.set',
+  'directory.set-items',
+  'directory.remove',
+  'directory.sync',
+  'directory.import',
+  'directory.status',
+  'directory.approve',
+  'directory.reject',
+  'directory.approve-phone',
+  'directory.reject-phone',
   'cluster.promote',
   'cluster.demote',
   'cluster.replace-node',
@@ -285,8 +382,17 @@ export type ClusterView = {
   pendingStopFacts: number;
   /** Users who skip the second step now; the first 100. */
   exemptUsers: string[];
+  /** Only those with which something is wrong, or of which something waits for an administrator. */
+  directories?: DirectoryNotice[];
   answeredBy: string;
   nodes: ClusterNode[];
+};
+
+export type DirectoryNotice = {
+  name: string;
+  /** Why its last synchronisation came to nothing. */
+  problem: string | null;
+  held: { count: number; hash: string } | null;
 };
 
 export type ClusterNode = {

@@ -1,5 +1,16 @@
 export { askExamination } from './ask-examination.ts';
 export { authenticateKey } from './authenticate-key.ts';
+export {
+  completeDirectory,
+  flawOfDirectory,
+  mergeDirectory,
+  type DirectoryCore,
+} from './complete-directory.ts';
+export {
+  openDirectoryPassword,
+  passwordContext,
+  sealDirectoryPassword,
+} from './directory-password.ts';
 export { hashApiKey, sealerOf, seedContext, seedFingerprint } from './keys.ts';
 export {
   checkTextProviders,

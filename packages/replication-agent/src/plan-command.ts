@@ -2,6 +2,7 @@ import { usernameKey, type ApiScope } from '@countersign/verification';
 import type { z } from 'zod';
 import { addApplication, addApplicationArgs } from './commands/add-application.ts';
 import { addApiKey, addApiKeyArgs } from './commands/add-api-key.ts';
+import { addDirectory, addDirectoryArgs } from './commands/add-directory.ts';
 import { addUser, addUserArgs } from './commands/add-user.ts';
 import { applyStopFact, applyStopFactArgs } from './commands/apply-stop-fact.ts';
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
@@ -27,9 +28,12 @@ import {
 import { removeApplication, removeApplicationArgs } from './commands/remove-application.ts';
 import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
+import { removeDirectory, removeDirectoryArgs } from './commands/remove-directory.ts';
 import { reportFraud, reportFraudArgs } from './commands/report-fraud.ts';
 import { revokeApiKey, revokeApiKeyArgs } from './commands/revoke-api-key.ts';
 import { setApplication, setApplicationArgs } from './commands/set-application.ts';
+import { setDirectory, setDirectoryArgs } from './commands/set-directory.ts';
+import { setDirectoryItems, setDirectoryItemsArgs } from './commands/set-directory-items.ts';
 import { removePin, removePinArgs, setPin, setPinArgs } from './commands/set-pin.ts';
 import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
 import { setUser, setUserArgs } from './commands/set-user.ts';
@@ -72,6 +76,10 @@ const COMMANDS: Record<string, Entry> = {
   'application.add': entry('settings:write', addApplicationArgs, addApplication),
   'application.set': entry('settings:write', setApplicationArgs, setApplication),
   'application.remove': entry('settings:write', removeApplicationArgs, removeApplication),
+  'directory.add': entry('settings:write', addDirectoryArgs, addDirectory),
+  'directory.set': entry('settings:write', setDirectoryArgs, setDirectory),
+  'directory.set-items': entry('settings:write', setDirectoryItemsArgs, setDirectoryItems),
+  'directory.remove': entry('settings:write', removeDirectoryArgs, removeDirectory),
 };
 
 export function scopeOf(commandName: string): ApiScope | null {

@@ -38,6 +38,7 @@ export {
   SYNC_ITEMS_MAX,
   directoryDocument,
   directoryName,
+  directorySyncDocument,
   syncItem,
 } from './directory.ts';
 export type {
@@ -50,6 +51,24 @@ export type {
   SyncCounts,
   SyncItem,
 } from './directory.ts';
+export {
+  SYNC_ITEM_DEFAULTS,
+  directoryFields,
+  directoryPassword,
+  itemEdit,
+  itemPlace,
+  newDirectory,
+  newSyncItem,
+  syncItemFields,
+} from './directory-fields.ts';
+export type {
+  DirectoryFields,
+  ItemEdit,
+  ItemPlace,
+  NewDirectory,
+  NewSyncItem,
+  SyncItemFields,
+} from './directory-fields.ts';
 export {
   FACTORS,
   FRONT_DOORS,

@@ -10,6 +10,7 @@ import { blockUser } from './block-user.ts';
 import { bypassUser } from './bypass-user.ts';
 import { changePin } from './change-pin.ts';
 import { demoteMaster } from './demote-master.ts';
+import { addDirectoryOperations } from './directory-operations.ts';
 import { enrollAuthenticator } from './enroll-authenticator.ts';
 import { enrollWithCode } from './enroll-with-code.ts';
 import { examineNode } from './examine-node.ts';
@@ -90,6 +91,7 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   getApplication(api, ports);
   setApplication(api, ports);
   removeApplication(api, ports);
+  if (ports.directories) addDirectoryOperations(api, ports, ports.directories);
   getCluster(api, ports);
   examineNode(api, ports);
   promoteNode(api, ports);

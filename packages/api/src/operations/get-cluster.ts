@@ -23,6 +23,16 @@ const clusterView = z.object({
   pendingStopFacts: z.int(),
   /** Users who skip the second step now; the first 100. */
   exemptUsers: z.array(z.string()),
+  directories: z
+    .array(
+      z.object({
+        name: z.string(),
+        problem: z.string().nullable(),
+        held: z.object({ count: z.int(), hash: z.string() }).nullable(),
+      }),
+    )
+    .optional()
+    .describe('Only those with a problem, or with a plan that waits for an administrator.'),
   answeredBy: z.string(),
   nodes: z.array(
     z.object({

@@ -1,3 +1,4 @@
 export { ENROLMENT_CODE, healthyCluster, MemoryPorts } from './memory-ports.ts';
 export { silentLogger } from './silent-logger.ts';
 export { startApi } from './start-api.ts';
+export { directoryFixture, MemoryDirectories } from './memory-directories.ts';

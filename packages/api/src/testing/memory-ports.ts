@@ -36,6 +36,7 @@ import type {
   VerificationPoll,
 } from '../ports.ts';
 import { ProblemError } from '../problem.ts';
+import { MemoryDirectories } from './memory-directories.ts';
 
 type EnrollArgs = {
   type: string;
@@ -62,6 +63,7 @@ export class MemoryPorts implements ApiPorts {
   readonly credentials: Credentials[] = [];
   /** What the next examinations find; none: nothing wrong. */
   examinations: NodeExamination[] = [];
+  readonly directories = new MemoryDirectories();
   goodCodes = new Set(['123456']);
   cluster: ClusterView = healthyCluster();
   readiness: Readiness = { ready: true, degraded: false, problems: [] };
@@ -220,6 +222,7 @@ export class MemoryPorts implements ApiPorts {
       case 'cluster.demote':
         return this.#moveMaster(args);
       default:
+        if (name.startsWith('directory.')) return this.#done(this.directories.execute(name, args));
         return this.#changeUser(name, args as { username: string });
     }
   }

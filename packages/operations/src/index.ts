@@ -1,5 +1,10 @@
 export { askExamination } from './ask-examination.ts';
 export { authenticateKey } from './authenticate-key.ts';
+export {
+  openDirectoryPassword,
+  passwordContext,
+  sealDirectoryPassword,
+} from './directory-password.ts';
 export { hashApiKey, sealerOf, seedContext, seedFingerprint } from './keys.ts';
 export {
   checkTextProviders,
@@ -8,6 +13,7 @@ export {
   textProvidersOf,
   type TextProviders,
 } from './delivery-settings.ts';
+export { directoryConfigOf } from './directory-config.ts';
 export { openSetting, sealerOfSettings } from './sealed-settings.ts';
 export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';

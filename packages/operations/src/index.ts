@@ -19,6 +19,7 @@ export {
   textProvidersOf,
   type TextProviders,
 } from './delivery-settings.ts';
+export { directoryConfigOf } from './directory-config.ts';
 export { openSetting, sealerOfSettings } from './sealed-settings.ts';
 export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';

@@ -289,6 +289,36 @@ export const SETTINGS = {
       about: 'How long an enrolment code is good.',
     }),
   },
+  directories: {
+    sync: yesOrNo({
+      standard: true,
+      about: 'Whether directories are synchronised at all; each has its own switch besides.',
+    }),
+    approvalUsers: wholeNumber({
+      min: 1,
+      max: 999,
+      standard: 5,
+      unit: 'users',
+      about:
+        'More users of one directory than this disabled, removed or given another phone by synchronisation within 24 hours wait for an approval.',
+    }),
+    approvalPercent: wholeNumber({
+      min: 1,
+      max: 100,
+      standard: 10,
+      unit: '%',
+      about:
+        "The same as a part of the directory's users, where it has more than 50: whichever is exceeded first.",
+    }),
+    removedDays: wholeNumber({
+      min: 1,
+      max: 365,
+      standard: 30,
+      unit: 'days',
+      about:
+        'How long users that synchronisation removed are kept, with all authenticators, in case they come back.',
+    }),
+  },
   text: {
     providers: secret({
       allowed: 'providers as a JSON list, each with kind and name (at most 10, 32 KiB)',
@@ -417,6 +447,7 @@ export const GROUP_TITLES: Record<keyof typeof SETTINGS, string> = {
   trustedIps: 'Trusted addresses',
   blocks: 'Blocks',
   enrolment: 'Enrolment',
+  directories: 'People from directories',
   text: 'Text messages: who sends them, and where to',
   texts: 'Text messages: how many',
   mail: 'Mail',

@@ -4,4 +4,3 @@ export { DirectoryError, type DirectoryFault } from './directory-error.ts';
 export { dnKey, InvalidDnError, isUnder } from './dn.ts';
 export type { RefusedPerson } from './read-person.ts';
 export type * from './types.ts';
-export { directoryDefaults } from './defaults.ts';

@@ -1,8 +1,9 @@
-/** `npm run bench [-- verifications|mixed|bulk]`: what each measures stands at its top. */
+/** `npm run bench [-- verifications|mixed|bulk|directory]`: what each measures stands at its top. */
 const BENCHES: Record<string, () => Promise<unknown>> = {
   verifications: () => import('./verifications.ts'),
   mixed: () => import('./mixed.ts'),
   bulk: () => import('./bulk.ts'),
+  directory: () => import('./directory.ts'),
 };
 
 const name = process.argv[2] ?? 'verifications';

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { listEpochs, openDatabase, readPosition, type Database } from '@countersign/database';
 import { waitFor } from '@countersign/testing';
+import type { UserDocument } from '@countersign/verification';
 import type { TestCluster, TestNode } from './cluster.ts';
 
 /** Epochs that stand complete in that node's own PostgreSQL. */
@@ -87,4 +88,24 @@ export function openReplica(node: TestNode): Database {
     max: 1,
     applicationName: 'cluster test',
   });
+}
+
+/** Every user that came from a directory, in that node's PostgreSQL. */
+export async function readDirectoryUsers(node: TestNode): Promise<UserDocument[]> {
+  await using db = openReplica(node);
+  const rows = await db.sql<{ document: UserDocument }[]>`
+    select document from users where document ? 'directory'`;
+  return rows.map(({ document }) => document);
+}
+
+/** Ids of the documents of a kind that were changed after a revision, in that node's PostgreSQL. */
+export async function changesSince(
+  node: TestNode,
+  revision: number,
+  kind: string,
+): Promise<string[]> {
+  await using db = openReplica(node);
+  const rows = await db.sql<{ id: string }[]>`
+    select id from documents where kind = ${kind} and revision > ${revision} order by revision`;
+  return rows.map(({ id }) => id);
 }

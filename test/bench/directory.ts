@@ -162,7 +162,7 @@ async function startSync(directory: string, body: { full: boolean }): Promise<vo
     'the synchronisation to end',
     async () => {
       const status = await api.done<Status>('GET', path);
-      return status.running === null && status;
+      return status.running === null ? status : null;
     },
     { timeoutMs: 300_000, everyMs: 10 },
   );

@@ -1,3 +1,4 @@
+export { FaultyTcp, type TcpFault } from './faulty-tcp.ts';
 export { takeFreePorts } from './free-ports.ts';
 export {
   addEntry,

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { isRunning } from '@countersign/engines';
@@ -6,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { certificateAt } from './certificate-at.ts';
 import { replaceAttributes } from './ldif.ts';
+import { startInKilledProcess } from './killed-test.ts';
 import { searchDirectory } from './search-directory.ts';
 import { hasSamba, startTestSamba, type TestSamba } from './start-test-samba.ts';
 import { waitFor } from './wait-for.ts';
@@ -96,5 +98,15 @@ describe.skipIf(!hasSamba)('Samba as a domain controller', () => {
     await trial.stop();
     expect(isRunning(second)).toBe(false);
     expect(existsSync(trial.folder)).toBe(false);
+  }, 180_000);
+
+  it('a killed test process leaves no server behind', async () => {
+    const { pid, folder } = await startInKilledProcess(`async ({ startTestSamba }) => {
+      const server = await startTestSamba({ people: 'none' });
+      await server.modifyAs(server.reader.name, server.reader.password, '');
+      return server;
+    }`);
+    await waitFor('the server to be gone', () => !isRunning(pid), { timeoutMs: 5_000 });
+    await rm(folder, { recursive: true, force: true });
   }, 180_000);
 });

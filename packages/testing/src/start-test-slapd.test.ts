@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { isRunning } from '@countersign/engines';
@@ -6,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { certificateAt } from './certificate-at.ts';
 import { isListening } from './is-listening.ts';
+import { startInKilledProcess } from './killed-test.ts';
 import { deleteEntry, replaceAttributes } from './ldif.ts';
 import { searchDirectory } from './search-directory.ts';
 import { hasSlapd, startTestSlapd, type TestSlapd } from './start-test-slapd.ts';
@@ -115,5 +117,15 @@ describe.skipIf(!hasSlapd)('OpenLDAP', () => {
     expect(isRunning(second)).toBe(false);
     expect(await isListening(port)).toBe(false);
     expect(existsSync(trial.folder)).toBe(false);
+  });
+
+  it('a killed test process leaves no server behind', async () => {
+    const { pid, folder } = await startInKilledProcess(`async ({ startTestSlapd }) => {
+      const server = await startTestSlapd();
+      await server.modifyAs(server.reader.name, server.reader.password, '');
+      return server;
+    }`);
+    await waitFor('the server to be gone', () => !isRunning(pid), { timeoutMs: 5_000 });
+    await rm(folder, { recursive: true, force: true });
   });
 });

@@ -38,6 +38,17 @@ describe('the queue of a user', () => {
     expect(begun).toEqual(['0', '1', '2', '3', '4']);
   });
 
+  it('tells a step whether it had to wait for another', async () => {
+    const queue = new UserQueue();
+    const told = async (hasWaited: boolean) => hasWaited;
+    expect(await Promise.all([queue.run('alice', told), queue.run('alice', told)])).toEqual([
+      false,
+      true,
+    ]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await queue.run('alice', told)).toBe(false);
+  });
+
   it('of one user says nothing about another', async () => {
     const queue = new UserQueue();
     const begun: string[] = [];

@@ -382,6 +382,89 @@ describe('a question', () => {
   });
 });
 
+describe('a user of a directory', () => {
+  const directory = randomUUID();
+  const linked =
+    (username: string, names: string[], mails: string[] = []) =>
+    async () => {
+      const place = { id: directory, object: username, dn: `CN=${username}`, item: null };
+      return { username, directory: { ...place, names, mails } };
+    };
+
+  it('signs in with any of the names, each code once whatever the name', async () => {
+    const user = await test.addUser(
+      keys.seed,
+      secret,
+      linked('anna', ['corp\\anna', 'anna@corp.test', 'cn=anna,dc=corp'], ['a.mail@corp.test']),
+    );
+    const verifier = startVerifier();
+    const names = ['Anna', 'CORP\\ANNA', 'anna@Corp.test', 'CN=Anna,DC=corp', 'A.Mail@corp.test'];
+    for (const [counter, name] of names.entries()) {
+      expect(await verifier.verify(attempt(name, counter))).toMatchObject({ approved: true });
+      const again = await verifier.verify(attempt(names.at(-1)!, counter));
+      expect(again).toMatchObject({ approved: false, reason: 'replayed' });
+    }
+    const events = await takeFinalOutbox(test.db(), 1000);
+    const told = events.map(({ event }) => event).filter(({ userId }) => userId === user.id);
+    expect(new Set(told.map(({ username }) => username))).toEqual(new Set(['anna']));
+  });
+
+  it('answers a question under another name, also where the username is ambiguous', async () => {
+    const user = await test.addUser(keys.seed, secret, linked('berta', ['corp\\berta']));
+    await test.addUser(keys.seed, secret, linked('b@branch.test', ['berta', 'branch\\berta']));
+    const verifier = startVerifier();
+    const answers: (string | null)[] = ['BERTA', 'corp\\berta', null];
+    for (const [counter, username] of answers.entries()) {
+      const asked = await ask(verifier, { ...user, username: 'corp\\berta' });
+      const answered = { ...answer(user, asked, { counter }), username };
+      expect(await verifier.verify(answered)).toMatchObject({ approved: true });
+    }
+    const asked = await ask(verifier, { ...user, username: 'corp\\berta' });
+    const others = { ...answer(user, asked, { counter: 3 }), username: 'branch\\berta' };
+    expect(await verifier.verify(others)).toMatchObject({ reason: 'challenge_user' });
+  });
+
+  it('looks like nobody under a name that two have, and a local user under theirs is found', async () => {
+    await test.addUser(keys.seed, secret, linked('c1', ['clara', 'clara@corp.test']));
+    await test.addUser(keys.seed, secret, linked('c2', ['clara', 'local-clara']));
+    const local = await test.addUser(keys.seed, secret, async () => ({ username: 'local-clara' }));
+    const verifier = startVerifier();
+    const [ambiguous, unknown] = await Promise.all(
+      ['clara', 'nobody at all'].map((name) => verifier.verify(attempt(name, 0))),
+    );
+    expect({ ...ambiguous, id: '' }).toEqual({ ...unknown, id: '' });
+    expect(ambiguous).toMatchObject({ approved: false, reason: 'unknown_user' });
+    expect(await verifier.verify(attempt(local.username, 0))).toMatchObject({ approved: true });
+    expect(await verifier.verify(attempt('c2', 0))).toMatchObject({ approved: true });
+  });
+
+  it('has one step at a time, however many names are tried at once', async () => {
+    const names = Array.from({ length: 8 }, (_, n) => `corp\\dora-${n}`);
+    await test.addUser(keys.seed, secret, linked('dora', names));
+    const states = test.states();
+    let [now, most] = [0, 0];
+    const counted = Object.assign(Object.create(states) as UserStates, {
+      async write(...args: Parameters<UserStates['write']>) {
+        now += 1;
+        most = Math.max(most, now);
+        try {
+          return await states.write(...args);
+        } finally {
+          now -= 1;
+        }
+      },
+    });
+    const verifier = startVerifier({ states: counted });
+    const outcomes = await Promise.all(names.map((name) => verifier.verify(attempt(name, 0))));
+    const told = outcomes.map((each) => (each.kind === 'verdict' ? (each.reason ?? 'yes') : ''));
+    expect(most).toBe(1);
+    expect(told.filter((each) => each === 'yes')).toHaveLength(1);
+    // Four wait for the first.
+    expect(told.filter((each) => each === 'replayed')).toHaveLength(4);
+    expect(told.filter((each) => each === 'busy')).toHaveLength(3);
+  });
+});
+
 describe('a stranger', () => {
   it('is asked a question also where the user is blocked, disabled or has nothing to answer with', async () => {
     const verifier = startVerifier();

@@ -13,6 +13,7 @@ import {
   findUsersByObject,
   finishAttempts,
   markPhase,
+  namesOf,
   readForVerification,
   readSettings,
   type AuditEvent,
@@ -23,6 +24,7 @@ import {
   type ReadSettings,
   type Reservation,
   type VerificationRead,
+  type WantedUser,
 } from '@countersign/database';
 import { keyedHash, open, type PurposeKey } from '@countersign/keys';
 import {
@@ -177,9 +179,12 @@ type Asking = { question: Question; askedAt: number };
 /** `verify(attempt)`: the one function behind every protocol. No verdict leaves before it is recorded. */
 export class Verifier {
   readonly #options: VerifierOptions;
-  readonly #queue = new UserQueue();
+  /** By what is typed: so many guesses at one name, whoever has it, wait here. */
+  readonly #typed = new UserQueue();
+  /** By user, for a user has several names. Whoever is in turn here waits for no other turn. */
+  readonly #users = new UserQueue();
   readonly #inFlight = new Map<string, Promise<VerificationOutcome>>();
-  readonly #read: Batcher<string, VerificationRead>;
+  readonly #read: Batcher<WantedUser, VerificationRead>;
   readonly #begin: Batcher<Beginning, BeginningOutcome>;
   readonly #finish: Batcher<Finish, 'finished' | 'yielded'>;
   /** For denials that change nothing: they come in floods, and cost the others less when many share a commit. */
@@ -189,7 +194,7 @@ export class Verifier {
   constructor(options: VerifierOptions) {
     this.#options = options;
     const { db, gate } = options;
-    this.#read = new Batcher((keys) => gate.pass(() => readForVerification(db, keys)), 100);
+    this.#read = new Batcher((wanted) => gate.pass(() => readForVerification(db, wanted)), 100);
     this.#begin = new Batcher((items) => gate.pass(() => beginAttempts(db, items)), 200);
     this.#finish = new Batcher((items) => gate.pass(() => finishAttempts(db, items)), 200);
     this.#deny = new Batcher((items) => this.#recordDenials(items), 200, DENIALS_PAUSE_MS);
@@ -225,7 +230,7 @@ export class Verifier {
         return await this.#denyUnrecorded({ event, ids, startedAt }, opened.reason, false);
       }
       const username = opened?.username ?? attempt.username ?? '';
-      const turn = this.#queue.run(usernameKey(username), () =>
+      const turn = this.#typed.run(usernameKey(username), () =>
         this.#step({ ...attempt, username }, opened?.challenge ?? null, ids, event, startedAt),
       );
       if (!turn) return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
@@ -331,11 +336,10 @@ export class Verifier {
     if (!user) {
       return { kind: 'refused', reason: 'unknown_user', expiresAt: challenge.expiresAt };
     }
-    const { username } = user;
-    const isSame =
-      attempt.username === null || usernameKey(attempt.username) === usernameKey(username);
-    if (!isSame) return { kind: 'refused', reason: 'challenge_user' };
-    return { kind: 'opened', challenge, username };
+    if (attempt.username !== null && !isCalled(user, attempt.username)) {
+      return { kind: 'refused', reason: 'challenge_user' };
+    }
+    return { kind: 'opened', challenge, username: user.username };
   }
 
   /** How a question stands. It is asked of the log, for it may have been answered on any node. */
@@ -379,7 +383,27 @@ export class Verifier {
     event: AuditEvent,
     startedAt: number,
   ): Promise<VerificationOutcome | Later> {
-    const read = await this.#read.add(usernameKey(attempt.username));
+    // A question is to one user, and who is meant by a name may be another by now.
+    const wanted = challenge ? { userId: challenge.userId } : usernameKey(attempt.username);
+    const read = await this.#read.add(wanted);
+    const judge = (now: VerificationRead) =>
+      this.#stepOf(now, attempt, challenge, ids, event, startedAt);
+    const [user, namesake] = read.users;
+    if (!user || namesake) return judge(read);
+    const turn = this.#users.run(user.id, async (hasWaited) =>
+      judge(hasWaited ? await this.#read.add(wanted) : read),
+    );
+    return turn ?? this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
+  }
+
+  async #stepOf(
+    read: VerificationRead,
+    attempt: VerificationAttempt & { username: string },
+    challenge: OpenedChallenge | null,
+    ids: AttemptIds,
+    event: AuditEvent,
+    startedAt: number,
+  ): Promise<VerificationOutcome | Later> {
     const { isStillValid } = attempt.caller;
     if (isStillValid && !(await isStillValid(read.keysRevision))) {
       throw new ProblemError(401, 'unauthorized', 'Send a valid API key as a bearer token.');
@@ -406,9 +430,6 @@ export class Verifier {
     if (challenge) {
       event.details.method = challenge.row.method;
       event.details.mode = challenge.row.mode;
-    }
-    if (challenge && challenge.userId !== user.id) {
-      return this.#denyUnrecorded({ event, ids, startedAt }, 'challenge_user', false);
     }
     event.userId = user.id;
     event.username = user.document.username;
@@ -1189,6 +1210,12 @@ export class Verifier {
 
 function isBlocked({ blocked }: UserDocument, nowMs: number): boolean {
   return blocked !== null && nowMs < Date.parse(blocked.expiresAt);
+}
+
+/** Whether that is one of the user's own names, whoever else has it. */
+function isCalled(user: UserDocument, typed: string): boolean {
+  const key = usernameKey(typed);
+  return usernameKey(user.username) === key || namesOf(user).some((name) => name.key === key);
 }
 
 function unmergedIn(reservations: Reservation[]): Claim[] {

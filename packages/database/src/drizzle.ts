@@ -9,7 +9,8 @@ const root = require('drizzle-orm') as typeof import('drizzle-orm');
 const pgCore = require('drizzle-orm/pg-core') as typeof import('drizzle-orm/pg-core');
 const postgresJs = require('drizzle-orm/postgres-js') as typeof import('drizzle-orm/postgres-js');
 
-export const { and, asc, count, desc, eq, getTableColumns, getTableName, gt, is, sql } = root;
+export const { and, asc, count, desc, eq, getTableColumns, getTableName, gt, inArray, is, sql } =
+  root;
 export const {
   bigint,
   boolean,

@@ -79,7 +79,7 @@ export { noteLogLayout, readLogLayout } from './log-layout.ts';
 export { initApplied, readApplied } from './read-applied.ts';
 export type { Applied, Incarnation } from './read-applied.ts';
 export { readForVerification } from './read-for-verification.ts';
-export type { VerificationRead } from './read-for-verification.ts';
+export type { VerificationRead, WantedUser } from './read-for-verification.ts';
 export { recomputeDigest } from './recompute-digest.ts';
 export type { RecomputedDigest } from './recompute-digest.ts';
 export { COMMAND_RESULTS_KEPT_MS } from './record-commands.ts';
@@ -137,8 +137,10 @@ export {
   findUserById,
   listExemptUsers,
   findUsersById,
+  findUsernamesBehind,
   findUsersByKey,
   findUsersByKeys,
+  findUsersByName,
   listUsers,
 } from './users.ts';
 export type { ListedUser, StoredUser } from './users.ts';

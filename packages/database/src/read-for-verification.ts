@@ -3,10 +3,12 @@ import { keysRevision } from './api-keys.ts';
 import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
 import type { Reservation } from './reservations.ts';
+import { FITTING_USERS, usersMeant } from './user-names.ts';
+import type { NameMatch } from './user-names.ts';
 import type { StoredUser } from './users.ts';
 
 export type VerificationRead = {
-  /** None, one, or two where the name is ambiguous (there may be more). */
+  /** None, one, or some where the name is ambiguous (there may be more). */
   users: (StoredUser & {
     /** Those made without the quorum, by this node or others. */
     reservations: Reservation[];
@@ -23,20 +25,42 @@ export type VerificationRead = {
   knownNodes: number;
 };
 
+/** Somebody by the key of a name as typed (see {@link usersMeant}), or the user of this id. */
+export type WantedUser = string | { userId: string };
+
 /**
- * All that verifications need from PostgreSQL, for several user names in one indexed statement.
- * @returns a read for each name, in their order
+ * All that verifications need from PostgreSQL, for several users: one indexed statement for all names, and one for those
+ * wanted by id.
+ * @returns a read for each, in their order
  */
 export async function readForVerification(
   db: Database,
-  usernameKeys: readonly string[],
+  wanted: readonly WantedUser[],
+): Promise<VerificationRead[]> {
+  const names = wanted.filter((user) => typeof user === 'string');
+  const ids = wanted.filter((user) => typeof user !== 'string').map(({ userId }) => userId);
+  const [byName, byId] = await Promise.all([
+    names.length === 0 ? [] : readUsers(db, names, FITTING_USERS),
+    ids.length === 0 ? [] : readUsers(db, ids, USER_BY_ID),
+  ]);
+  return wanted.map((user) => (typeof user === 'string' ? byName.shift()! : byId.shift()!));
+}
+
+const USER_BY_ID = `
+  select id, document, revision, 'local username' as match from users where id = k.key::uuid`;
+
+/** `find`: the SQL that gives the users of `k.key`. */
+async function readUsers(
+  db: Database,
+  keys: readonly string[],
+  find: string,
 ): Promise<VerificationRead[]> {
   const rows = await db.sql<VerificationRow[]>`
     select k.number, a.revision as applied_revision, a.settings_revision,
       a.incarnation ->> 'disasterAt' as disaster_at,
       ${keysRevision(db)} as keys_revision,
       c.open as circuit_open, (select count(*)::int from nodes) as known_nodes,
-      u.id, u.document, u.revision, s.state, coalesce(s.revision, 0) as "stateRevision",
+      u.id, u.document, u.revision, u.match, s.state, coalesce(s.revision, 0) as "stateRevision",
       coalesce((
         select jsonb_agg(jsonb_build_object(
           'userId', r.user_id, 'item', r.item, 'attemptId', r.attempt_id, 'holder', r.holder,
@@ -47,20 +71,17 @@ export async function readForVerification(
         where f.kind = 'user' and f.subject = u.id::text), '[]') as "stopFacts"
     from applied a
     cross join circuit c
-    cross join jsonb_array_elements_text(${jsonText(usernameKeys)}::text::jsonb)
+    cross join jsonb_array_elements_text(${jsonText(keys)}::text::jsonb)
       with ordinality as k(key, number)
-    left join lateral (
-      select id, document, revision from users where username_key = k.key limit 2
-    ) as u on true
+    left join lateral (${db.sql.unsafe(find)}) as u on true
     left join user_states s on s.user_id = u.id`;
-  if (rows.length === 0 && usernameKeys.length > 0) {
-    throw new Error('the replica belongs to no incarnation');
-  }
+  if (rows.length === 0) throw new Error('the replica belongs to no incarnation');
   const byNumber = Map.groupBy(rows, (row) => row.number);
-  return usernameKeys.map((_, index) => toRead(byNumber.get(index + 1)!));
+  return keys.map((_, index) => toRead(byNumber.get(index + 1)!));
 }
 
 type VerificationRow = StoredUser & {
+  match: NameMatch;
   number: number;
   reservations: Reservation[];
   stopFacts: StopFact[];
@@ -75,17 +96,18 @@ type VerificationRow = StoredUser & {
 function toRead(rows: VerificationRow[]): VerificationRead {
   const [first] = rows as [VerificationRow];
   return {
-    users: rows
-      .filter((row) => row.id !== null)
-      .map(({ id, document, revision, state, stateRevision, reservations, stopFacts }) => ({
-        id,
-        document,
-        revision,
-        state,
-        stateRevision,
-        reservations,
-        stopFacts,
-      })),
+    users: usersMeant(
+      rows.filter((row) => row.id !== null),
+      'verification',
+    ).map(({ id, document, revision, state, stateRevision, reservations, stopFacts }) => ({
+      id,
+      document,
+      revision,
+      state,
+      stateRevision,
+      reservations,
+      stopFacts,
+    })),
     revision: first.applied_revision,
     keysRevision: first.keys_revision,
     settingsRevision: first.settings_revision,

@@ -5,11 +5,13 @@ import {
   usernameKey,
 } from '@countersign/verification';
 import type { StopFact, UserDocument, UserState } from '@countersign/verification';
-import { and, asc, eq, gt, sql } from './drizzle.ts';
+import { and, asc, eq, gt, inArray, sql } from './drizzle.ts';
 import type { SQL } from 'drizzle-orm';
 import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
 import { users, userStates } from './schema.ts';
+import { FITTING_USERS, usersMeant } from './user-names.ts';
+import type { NameMatch } from './user-names.ts';
 
 export type StoredUser = {
   id: string;
@@ -30,17 +32,32 @@ const LIST_MAX = 1000;
 const NAMESAKES_MAX = 10;
 const UNTIL_UNLOCKED = '9999-12-31T23:59:59.999Z';
 
-/** The user of this name, as typed; `ambiguous` where several have it. */
+/** The user of this name, as typed by an administrator; `ambiguous` where several have it. */
 export async function findUser(
   db: Database,
   username: string,
 ): Promise<ListedUser | null | 'ambiguous'> {
-  const found = await findUsersByKey(db, usernameKey(username));
+  const found = await findUsersByName(db, username);
   if (found.length > 1) return 'ambiguous';
   return found[0] ? withLock(found[0]) : null;
 }
 
-/** Users of this name: more than one means the name is ambiguous. At most 10 are returned. */
+/**
+ * Users whom an administrator means by this name, as typed: by username, else by what their directory calls them (see
+ * {@link usersMeant}). Several mean that the name is ambiguous; there may be more.
+ */
+export async function findUsersByName(db: Database, name: string): Promise<SelectedUser[]> {
+  const key = usernameKey(name);
+  if (key.includes('\0')) return [];
+  const fitting = await db.sql<{ id: string; match: NameMatch }[]>`
+    select u.id, u.match from (select ${key}::text collate "C" as key) as k
+    cross join lateral (${db.sql.unsafe(FITTING_USERS)}) as u`;
+  const ids = usersMeant(fitting, 'administration').map(({ id }) => id);
+  if (ids.length === 0) return [];
+  return selectUsers(db).where(inArray(users.id, ids)).orderBy(asc(users.id));
+}
+
+/** Users with this username: more than one means it is ambiguous. At most 10 are returned. */
 export async function findUsersByKey(db: Database, key: string): Promise<SelectedUser[]> {
   if (key.includes('\0')) return [];
   return selectUsers(db)
@@ -61,6 +78,23 @@ export async function findTakenKeys(db: Database, keys: readonly string[]): Prom
     from jsonb_array_elements_text(${jsonText(keys)}::text::jsonb) as wanted(key)
     join users u on u.username_key = wanted.key`;
   return new Set(rows.map((row) => row.key));
+}
+
+/**
+ * The usernames' keys of users who have these keys as other names: at most two for each, which is enough to tell that a
+ * name is ambiguous.
+ */
+export async function findUsernamesBehind(
+  db: Database,
+  keys: readonly string[],
+): Promise<string[]> {
+  const rows = await db.sql<{ key: string }[]>`
+    select u.username_key as key
+    from jsonb_array_elements_text(${jsonText(keys)}::text::jsonb) as wanted(key)
+    cross join lateral (
+      select user_id from user_names where key = wanted.key order by is_mail limit 2) as n
+    join users u on u.id = n.user_id`;
+  return rows.map((row) => row.key);
 }
 
 /** The users whose usernames have these keys, in no order. */

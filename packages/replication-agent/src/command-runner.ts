@@ -6,11 +6,12 @@ import type { Allowed } from './authorise.ts';
 import type { Plan } from './commands/plan.ts';
 import { flawOf } from './flaw-of.ts';
 import type { Mastership, MastershipOptions, Refused } from './mastership.ts';
-import { planCommand, touchedBy } from './plan-command.ts';
-import type { Turns } from './turns.ts';
+import { planCommand, touchedBehind, touchedBy } from './plan-command.ts';
+import type { Turn, Turns } from './turns.ts';
 import { WrongTries } from './wrong-tries.ts';
 
 const KEPT_RESULTS = 16;
+const TURN_TRIES = 4;
 /** Acknowledged by the log and not yet in this node's PostgreSQL; beyond this commands wait. */
 const MAX_UNAPPLIED = 1000;
 
@@ -32,8 +33,7 @@ export class CommandRunner {
 
   /** `received` is the pipeline that was open when the command came: with any later one its caller may be long gone. */
   async run(command: Command, received: ChangePipeline, deadline: number): Promise<MasterReply> {
-    const touched = touchedBy(command.name, command.args);
-    const turn = await this.#turns.take(touched, deadline - performance.now());
+    const turn = await this.#takeTurn(command, deadline);
     if (!turn) return received.isOpen ? BEHIND : { kind: 'not_master' };
     const sent: Sent = { settled: Promise.resolve() };
     try {
@@ -42,6 +42,25 @@ export class CommandRunner {
       // Judged against a replica that lacks this change, the next command on the same would undo it.
       void sent.settled.then(() => turn.release());
     }
+  }
+
+  /** Users of a directory have several names, and whose a name is can be relied on only while it is held. */
+  async #takeTurn(command: Command, deadline: number): Promise<Turn | null> {
+    let touched = touchedBy(command.name, command.args);
+    for (let tries = 0; tries < TURN_TRIES; tries += 1) {
+      const turn = await this.#turns.take(touched, deadline - performance.now());
+      if (!turn || touched === 'everything') return turn;
+      try {
+        const behind = await touchedBehind(this.#options.db, touched);
+        if (behind.length === 0) return turn;
+        touched = [...touched, ...behind];
+      } catch (error) {
+        turn.release();
+        throw error;
+      }
+      turn.release();
+    }
+    return null;
   }
 
   async #runInTurn(

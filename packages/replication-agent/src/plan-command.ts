@@ -1,3 +1,4 @@
+import { findUsernamesBehind, type Database } from '@countersign/database';
 import { usernameKey, type ApiScope } from '@countersign/verification';
 import type { z } from 'zod';
 import { addApplication, addApplicationArgs } from './commands/add-application.ts';
@@ -82,6 +83,8 @@ const COMMANDS: Record<string, Entry> = {
   'directory.remove': entry('settings:write', removeDirectoryArgs, removeDirectory),
 };
 
+const NAME = 'user ';
+
 export function scopeOf(commandName: string): ApiScope | null {
   if (commandName.startsWith('cluster.')) return 'cluster:write';
   if (commandName === 'user.add-many') return 'users:write';
@@ -100,7 +103,8 @@ export async function planCommand(
 
 /**
  * What must not be in flight while the command is planned. A user is found by name only, so the names it gives stand
- * for the user and for the names it takes or frees; what is about anything else waits for everything.
+ * for the user and for the names it takes or frees (see {@link touchedBehind} for who has several); what is about
+ * anything else waits for everything.
  */
 export function touchedBy(name: string, args: Record<string, unknown>): Touched {
   if (!name.startsWith('user.') && !name.startsWith('authenticator.')) return 'everything';
@@ -112,7 +116,16 @@ export function touchedBy(name: string, args: Record<string, unknown>): Touched 
 
 export function nameTouched(username: string): string {
   // No user has a longer name, so what is cut off here is refused later.
-  return `user ${usernameKey(username.slice(0, 512))}`;
+  return `${NAME}${usernameKey(username.slice(0, 512))}`;
+}
+
+/** What is touched besides by whoever gives a user another of the names that a directory has for them. */
+export async function touchedBehind(db: Database, touched: Touched): Promise<string[]> {
+  if (touched === 'everything') return [];
+  const keys = touched.flatMap((each) => (each.startsWith(NAME) ? [each.slice(NAME.length)] : []));
+  if (keys.length === 0) return [];
+  const behind = await findUsernamesBehind(db, keys);
+  return behind.map((key) => `${NAME}${key}`).filter((each) => !touched.includes(each));
 }
 
 function entry<S extends z.ZodType>(

@@ -1,13 +1,13 @@
-import { findUsersByKey } from '@countersign/database';
-import { usernameKey, type UserDocument } from '@countersign/verification';
+import { findUsersByName } from '@countersign/database';
+import type { UserDocument } from '@countersign/verification';
 import { refuse, type PlanContext, type Refusal } from './plan.ts';
 
-/** The one user of that name, or the refusal that says why there is none. */
+/** The one user whom an administrator means by that name, or the refusal that says why there is none. */
 export async function findOneUser(
   context: PlanContext,
   username: string,
 ): Promise<UserDocument | Refusal> {
-  const found = await findUsersByKey(context.db, usernameKey(username));
+  const found = await findUsersByName(context.db, username);
   if (found.length > 1) {
     return refuse(409, 'ambiguous_user', `more than one user is called ${username}`);
   }

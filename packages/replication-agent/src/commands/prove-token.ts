@@ -1,4 +1,4 @@
-import { findUsersByKey } from '@countersign/database';
+import { findUsersByName } from '@countersign/database';
 import { open } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
 import {
@@ -7,7 +7,6 @@ import {
   hotp,
   otpKey,
   totpStep,
-  usernameKey,
   type OathAuthenticator,
   type UserDocument,
 } from '@countersign/verification';
@@ -138,7 +137,7 @@ async function acceptedOf(
   { db }: PlanContext,
   { username, id }: { username: string; id: string },
 ): Promise<number> {
-  const [user] = await findUsersByKey(db, usernameKey(username));
+  const [user] = await findUsersByName(db, username);
   return user?.state?.accepted[id]?.[0] ?? -1;
 }
 

@@ -34,6 +34,7 @@ export type ApiPorts = {
   readSettings(): Promise<{
     settings: Settings;
     applications: ReadonlyMap<string, ApplicationDocument>;
+    directories: readonly DirectoryDocument[];
     revision: number;
   }>;
   listEvents(filter: EventFilter): Promise<StoredEvent[]>;

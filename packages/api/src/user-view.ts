@@ -1,6 +1,6 @@
-import { stopFactsInForce, withStopFacts } from '@countersign/verification';
+import { stopFactsInForce, withStopFacts, type DirectoryDocument } from '@countersign/verification';
 import { z } from 'zod';
-import type { StoredUser, UserDocument } from './ports.ts';
+import type { ApiPorts, StoredUser, UserDocument } from './ports.ts';
 import { timestamp } from './schemas.ts';
 
 const authenticatorView = z.object({
@@ -26,12 +26,45 @@ const authenticatorView = z.object({
   createdAt: timestamp,
 });
 
+/** Where a user came from. */
+const directoryView = z.object({
+  id: z.string(),
+  /** null: this node does not know that directory (any more). */
+  name: z.string().nullable(),
+  /** The sync item that brought the user; null: imported by hand. */
+  item: z.object({ id: z.string(), name: z.string().nullable() }).nullable(),
+  dn: z.string(),
+  /** What stays the same there when the user is renamed. */
+  object: z.string(),
+  /** Names besides the username that it is found by. */
+  names: z.array(z.string()),
+  mails: z.array(z.string()),
+  isDisabledBySync: z.boolean(),
+  /** Since when it is in no sync item any more. */
+  goneAt: timestamp.nullable(),
+  /** Numbers that the directory has now, of phones that are verified with another. */
+  pendingPhones: z.array(
+    z.object({
+      phone: z.string(),
+      number: z.string(),
+      extension: z.string().nullable(),
+      seenAt: timestamp,
+      approved: z.object({ at: timestamp, by: z.string() }).nullable(),
+    }),
+  ),
+});
+
 /** A user as the API shows it: never with a secret. */
 export const userView = z.object({
   id: z.string(),
   username: z.string(),
   displayName: z.string().nullable(),
+  firstName: z.string().nullable(),
+  lastName: z.string().nullable(),
+  description: z.string().nullable(),
   email: z.string().nullable(),
+  /** null: a local user. */
+  directory: directoryView.nullable(),
   enabled: z.boolean(),
   blocked: z
     .object({ reason: z.string(), at: timestamp, by: z.string(), expiresAt: timestamp })
@@ -73,14 +106,41 @@ export const userView = z.object({
 });
 export type UserView = z.infer<typeof userView>;
 
-export function viewUser(user: StoredUser, nowMs: number): UserView {
+/** Users as the API shows them. Directories are read, for their names, only where somebody is of one. */
+export async function viewUsers(
+  ports: Pick<ApiPorts, 'readSettings'>,
+  users: readonly StoredUser[],
+): Promise<UserView[]> {
+  const isAnyLinked = users.some(({ document }) => document.directory !== undefined);
+  const directories = isAnyLinked ? (await ports.readSettings()).directories : [];
+  const nowMs = Date.now();
+  return users.map((user) => viewUser(user, nowMs, directories));
+}
+
+export async function viewOneUser(
+  ports: Pick<ApiPorts, 'readSettings'>,
+  user: StoredUser,
+): Promise<UserView> {
+  const [view] = await viewUsers(ports, [user]);
+  return view!;
+}
+
+function viewUser(
+  user: StoredUser,
+  nowMs: number,
+  directories: readonly DirectoryDocument[],
+): UserView {
   const document = withStopFacts(user.document, user.stopFacts, nowMs);
   const isBlocked = document.blocked !== null && Date.parse(document.blocked.expiresAt) > nowMs;
   return {
     id: document.id,
     username: document.username,
     displayName: document.displayName ?? null,
+    firstName: document.firstName ?? null,
+    lastName: document.lastName ?? null,
+    description: document.description ?? null,
     email: document.email ?? null,
+    directory: document.directory ? viewDirectory(document.directory, directories) : null,
     enabled: document.enabled,
     blocked: isBlocked ? viewBlock(document.blocked!) : null,
     pendingStopFacts: stopFactsInForce(document, user.stopFacts, nowMs)
@@ -92,6 +152,32 @@ export function viewUser(user: StoredUser, nowMs: number): UserView {
     createdAt: document.createdAt,
     updatedAt: document.updatedAt,
     revision: user.revision,
+  };
+}
+
+function viewDirectory(
+  link: NonNullable<UserDocument['directory']>,
+  directories: readonly DirectoryDocument[],
+): z.infer<typeof directoryView> {
+  const known = directories.find(({ id }) => id === link.id);
+  const item = known?.items.find(({ id }) => id === link.item);
+  return {
+    id: link.id,
+    name: known?.name ?? null,
+    item: link.item === null ? null : { id: link.item, name: item?.name ?? null },
+    dn: link.dn,
+    object: link.object,
+    names: link.names,
+    mails: link.mails,
+    isDisabledBySync: link.isDisabledBySync ?? false,
+    goneAt: link.goneAt ?? null,
+    pendingPhones: (link.pendingPhones ?? []).map((pending) => ({
+      phone: pending.phone,
+      number: pending.number,
+      extension: pending.extension ?? null,
+      seenAt: pending.seenAt,
+      approved: pending.approved ? { at: pending.approved.at, by: pending.approved.by } : null,
+    })),
   };
 }
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { ApiPorts } from './ports.ts';
 import type { CommandDone } from './run-command.ts';
 import { writeReply } from './schemas.ts';
-import { userView, viewUser } from './user-view.ts';
+import { userView, viewOneUser } from './user-view.ts';
 
 /** The user as this node has it after the change; only what is known for certain if it has not applied it yet. */
 export const userWriteReply = userView
@@ -23,5 +23,7 @@ export async function replyToUserWrite(
   if (found === null || found === 'ambiguous' || found.document.id !== id) {
     return { id, username, revision, applied };
   }
-  return { ...viewUser(found, Date.now()), revision, applied };
+  // As above: the change is done, whatever can be read now.
+  const view = await viewOneUser(ports, found).catch(() => ({ id, username }));
+  return { ...view, revision, applied };
 }

@@ -7,6 +7,11 @@ export type User = {
   id: string;
   username: string;
   displayName: string | null;
+  /** An older node tells none of these. */
+  firstName?: string | null;
+  lastName?: string | null;
+  description?: string | null;
+  directory?: UserDirectory | null;
   email: string | null;
   enabled: boolean;
   blocked: { reason: string; at: string; by: string; expiresAt: string } | null;
@@ -26,6 +31,25 @@ export type User = {
   createdAt: string;
   updatedAt: string;
   revision: number;
+};
+
+type UserDirectory = {
+  id: string;
+  name: string | null;
+  item: { id: string; name: string | null } | null;
+  dn: string;
+  object: string;
+  names: string[];
+  mails: string[];
+  isDisabledBySync: boolean;
+  goneAt: string | null;
+  pendingPhones: {
+    phone: string;
+    number: string;
+    extension: string | null;
+    seenAt: string;
+    approved: { at: string; by: string } | null;
+  }[];
 };
 
 export type Authenticator = {
@@ -52,7 +76,10 @@ export function describeUser(untrusted: User): string[] {
     ['username', user.username],
     ['id', user.id],
     ['name', user.displayName ?? '-'],
+    ...givenNames(user),
     ['email', user.email ?? '-'],
+    ...(user.description ? [['description', user.description]] : []),
+    ...(user.directory ? describeDirectory(user.directory) : []),
     ['enabled', user.enabled ? 'yes' : 'no'],
     [
       'blocked',
@@ -72,6 +99,29 @@ export function describeUser(untrusted: User): string[] {
   if (user.authenticators.length === 0) return [...lines, '', 'no authenticators'];
   const table = formatTable(AUTHENTICATOR_HEADINGS, user.authenticators.map(describeAuthenticator));
   return [...lines, '', ...table];
+}
+
+function givenNames({ firstName, lastName }: User): string[][] {
+  if (!firstName && !lastName) return [];
+  return [['first, last', `${firstName ?? '-'}, ${lastName ?? '-'}`]];
+}
+
+function describeDirectory(directory: UserDirectory): string[][] {
+  const { item, names, mails, goneAt, pendingPhones } = directory;
+  const by = item ? `sync item ${item.name ?? item.id}` : 'imported by hand';
+  const facts = [
+    ['directory', `${directory.name ?? directory.id}, ${by}`],
+    ['entry', `${directory.dn} (${directory.object})`],
+    ['signs in as', [...names, ...mails].join(', ') || '-'],
+  ];
+  if (directory.isDisabledBySync) facts.push(['disabled', 'by the synchronisation']);
+  if (goneAt) facts.push(['gone', `in no sync item since ${timeOf(goneAt)}`]);
+  for (const { phone, number, extension, seenAt, approved } of pendingPhones) {
+    const said = approved ? `approved by ${approved.by}` : 'waits for approval';
+    const full = `${number}${extension ? ` ext. ${extension}` : ''}`;
+    facts.push(['new number', `${full} for phone ${phone}, seen ${timeOf(seenAt)}, ${said}`]);
+  }
+  return facts;
 }
 
 function describeSignIn(user: User): string[][] {

@@ -52,11 +52,8 @@ async function fillUsers(tx: Transaction, { removed, kept }: Split): Promise<voi
       on conflict (id) do update set
         username_key = excluded.username_key, document = excluded.document,
         revision = excluded.revision`,
-    fillDocuments(tx, 'removed_users', {
-      removed: [...removed, ...present.map(({ id }) => ({ id }))],
-      kept: away,
-    }),
-    fillNames(tx, gone, present),
+    away.length > 0 && fillDocuments(tx, 'removed_users', { removed: [], kept: away }),
+    fillNames(tx, { gone: removed, away, present }),
   ]);
 }
 
@@ -64,31 +61,45 @@ function isAway(document: unknown): boolean {
   return (document as UserDocument).removedAt !== undefined;
 }
 
-/** Rows that are right already are left alone, so that most changes of a user write none. */
+/**
+ * Takes names away and gives them, and lets nobody stand among those removed who is not. Names that are right already
+ * are left alone, so that most changes of a user write none.
+ */
 async function fillNames(
   tx: Transaction,
-  gone: { id: string }[],
-  present: ReceivedChange[],
+  users: { gone: { id: string }[]; away: ReceivedChange[]; present: ReceivedChange[] },
 ): Promise<void> {
+  const { gone, away, present } = users;
+  const changed = [
+    ...away.map(({ id }) => ({ id, is_away: true })),
+    ...[...gone, ...present].map(({ id }) => ({ id, is_away: false })),
+  ];
   const names = present.flatMap(({ id, document }) =>
     namesOf(document as UserDocument).map(({ key, isMail }) => {
       return { user_id: id, key, is_mail: isMail };
     }),
   );
-  const ids = [...gone, ...present.map(({ id }) => ({ id }))];
+  const input = tx`jsonb_to_recordset(${jsonText(names)}::text::jsonb)
+    as input(user_id uuid, key text, is_mail boolean)`;
   await Promise.all([
-    tx`delete from user_names using jsonb_to_recordset(${jsonText(ids)}::text::jsonb)
-        as changed(id uuid)
-      where user_names.user_id = changed.id
-        and (user_names.user_id, user_names.key, user_names.is_mail) not in (
-          select user_id, key, is_mail from jsonb_to_recordset(${jsonText(names)}::text::jsonb)
-            as input(user_id uuid, key text, is_mail boolean))`,
+    tx`with changed as (
+        select id, is_away from jsonb_to_recordset(${jsonText(changed)}::text::jsonb)
+          as changed(id uuid, is_away boolean)
+      ), back as (
+        delete from removed_users using changed
+        where removed_users.id = changed.id and not changed.is_away
+      )
+      delete from user_names using changed where user_names.user_id = changed.id
+        ${
+          names.length === 0
+            ? tx``
+            : tx`and (user_names.user_id, user_names.key, user_names.is_mail) not in (
+                select user_id, key, is_mail from ${input})`
+        }`,
     names.length > 0 &&
-      tx`
-      insert into user_names (user_id, key, is_mail)
-      select user_id, key, is_mail from jsonb_to_recordset(${jsonText(names)}::text::jsonb)
-        as input(user_id uuid, key text, is_mail boolean)
-      on conflict (user_id, key) do nothing`,
+      tx`insert into user_names (user_id, key, is_mail)
+        select user_id, key, is_mail from ${input}
+        on conflict (user_id, key) do nothing`,
   ]);
 }
 

@@ -4,7 +4,7 @@ import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
 import type { Reservation } from './reservations.ts';
 import { FITTING_USERS, usersMeant } from './user-names.ts';
-import type { NameMatch } from './user-names.ts';
+import type { Fitting } from './user-names.ts';
 import type { StoredUser } from './users.ts';
 
 export type VerificationRead = {
@@ -47,7 +47,7 @@ export async function readForVerification(
 }
 
 const USER_BY_ID = `
-  select id, document, revision, 'local username' as match from users where id = k.key::uuid`;
+  select id, document, revision, 'username' as by from users where id = k.key::uuid`;
 
 /** `find`: the SQL that gives the users of `k.key`. */
 async function readUsers(
@@ -60,7 +60,7 @@ async function readUsers(
       a.incarnation ->> 'disasterAt' as disaster_at,
       ${keysRevision(db)} as keys_revision,
       c.open as circuit_open, (select count(*)::int from nodes) as known_nodes,
-      u.id, u.document, u.revision, u.match, s.state, coalesce(s.revision, 0) as "stateRevision",
+      u.id, u.document, u.revision, u.by, s.state, coalesce(s.revision, 0) as "stateRevision",
       coalesce((
         select jsonb_agg(jsonb_build_object(
           'userId', r.user_id, 'item', r.item, 'attemptId', r.attempt_id, 'holder', r.holder,
@@ -81,7 +81,7 @@ async function readUsers(
 }
 
 type VerificationRow = StoredUser & {
-  match: NameMatch;
+  by: Fitting['by'];
   number: number;
   reservations: Reservation[];
   stopFacts: StopFact[];
@@ -95,19 +95,21 @@ type VerificationRow = StoredUser & {
 
 function toRead(rows: VerificationRow[]): VerificationRead {
   const [first] = rows as [VerificationRow];
+  const fitting = rows
+    .filter((row) => row.id !== null)
+    .map((row) => ({ ...row, isOfDirectory: row.document.directory !== undefined }));
   return {
-    users: usersMeant(
-      rows.filter((row) => row.id !== null),
-      'verification',
-    ).map(({ id, document, revision, state, stateRevision, reservations, stopFacts }) => ({
-      id,
-      document,
-      revision,
-      state,
-      stateRevision,
-      reservations,
-      stopFacts,
-    })),
+    users: usersMeant(fitting, 'verification').map(
+      ({ id, document, revision, state, stateRevision, reservations, stopFacts }) => ({
+        id,
+        document,
+        revision,
+        state,
+        stateRevision,
+        reservations,
+        stopFacts,
+      }),
+    ),
     revision: first.applied_revision,
     keysRevision: first.keys_revision,
     settingsRevision: first.settings_revision,

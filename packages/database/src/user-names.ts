@@ -18,13 +18,8 @@ export function namesOf({ username, directory }: UserDocument): UserName[] {
   }
 }
 
-/** How a name fits a user. */
-export type NameMatch = 'local username' | 'directory username' | 'directory name' | 'mail';
-
-const RANKS: Record<'verification' | 'administration', Record<NameMatch, number>> = {
-  verification: { 'local username': 0, 'directory username': 1, 'directory name': 1, mail: 2 },
-  administration: { 'local username': 0, 'directory username': 0, 'directory name': 1, mail: 2 },
-};
+/** A user whom a name fits, and by what: the username, a name that a directory has, or a mail address that it has. */
+export type Fitting = { isOfDirectory: boolean; by: 'username' | 'name' | 'mail' };
 
 /**
  * Whom a name means of all that it fits: none, one, or several where it is ambiguous. One rule, wherever people type a
@@ -37,26 +32,27 @@ const RANKS: Record<'verification' | 'administration', Record<NameMatch, number>
  * So a directory cannot take a name away from a local user, such as an administrator's. For administration every
  * username is of rank 0, so that each user can be named, whatever aliases others have.
  */
-export function usersMeant<Row extends { match: NameMatch }>(
+export function usersMeant<Row extends Fitting>(
   rows: readonly Row[],
-  use: keyof typeof RANKS,
+  use: 'verification' | 'administration',
 ): Row[] {
-  const rankOf = ({ match }: Row) => RANKS[use][match];
+  const rankOf = ({ isOfDirectory, by }: Row) => {
+    if (by === 'mail') return 2;
+    if (by === 'name') return 1;
+    return isOfDirectory && use === 'verification' ? 1 : 0;
+  };
   const lowest = Math.min(...rows.map(rankOf));
   return rows.filter((row) => rankOf(row) === lowest);
 }
 
 /**
- * SQL: id, document, revision and match of those whom the key `k.key` fits, each once, for {@link usersMeant}. Of the
- * names and mail addresses of directories two are enough to tell that they are ambiguous. Choosing in SQL costs a
- * verification 15 % more. No command makes namesakes, so there are not ten.
+ * SQL: id, document, revision and `by` of those whom the key `k.key` fits, each once, for {@link usersMeant}. Of the
+ * names and mail addresses of directories two are enough to tell that they are ambiguous; no command makes namesakes.
+ * To choose in SQL too would cost a verification's read 15 % more.
  */
 export const FITTING_USERS = `
-  (select id, document, revision,
-    case when document ? 'directory' then 'directory username' else 'local username' end as match
-    from users where username_key = k.key limit 10)
+  select id, document, revision, 'username' as by from users where username_key = k.key
   union all
-  select u.id, u.document, u.revision,
-    case when n.is_mail then 'mail' else 'directory name' end as match
+  select u.id, u.document, u.revision, case when n.is_mail then 'mail' else 'name' end as by
   from (select user_id, is_mail from user_names where key = k.key order by is_mail limit 2) as n
   join users u on u.id = n.user_id`;

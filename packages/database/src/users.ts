@@ -11,7 +11,7 @@ import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
 import { users, userStates } from './schema.ts';
 import { FITTING_USERS, usersMeant } from './user-names.ts';
-import type { NameMatch } from './user-names.ts';
+import type { Fitting } from './user-names.ts';
 
 export type StoredUser = {
   id: string;
@@ -49,8 +49,8 @@ export async function findUser(
 export async function findUsersByName(db: Database, name: string): Promise<SelectedUser[]> {
   const key = usernameKey(name);
   if (key.includes('\0')) return [];
-  const fitting = await db.sql<{ id: string; match: NameMatch }[]>`
-    select u.id, u.match from (select ${key}::text collate "C" as key) as k
+  const fitting = await db.sql<(Fitting & { id: string })[]>`
+    select u.id, u.by, u.document ? 'directory' as "isOfDirectory" from (select ${key}::text collate "C" as key) as k
     cross join lateral (${db.sql.unsafe(FITTING_USERS)}) as u`;
   const ids = usersMeant(fitting, 'administration').map(({ id }) => id);
   if (ids.length === 0) return [];

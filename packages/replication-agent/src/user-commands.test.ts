@@ -9,6 +9,7 @@ import {
   generateSecret,
   hotp,
   totpStep,
+  type UserDocument,
 } from '@countersign/verification';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { startTestMaster } from './testing/start-test-master.ts';
@@ -163,6 +164,65 @@ describe('a user', () => {
     const names = told.map(({ event }) => event.username);
     expect(names.filter((name) => name === username)).toHaveLength(2);
     expect(names.filter((name) => name === other)).toHaveLength(1);
+  });
+});
+
+describe('a user of a directory', () => {
+  const directory = randomUUID();
+
+  /** As the synchronisation writes one. */
+  async function linkedUser(username: string, names: string[], mails: string[] = []) {
+    const id = randomUUID();
+    const at = new Date().toISOString();
+    const place = { id: directory, object: id, dn: `CN=${username}`, item: null };
+    const document: UserDocument = {
+      id,
+      username,
+      directory: { ...place, names, mails },
+      enabled: true,
+      blocked: null,
+      unlockedAt: null,
+      authenticators: [],
+      createdAt: at,
+      updatedAt: at,
+    };
+    expect(await master.mastership.write({ kind: 'user', id, document })).toBe(true);
+    return id;
+  }
+
+  it('is changed under any of the names, one command after the other', async () => {
+    const names = ['corp\\fred', 'fred@corp.test', 'cn=fred,dc=corp'];
+    await linkedUser('fred', names, ['f@corp.test']);
+    const typed = ['Fred', 'CORP\\Fred', 'fred@corp.test', 'CN=Fred,DC=corp', 'F@corp.test'];
+    const fields = ['displayName', 'email', 'language', 'method', 'enabled'];
+    const values = ['Fred', 'fred@else.test', 'nl', 'text', false];
+    await Promise.all(
+      typed.map((username, index) =>
+        done('user.set', { username, changes: { [fields[index]!]: values[index] } }),
+      ),
+    );
+    // Planned side by side, the last would have undone the others.
+    const document = await documentOf('fred');
+    expect(fields.map((field) => document[field as keyof UserDocument])).toEqual(values);
+    expect(document.directory?.names).toEqual(names);
+  });
+
+  it('is refused under a name that two have, and found by the username whatever aliases others have', async () => {
+    await linkedUser('gina', ['corp\\gina', 'shared']);
+    await linkedUser('gina@branch.test', ['gina', 'shared']);
+    const changes = { displayName: 'Gina' };
+    expect(await refused('user.set', { username: 'shared', changes })).toBe('409 ambiguous_user');
+    expect(await refused('user.set', { username: 'nobody', changes })).toBe('404 unknown_user');
+    await done('user.set', { username: 'gina', changes });
+    expect(await documentOf('corp\\gina')).toMatchObject({ username: 'gina', ...changes });
+    expect(await documentOf('gina@branch.test')).not.toHaveProperty('displayName');
+  });
+
+  it('does not keep a local user from having the name it is known by', async () => {
+    await linkedUser('hugo@corp.test', ['hugo']);
+    await done('user.add', { username: 'hugo' });
+    expect(await documentOf('hugo')).not.toHaveProperty('directory');
+    expect(await refused('user.add', { username: 'Hugo@corp.test' })).toBe('409 username_taken');
   });
 });
 

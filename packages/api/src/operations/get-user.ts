@@ -2,7 +2,7 @@ import type { ApiServer } from '../api-server.ts';
 import { findUser } from '../find-user.ts';
 import type { ApiPorts } from '../ports.ts';
 import { noQuery, problemReply, usernameParams } from '../schemas.ts';
-import { userView, viewUser } from '../user-view.ts';
+import { userView, viewOneUser } from '../user-view.ts';
 
 export function getUser(api: ApiServer, ports: ApiPorts): void {
   api.get(
@@ -17,6 +17,6 @@ export function getUser(api: ApiServer, ports: ApiPorts): void {
         response: { 200: userView, ...problemReply },
       },
     },
-    async (request) => viewUser(await findUser(ports, request.params.username), Date.now()),
+    async (request) => viewOneUser(ports, await findUser(ports, request.params.username)),
   );
 }

@@ -3,7 +3,7 @@ import type { ApiServer } from '../api-server.ts';
 import { findUser } from '../find-user.ts';
 import type { ApiPorts } from '../ports.ts';
 import { noQuery, problemReply, usernameParams } from '../schemas.ts';
-import { userView, viewUser } from '../user-view.ts';
+import { userView, viewOneUser } from '../user-view.ts';
 
 export function listAuthenticators(api: ApiServer, ports: ApiPorts): void {
   api.get(
@@ -23,7 +23,8 @@ export function listAuthenticators(api: ApiServer, ports: ApiPorts): void {
     },
     async (request) => {
       const user = await findUser(ports, request.params.username);
-      return { authenticators: viewUser(user, Date.now()).authenticators };
+      const { authenticators } = await viewOneUser(ports, user);
+      return { authenticators };
     },
   );
 }

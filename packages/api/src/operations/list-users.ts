@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 import { countInQuery, plainText, problemReply, username } from '../schemas.ts';
-import { userView, viewUser } from '../user-view.ts';
+import { userView, viewUsers } from '../user-view.ts';
 
 export function listUsers(api: ApiServer, ports: ApiPorts): void {
   api.get(
@@ -35,9 +35,8 @@ export function listUsers(api: ApiServer, ports: ApiPorts): void {
         ...(search === undefined ? {} : { search }),
         ...(exempt === undefined ? {} : { exempt: true }),
       });
-      const nowMs = Date.now();
       return {
-        users: found.map((user) => viewUser(user, nowMs)),
+        users: await viewUsers(ports, found),
         next: found.length < limit ? null : (found.at(-1)?.document.username ?? null),
       };
     },

@@ -11,6 +11,7 @@ import {
 } from '@countersign/verification';
 import type {
   ApplicationDocument,
+  DirectoryDocument,
   SettingChange,
   SettingsDocument,
   UserDocument,
@@ -159,7 +160,8 @@ export class MemoryPorts implements ApiPorts {
   async readSettings() {
     const settings = settingsFrom([...this.#settings.values()]);
     const applications = this.#applications;
-    return { settings, applications, revision: this.#settingsRevision };
+    const directories: DirectoryDocument[] = [];
+    return { settings, applications, directories, revision: this.#settingsRevision };
   }
 
   async listEvents(filter: { user?: string; sinceMs?: number; type?: string; limit: number }) {

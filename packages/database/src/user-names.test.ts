@@ -32,15 +32,15 @@ async function add(...documents: UserDocument[]): Promise<void> {
   await applyChanges(db, changes);
 }
 
-/** The username of who may sign in by that name. */
-async function meant(key: string): Promise<string | null | 'ambiguous'> {
+/** The username of who may sign in by that name, or 'ambiguous'. */
+async function meant(key: string): Promise<string | null> {
   const [read] = await readForVerification(db, [key]);
   const [user, namesake] = read!.users;
   return namesake ? 'ambiguous' : (user?.document.username ?? null);
 }
 
-/** The username of who is named to an administrator. */
-async function named(name: string): Promise<string | null | 'ambiguous'> {
+/** The username of who is named to an administrator, or 'ambiguous'. */
+async function named(name: string): Promise<string | null> {
   const found = await findUser(db, name);
   return found === null || found === 'ambiguous' ? found : found.document.username;
 }

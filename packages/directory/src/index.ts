@@ -1,4 +1,5 @@
 export { chooseItem, type PlacedItem } from './choose-item.ts';
+export { Directory } from './directory.ts';
 export { directoryDefaults, type DirectoryDefaults } from './defaults.ts';
 export { DirectoryError, type DirectoryFault } from './directory-error.ts';
 export { dnKey, findDnKey, InvalidDnError, isUnder } from './dn.ts';

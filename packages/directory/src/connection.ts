@@ -28,6 +28,8 @@ export type BindAnswer = { code: number; text: string };
 export class Connection implements BoundClient, AsyncDisposable {
   readonly server: ServerAddress;
   readonly openedAt = performance.now();
+  /** Why it is of no use any more: an answer did not come in time, or the connection ended. */
+  failure: 'late' | 'closed' | undefined;
   readonly #stream: LdapStream;
   readonly #client: Client;
   readonly #settings: Settings;
@@ -62,7 +64,7 @@ export class Connection implements BoundClient, AsyncDisposable {
   }
 
   /** A simple bind. Whatever is answered is a value; no answer throws DirectoryError. */
-  bind(name: string, password: string, controls: Control[] = []): Promise<BindAnswer> {
+  async bind(name: string, password: string, controls: Control[] = []): Promise<BindAnswer> {
     // The library takes these for mechanisms of SASL.
     if (['EXTERNAL', 'PLAIN', 'DIGEST-MD5', 'SCRAM-SHA-1'].includes(name)) {
       throw new DirectoryError('credentials', `${name} is no name to bind with`);
@@ -73,7 +75,7 @@ export class Connection implements BoundClient, AsyncDisposable {
         await this.#client.bind(name, password, controls);
       } catch (error) {
         if (!(error instanceof ResultCodeError)) throw this.#fail(error, 'a bind');
-        text = oneLine(error.message);
+        text = wordsOf(error);
       }
       // The code as it came, not as the library understood it.
       const code = this.#stream.ending?.resultCode;
@@ -162,7 +164,7 @@ export class Connection implements BoundClient, AsyncDisposable {
     const { url } = this.server;
     if (error instanceof ResultCodeError) {
       const fault = SEARCH_FAULTS[error.code] ?? 'answer';
-      const why = SEARCH_WORDS[error.code] ?? oneLine(error.message);
+      const why = SEARCH_WORDS[error.code] ?? `result ${error.code}: ${wordsOf(error)}`;
       return new DirectoryError(fault, `${url}: ${what} failed: ${why}`, {
         cause: error,
         resultCode: error.code,
@@ -171,7 +173,8 @@ export class Connection implements BoundClient, AsyncDisposable {
     const isLate = error instanceof Error && error.message.includes('timed out');
     const why = isLate
       ? `no answer within ${this.#settings.answerMs} ms`
-      : (this.#stream.problem ?? oneLine(String((error as Error).message ?? error)));
+      : (this.#stream.problem ?? oneLine(String(error)));
+    this.failure = isLate ? 'late' : 'closed';
     this.close();
     // The library's error is not kept: it may hold the request.
     return new DirectoryError('unreachable', `${url}: ${what} failed: ${why}`);
@@ -199,6 +202,11 @@ class PageRequest extends Control {
     value.endSequence();
     writer.writeBuffer(value.buffer, 0x04);
   }
+}
+
+/** What the server said, without what the library puts behind it. */
+function wordsOf({ message }: ResultCodeError): string {
+  return oneLine(message.replace(/ ?Code: 0x[0-9a-f]+$/, ''));
 }
 
 function readEntry({ dn, ...attributes }: LdaptsEntry): Entry {

@@ -90,7 +90,7 @@ async function askForTls(socket: Socket): Promise<void> {
         if (held.length > sizeBytes) throw new Error('it sent more than its answer to StartTLS');
         resolve(held);
       } catch (error) {
-        reject(error as Error);
+        reject(error);
       }
       socket.off('data', take);
       socket.pause();
@@ -162,7 +162,7 @@ function describe({ url }: ServerAddress, error: unknown): DirectoryError {
   if (
     error instanceof PinError ||
     code === 'ERR_TLS_CERT_ALTNAME_INVALID' ||
-    /^CERT_/.test(code ?? '')
+    code?.startsWith('CERT_')
   ) {
     return new DirectoryError('certificate', `${url}: ${oneLine(message)}`, { cause: error });
   }

@@ -1,0 +1,170 @@
+import { hasSlapd, startTestSlapd, waitFor } from '@countersign/testing';
+import type { TestSlapd } from '@countersign/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { directoryDefaults } from './defaults.ts';
+import { Directory } from './directory.ts';
+import { startFaultyServer, startRelay } from './testing/faulty-servers.ts';
+import type { DirectoryConfig } from './types.ts';
+
+const CONNECT_MS = 500;
+const ANSWER_MS = 600;
+const PASSWORD = 'Wachtwoord.1';
+const TEXT = { kind: 'unavailable', problem: expect.any(String) as string };
+
+describe.skipIf(!hasSlapd)('of the servers of a directory', () => {
+  let slapd: TestSlapd;
+  beforeAll(async () => {
+    slapd = await startTestSlapd();
+  });
+  afterAll(() => slapd?.stop());
+
+  const open = (servers: string[], change: Partial<DirectoryConfig> = {}) =>
+    new Directory({
+      ...directoryDefaults('ldap'),
+      name: 'people',
+      type: 'ldap',
+      domains: [],
+      servers,
+      account: slapd.reader,
+      baseDn: slapd.baseDn,
+      defaultCountry: 'NL',
+      connectMs: CONNECT_MS,
+      answerMs: ANSWER_MS,
+      ...change,
+    });
+
+  it.each([
+    ['says nothing', () => undefined, ANSWER_MS],
+    [
+      'sends garbage',
+      (socket: { write: (text: string) => void }) => socket.write('HTTP/1.1 400\r\n\r\n'),
+      0,
+    ],
+    ['closes', (socket: { destroy: () => void }) => socket.destroy(), 0],
+  ])('one that %s is waited for once, then passed over', async (_what, take, costMs) => {
+    await using faulty = await startFaultyServer(take);
+    await using directory = open([faulty.url, slapd.ldapUrl]);
+    const tookMs: number[] = [];
+    for (let count = 0; count < 20; count += 1) {
+      const startedAt = performance.now();
+      const signIn = await directory.signIn({ name: 'alice' }, PASSWORD);
+      expect(signIn).toMatchObject({ kind: 'accepted' });
+      tookMs.push(performance.now() - startedAt);
+    }
+    expect(tookMs[0]).toBeGreaterThan(costMs * 0.9);
+    expect(tookMs[0]).toBeLessThan(costMs + 500);
+    expect(Math.max(...tookMs.slice(1))).toBeLessThan(ANSWER_MS / 2);
+    expect(faulty.taken()).toBeLessThanOrEqual(2);
+  });
+
+  it('one that nobody listens at costs nothing', async () => {
+    const gone = await startFaultyServer(() => undefined);
+    await gone[Symbol.asyncDispose]();
+    await using directory = open([gone.url, slapd.ldapUrl]);
+    expect(await directory.resolve('alice')).toMatchObject({ kind: 'found' });
+  });
+
+  it('one that died under a request is replaced by the next within the same question', async () => {
+    let isDead = false;
+    await using first = await startRelay(slapd.ldapUrl, (bytes, onward) => {
+      if (!isDead) onward.write(bytes);
+    });
+    await using directory = open([first.url, slapd.ldapUrl]);
+    expect(await directory.resolve('alice')).toMatchObject({ kind: 'found' });
+    isDead = true;
+    const startedAt = performance.now();
+    expect(await directory.resolve('alice')).toMatchObject({ kind: 'found' });
+    expect(performance.now() - startedAt).toBeLessThan(ANSWER_MS + 500);
+  });
+
+  it('all are silent: an answer all the same, in time, and then at once', async () => {
+    await using one = await startFaultyServer(() => undefined);
+    await using two = await startFaultyServer(() => undefined);
+    await using directory = open([one.url, two.url]);
+    const startedAt = performance.now();
+    expect(await directory.signIn({ name: 'alice' }, PASSWORD)).toEqual(TEXT);
+    expect(performance.now() - startedAt).toBeLessThan(2 * ANSWER_MS + 500);
+    const againAt = performance.now();
+    expect(await directory.signIn({ name: 'alice' }, PASSWORD)).toEqual(TEXT);
+    await expect(directory.search({ limit: 1 })).rejects.toMatchObject({ fault: 'unreachable' });
+    expect(performance.now() - againAt).toBeLessThan(100);
+  });
+
+  it('a bind without an answer is not sent again', async () => {
+    let binds = 0;
+    const relayAll = () =>
+      startRelay(slapd.ldapUrl, (bytes, onward) => {
+        const isPerson = bytes.includes('uid=alice') && bytes.includes('secret-of-alice');
+        binds += isPerson ? 1 : 0;
+        if (!isPerson) onward.write(bytes);
+      });
+    await using one = await relayAll();
+    await using two = await relayAll();
+    await using directory = open([one.url, two.url]);
+    const signIn = await directory.signIn({ name: 'alice' }, 'secret-of-alice');
+    expect(signIn).toEqual(TEXT);
+    expect(JSON.stringify(signIn)).not.toContain('secret-of-alice');
+    expect(binds).toBe(1);
+  });
+
+  it('a bind that broke off before an answer is sent once more, and no third time', async () => {
+    let binds = 0;
+    await using relay = await startRelay(slapd.ldapUrl, (bytes, onward, client) => {
+      if (bytes.includes('secret-of-alice')) {
+        binds += 1;
+        client.destroy();
+      } else onward.write(bytes);
+    });
+    await using directory = open([relay.url, slapd.ldapUrl]);
+    const signIn = await directory.signIn({ name: 'alice' }, 'secret-of-alice');
+    expect(signIn).toEqual({ kind: 'refused', reason: 'wrong_password' });
+    expect(binds).toBe(1);
+    await using alone = open([relay.url]);
+    expect(await alone.signIn({ name: 'alice' }, 'secret-of-alice')).toEqual(TEXT);
+    expect(binds).toBeLessThanOrEqual(3);
+  });
+
+  it.each([
+    ['no code', '300c02010361070a0004000400'],
+    ['a referral', '300c02010361070a010a04000400'],
+    ['another number', '300c02016361070a010004000400'],
+    ['a search’s end', '300c02010365070a010004000400'],
+    ['bytes behind its end', '300e02010361090a0100040004000000'],
+    ['half of it', '300c0201036107'],
+  ])('an answer to a bind with %s lets nobody in', async (_what, hex) => {
+    await using relay = await startRelay(slapd.ldapUrl, (bytes, onward, client) => {
+      if (bytes.includes('secret-of-alice')) client.write(Buffer.from(hex, 'hex'));
+      else onward.write(bytes);
+    });
+    await using directory = open([relay.url]);
+    const signIn = await directory.signIn({ name: 'alice' }, 'secret-of-alice');
+    expect(signIn.kind).not.toBe('accepted');
+  });
+
+  it('every one is told of by the test, in its own line', async () => {
+    await using silent = await startFaultyServer(() => undefined);
+    await using garbage = await startFaultyServer((socket) => void socket.write('nonsense'));
+    await using directory = open([silent.url, garbage.url, slapd.ldapUrl]);
+    const seen = await directory.test();
+    expect(seen).toMatchObject({ ok: true, fault: null });
+    expect(seen.line).toContain('2 of its servers cannot be used');
+    expect(seen.servers.map(({ ok }) => ok)).toEqual([false, false, true]);
+    expect(seen.servers[0]?.line).toContain(`no answer within ${ANSWER_MS} ms`);
+    expect(seen.servers[1]?.line).toContain('it is not LDAP');
+    await using alone = open([silent.url]);
+    expect(await alone.test()).toMatchObject({ ok: false, fault: 'unreachable' });
+  });
+
+  it('a paused one is read again after the pause, without a restart of ours', async () => {
+    await using directory = open([slapd.ldapUrl]);
+    expect(await directory.resolve('alice')).toMatchObject({ kind: 'found' });
+    slapd.pause();
+    try {
+      expect(await directory.resolve('alice')).toEqual(TEXT);
+    } finally {
+      slapd.resume();
+    }
+    const isBack = async () => (await directory.resolve('alice')).kind === 'found';
+    await waitFor('the directory', isBack, { timeoutMs: 12_000, everyMs: 100 });
+  });
+});

@@ -50,6 +50,16 @@ export function dnKey(dn: string): string {
     .join(',');
 }
 
+/** The same, with null for what is no DN. */
+export function findDnKey(dn: string): string | null {
+  try {
+    return dnKey(dn);
+  } catch (error) {
+    if (error instanceof InvalidDnError) return null;
+    throw error;
+  }
+}
+
 /** Whether a DN is the container itself or stands below it; both are keys of {@link dnKey}. */
 export function isUnder(key: string, containerKey: string): boolean {
   return containerKey === '' || key === containerKey || key.endsWith(`,${containerKey}`);

@@ -1,5 +1,5 @@
 import type { Entry } from './bound-client.ts';
-import { dnKey } from './dn.ts';
+import { findDnKey } from './dn.ts';
 import { readPhone } from './read-phone.ts';
 import type { AttributeMap, DirectoryConfig, Person, PhoneKind } from './types.ts';
 
@@ -41,7 +41,7 @@ export function readPerson(entry: Entry, config: PersonConfig): Person | Refused
   if (object === null) return refuse(`has no ${attributes.uniqueId} that can be used`);
   if (entry.dn.length > DN_LENGTH_MAX) return refuse('has a DN of more than 1,024 characters');
   if (!isPlain(entry.dn)) return refuse('has a DN with control or invisible characters');
-  const key = keyOf(entry.dn);
+  const key = findDnKey(entry.dn);
   if (key === null || key === '') return refuse('has a DN that cannot be read');
   const isDisabled = readDisabled(entry, config.type);
   if (isDisabled === null) return refuse('has no userAccountControl that can be read');
@@ -231,14 +231,6 @@ function readDisabled(entry: Entry, type: DirectoryConfig['type']): boolean | nu
     /^true$/i.test(first('nsAccountLock') ?? '') ||
     /^true$/i.test(first('loginDisabled') ?? '')
   );
-}
-
-function keyOf(dn: string): string | null {
-  try {
-    return dnKey(dn);
-  } catch {
-    return null;
-  }
 }
 
 // Control, format (bidi, zero-width), line and paragraph separators, lone surrogates, and the

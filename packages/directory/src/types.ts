@@ -87,8 +87,10 @@ export type Changes =
       kind: 'changes';
       /** Objects of people that were made or changed, to be read again. */
       changed: string[];
-      /** Objects that were removed. */
+      /** Objects that were removed, as far as the directory tells. */
       gone: string[];
+      /** False: removals are found by comparing with all objects only. */
+      areRemovalsTold: boolean;
       /** A group was made, changed or removed: memberships are to be read again. */
       haveGroupsChanged: boolean;
       cursor: ChangesCursor;

@@ -1,0 +1,141 @@
+import { AndFilter, GreaterThanEqualsFilter, type Filter } from 'ldapts';
+
+import { type BoundClient, type Entry, readText } from './bound-client.ts';
+import { addPeopleBelow, CHANGES_MAX, fullNeeded, tooManyChanges } from './changed-objects.ts';
+import { parseFilter } from './parse-filter.ts';
+import { readObject } from './read-person.ts';
+import { readEntries, type Reading } from './reading.ts';
+import type { Changes, DirectoryConfig } from './types.ts';
+
+// What is written in the second of the newest change after we read is not missed, nor what another
+// server wrote and this one was told of late.
+const OVERLAP_MS = 5_000;
+// So long a newest change is read again and again; then only what is newer.
+const SETTLED_AFTER_MS = 30_000;
+
+/**
+ * Changes since a time of the server, never of ours; null: none, only the time of now. Written is
+ * the newest change and, after a slash, when we first saw it.
+ */
+export async function readTimestamps(
+  { config, withConnection }: Reading,
+  cursor: string | null,
+): Promise<Changes> {
+  const place = cursor === null ? null : readPlace(cursor);
+  if (cursor !== null && place === null) return fullNeeded('the time of the last reading is lost');
+  return await withConnection((client) => readSince(client, config, place));
+}
+
+type Place = { newestAt: number; seenAt: number };
+
+async function readSince(
+  client: BoundClient,
+  config: DirectoryConfig,
+  place: Place | null,
+): Promise<Changes> {
+  const names = ATTRIBUTES[config.type];
+  const since = place === null ? null : readFrom(place);
+  const within = (filter: string): Filter => {
+    const parsed = parseFilter(filter);
+    if (since === null) return parsed;
+    const newer = new GreaterThanEqualsFilter({
+      attribute: names.modified,
+      value: writeTime(since, config.type),
+    });
+    return new AndFilter({ filters: [newer, parsed] });
+  };
+  const found: Record<'people' | 'groups' | 'containers', Entry[]> = {
+    people: [],
+    groups: [],
+    containers: [],
+  };
+  let newestAt = place?.newestAt ?? null;
+  const { filters } = config;
+  const others = `(&(!${filters.group})(!${filters.container}))`;
+  const questions = { people: others, groups: filters.group, containers: filters.container };
+  for (const [kind, filter] of Object.entries(questions)) {
+    const query = {
+      filter: within(filter),
+      attributes: [config.attributes.uniqueId, names.modified, names.created],
+    };
+    for await (const entries of readEntries(client, config, query)) {
+      for (const entry of entries) {
+        const modifiedAt = readTime(entry, names.modified);
+        if (modifiedAt !== null) newestAt = Math.max(newestAt ?? modifiedAt, modifiedAt);
+      }
+      if (place === null) continue;
+      found[kind as keyof typeof found].push(...entries);
+      if (found.people.length + found.containers.length > CHANGES_MAX) return tooManyChanges;
+    }
+  }
+  if (newestAt === null) return fullNeeded(`the directory shows no ${names.modified}`);
+
+  const changed = new Set<string>();
+  for (const entry of found.people) {
+    const object = readObject(entry, config.attributes);
+    if (object !== null) changed.add(object);
+  }
+  const moved = found.containers.filter((entry) => {
+    const createdAt = readTime(entry, names.created);
+    return createdAt === null || since === null || createdAt < since;
+  });
+  await addPeopleBelow(client, config, { containers: moved.map(({ dn }) => dn), changed });
+  if (changed.size > CHANGES_MAX) return tooManyChanges;
+  const isSame = place !== null && place.newestAt === newestAt;
+  return {
+    kind: 'changes',
+    changed: [...changed],
+    gone: [],
+    areRemovalsTold: false,
+    haveGroupsChanged: found.groups.length > 0 || found.people.length > 0 || moved.length > 0,
+    cursor: writePlace({ newestAt, seenAt: isSame ? place.seenAt : Date.now() }),
+  };
+}
+
+// Active Directory's modifyTimestamp is computed, and cannot be searched quickly.
+const ATTRIBUTES = {
+  'active-directory': { modified: 'whenChanged', created: 'whenCreated' },
+  ldap: { modified: 'modifyTimestamp', created: 'createTimestamp' },
+};
+
+function readFrom({ newestAt, seenAt }: Place): number {
+  const waitedMs = Date.now() - seenAt;
+  return waitedMs >= SETTLED_AFTER_MS ? newestAt + 1000 : newestAt - OVERLAP_MS;
+}
+
+function readPlace(cursor: string): Place | null {
+  const [newest = '', seen = ''] = cursor.split('/');
+  const newestAt = parseTime(newest);
+  return newestAt !== null && /^\d{1,11}$/.test(seen)
+    ? { newestAt, seenAt: Number(seen) * 1000 }
+    : null;
+}
+
+function writePlace({ newestAt, seenAt }: Place) {
+  const since = `${writeTime(newestAt, 'ldap')}/${Math.floor(seenAt / 1000)}`;
+  return { kind: 'timestamps' as const, since };
+}
+
+function readTime(entry: Entry, attribute: string): number | null {
+  return parseTime(readText(entry, attribute) ?? '');
+}
+
+/** GeneralizedTime in UTC, RFC 4517 section 3.3.13, to the second. */
+function parseTime(text: string): number | null {
+  const match = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:[.,]\d{1,9})?Z$/.exec(text);
+  if (!match) return null;
+  const [year, month, day, hour, minute, second] = match.slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return Date.UTC(year, month - 1, day, hour, minute, second);
+}
+
+function writeTime(at: number, type: DirectoryConfig['type']): string {
+  const text = new Date(at).toISOString().replace(/[-:T]|\.\d+Z$/g, '');
+  return type === 'active-directory' ? `${text}.0Z` : `${text}Z`;
+}

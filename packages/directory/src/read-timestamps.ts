@@ -50,9 +50,10 @@ async function readSince(
     containers: [],
   };
   let newestAt = place?.newestAt ?? null;
-  const { filters } = config;
-  const others = `(&(!${filters.group})(!${filters.container}))`;
-  const questions = { people: others, groups: filters.group, containers: filters.container };
+  const { group, container } = config.filters;
+  // Last all of them: a server that does not know a class of a filter finds nothing by its opposite.
+  const questions = { groups: group, containers: container, people: '(objectClass=*)' };
+  const others = new Set<string>();
   for (const [kind, filter] of Object.entries(questions)) {
     const query = {
       filter: within(filter),
@@ -64,7 +65,9 @@ async function readSince(
         if (modifiedAt !== null) newestAt = Math.max(newestAt ?? modifiedAt, modifiedAt);
       }
       if (place === null) continue;
-      found[kind as keyof typeof found].push(...entries);
+      const news = entries.filter(({ dn }) => !others.has(dn));
+      if (kind !== 'people') for (const { dn } of news) others.add(dn);
+      found[kind as keyof typeof found].push(...news);
       if (found.people.length + found.containers.length > CHANGES_MAX) return tooManyChanges;
     }
   }

@@ -16,7 +16,7 @@ type Pending = NonNullable<DirectoryLink['pendingPhones']>[number];
 /** A number of the directory takes the place of one that has verified, 24 hours from now (security rule 4). */
 export async function approvePhone(context: PlanContext, args: Args): Promise<Plan> {
   const decided = { at: context.now.toISOString(), by: context.actor };
-  return decidePhone(context, args, ({ rejected: _, ...pending }) => {
+  return decidePhone(context, args, ({ rejected: _before, ...pending }) => {
     return pending.approved ? pending : { ...pending, approved: decided };
   });
 }
@@ -24,7 +24,7 @@ export async function approvePhone(context: PlanContext, args: Args): Promise<Pl
 /** It does not, and is not asked about again while the directory has this number. */
 export async function rejectPhone(context: PlanContext, args: Args): Promise<Plan> {
   const decided = { at: context.now.toISOString(), by: context.actor };
-  return decidePhone(context, args, ({ approved: _, ...pending }) => {
+  return decidePhone(context, args, ({ approved: _before, ...pending }) => {
     return pending.rejected ? pending : { ...pending, rejected: decided };
   });
 }

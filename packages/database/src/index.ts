@@ -38,6 +38,7 @@ export {
   listDirectoryUsers,
   readDirectorySync,
 } from './directories.ts';
+export { listApprovedPhones, listRemovedUsers } from './directory-chores.ts';
 export { listEpochMarks, listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export type { DroppedEvents } from './event-partitions.ts';

@@ -43,6 +43,11 @@ import { runClusterCommand } from './cluster-commands.ts';
 import { tendCluster } from './tend-cluster.ts';
 import { leaveLog } from './leave-log.ts';
 import { LimitKeeper } from './limit-keeper.ts';
+import { Directory } from '@countersign/directory';
+import { answerDirectoryCommand } from './directory/answer-directory-command.ts';
+import { runDirectorySync } from './directory/run-directory-sync.ts';
+import { SyncEngine } from './directory/sync-engine.ts';
+import { isDirectoryCommand } from './plan-command.ts';
 import { runMailJob } from './mail/run-mail-job.ts';
 import { Mastership } from './mastership.ts';
 import { Heartbeats } from './heartbeats.ts';
@@ -229,6 +234,7 @@ export class AgentLife {
       limitKeeper,
       foreign,
       rebuildWatch,
+      directoryProblems: () => (mastership.isActive ? directories.problems() : []),
     });
     const lease: Lease = new Lease({
       link,
@@ -319,11 +325,26 @@ export class AgentLife {
       return true;
     };
 
+    const directories = new SyncEngine({
+      db,
+      seedKey: keys.seed,
+      baseRevision: incarnation.baseRevision,
+      mastership,
+      refuseChanges: () => storage.refusalOf('directory.sync', { document: { removed: false } }),
+      open: (directory) => new Directory(directory, { log }),
+      events,
+      log,
+    });
+
     serveCommands({
       link,
       sealer: commandSealer,
       instance,
       handle(command) {
+        if (isDirectoryCommand(command.name)) {
+          const asked = { engine: directories, mastership, replica, authorise };
+          return answerDirectoryCommand(command, asked);
+        }
         if (!command.name.startsWith('cluster.')) return mastership.handle(command);
         return runClusterCommand({ ...handOverOptions, db, layout, tryMove, authorise }, command);
       },
@@ -428,6 +449,7 @@ export class AgentLife {
         log,
         signal: work.signal,
       }),
+      runDirectorySync({ engine: directories, mastership, log, signal: work.signal }),
       this.#watchLog(rebuildWatch, { layout, log }, async () => {
         // Nothing is applied while the tables are what the next incarnation is made of.
         await Promise.all([stopApplying(), holdCircuits(moveOptions, 'the log is rebuilt')]);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { setImmediate as nextTurnOfLoop, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
 import type { Command, MasterReply } from '@countersign/cluster';
 import {
   findCommandResults,
@@ -11,6 +11,7 @@ import {
 import { usernameKey, type UserDocument } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
+import { SLICE, type BulkLane } from './bulk-lane.ts';
 import type { ChangePipeline } from './change-pipeline.ts';
 import { BEHIND, CONFLICT } from './command-runner.ts';
 import { addUserArgs, planNewUser, usernameTaken } from './commands/add-user.ts';
@@ -22,7 +23,6 @@ import { flawOf } from './flaw-of.ts';
 import type { Mastership, MastershipOptions } from './mastership.ts';
 import { nameTouched } from './plan-command.ts';
 import { tokensTouched } from './tokens-touched.ts';
-import type { Turns } from './turns.ts';
 
 /** What became of one user of a request: 201 with the id, or why not. */
 export type BulkOutcome =
@@ -55,16 +55,11 @@ type Sent = {
   finishEvent(): Promise<void>;
 };
 
-const SLICE = 128;
 /** Planning a user takes about 0.15 ms, and the lease is renewed in between. */
 const PLAN_AT_ONCE = 64;
-/** Of the time a slice took: so that verification and single commands have the machine in between. */
-const PAUSE_SHARE = 0.25;
 const MAX_REQUESTS = 8;
 /** How long a request whose users are all settled or unsent waits for this master's next epoch. */
 const NEXT_EPOCH_HOLD_MS = 2000;
-/** Sent and not yet in this node's PostgreSQL. */
-const MAX_UNAPPLIED = 512;
 
 /**
  * Runs requests that add many users, each a command of its own. Slices of all requests go one at a time, each planned
@@ -72,14 +67,13 @@ const MAX_UNAPPLIED = 512;
  */
 export class BulkRunner {
   readonly #mastership: Mastership;
-  readonly #turns: Turns;
+  readonly #lane: BulkLane;
   readonly #options: MastershipOptions;
-  #lane: Promise<unknown> = Promise.resolve();
   #requests = 0;
 
-  constructor(mastership: Mastership, turns: Turns, options: MastershipOptions) {
+  constructor(mastership: Mastership, lane: BulkLane, options: MastershipOptions) {
     this.#mastership = mastership;
-    this.#turns = turns;
+    this.#lane = lane;
     this.#options = options;
   }
 
@@ -111,7 +105,7 @@ export class BulkRunner {
       const applying: Promise<void>[] = [];
       for (let from = 0; from < open.length; from += SLICE) {
         const slice = open.slice(from, from + SLICE);
-        const started = await this.#inLane(() => this.#start(command, slice, pipeline, deadline));
+        const started = await this.#start(command, slice, pipeline, deadline);
         if (!started) break;
         const { applied } = started;
         applying.push(applied.catch((error: unknown) => this.#warn(error)));
@@ -135,16 +129,6 @@ export class BulkRunner {
     this.#options.log.warn({ error: String(error) }, 'a bulk request could not be concluded');
   }
 
-  /** One slice at a time, whoever's it is, and a pause after each. */
-  async #inLane<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#lane.then(work);
-    const startedAt = this.#lane.then(() => performance.now());
-    this.#lane = Promise.allSettled([result, startedAt]).then(async () => {
-      await sleep((performance.now() - (await startedAt)) * PAUSE_SHARE);
-    });
-    return result;
-  }
-
   /** Plans and sends a slice; null if nothing can be sent now. `applied` when its outcomes are set as far as they will be. */
   async #start(
     command: Command,
@@ -152,27 +136,16 @@ export class BulkRunner {
     pipeline: ChangePipeline,
     deadline: number,
   ): Promise<{ applied: Promise<void> } | null> {
-    const { baseRevision } = this.#options;
-    if (!pipeline.isOpen || this.#mastership.isHandingOver) return null;
-    const enough = pipeline.end + baseRevision - MAX_UNAPPLIED;
-    if (!(await this.#mastership.hasApplied(enough, pipeline.term, deadline))) return null;
     const touched = slice.flatMap(({ args }) => [
       nameTouched(args.username),
       ...tokensTouched(args),
     ]);
-    const turn = await this.#turns.take(touched, deadline - performance.now());
-    if (!turn) return null;
-    let settled: Promise<unknown> = Promise.resolve();
-    try {
-      // Both were long ago where others had the turn before.
-      if (!pipeline.isOpen || this.#mastership.isHandingOver) return null;
+    return this.#lane.run({ touched, pipeline, deadline }, async () => {
       const { planned, known } = await this.#plan(command, slice);
       const sent = await this.#send(command, planned, pipeline);
-      settled = this.#mastership.untilSettled(sent.lastRevision, pipeline.term);
-      return { applied: this.#conclude(sent, known, deadline) };
-    } finally {
-      void settled.then(() => turn.release());
-    }
+      const applied = this.#conclude(sent, known, deadline);
+      return { lastRevision: sent.lastRevision, applied };
+    });
   }
 
   /** Refusals become outcomes; what was done before is in `known`. */

@@ -8,6 +8,8 @@ import {
 import { newEvent } from '@countersign/operations';
 import { deriveId } from './commands/derive-id.ts';
 import type { Plan, PlannedEvent } from './commands/plan.ts';
+import { describeSlice } from './directory/describe-slice.ts';
+import type { PlannedChange } from './directory/plan-slice.ts';
 
 /** Cluster and change events of this node's agent; one function each, written to the node's outbox. */
 export class AgentEvents {
@@ -142,6 +144,48 @@ export class AgentEvents {
   ): Promise<(added: { userIds: string[]; lastRevision: number }) => Promise<void>> {
     const finish = await this.#begin({ type: 'user.add-many', actor, details: { count } });
     return ({ userIds, lastRevision }) => finish({ userIds, revision: lastRevision });
+  }
+
+  /**
+   * Of users that a directory changes together: one row for all of them, and one for each that is disabled, removed or
+   * given another phone, so that it can be told who was and why. New users that are to be told are named in a row of
+   * their own. The returned function completes them.
+   */
+  async beginDirectorySlice({
+    directory,
+    actor,
+    changes,
+  }: {
+    directory: { name: string };
+    actor: string;
+    changes: readonly PlannedChange[];
+  }): Promise<(lastRevision: number) => Promise<void>> {
+    const events = describeSlice(directory.name, changes).map((fields) =>
+      this.#complete({ ...fields, actor }),
+    );
+    const begun = events.map((event) => ({ reservation: null, event, isFinal: false }));
+    await beginAttempts(this.#db, begun);
+    return async (revision) => {
+      const done = events.map((event) => {
+        return { event: { ...event, result: 'done', details: { ...event.details, revision } } };
+      });
+      await finishAttempts(this.#db, done);
+    };
+  }
+
+  /** More than may be done without an administrator. It names no users. */
+  directoryHeld(details: {
+    directory: string;
+    hash: string;
+    count: number;
+    of: number;
+    limit: number;
+  }): void {
+    this.#record({ type: 'directory.held', result: 'held', details });
+  }
+
+  directoryFailed(details: { directory: string; problem: string }): void {
+    this.#record({ type: 'directory.sync_failed', result: 'failed', details });
   }
 
   async #begin(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>) {

@@ -11,6 +11,7 @@ import type {
 import type { Database } from '@countersign/database';
 import { v7 as uuidv7 } from 'uuid';
 import type { Allowed } from './authorise.ts';
+import { BulkLane } from './bulk-lane.ts';
 import { BulkRunner } from './bulk-runner.ts';
 import { ChangePipeline } from './change-pipeline.ts';
 import { CommandRunner } from './command-runner.ts';
@@ -59,6 +60,8 @@ export type OwnChange = {
   touches?: Touched;
 };
 
+export type Rewrite = Omit<OwnChange, 'document'> & { make(): Promise<unknown> };
+
 const BARRIER_PAUSE_MS = 100;
 const TURN_MS = 5000;
 /** Writes wait this long for the next epoch of the same master: a moved log leader costs 0.05-2 s. */
@@ -70,6 +73,8 @@ export class Mastership {
   readonly #turns = new Turns();
   readonly #commands: CommandRunner;
   readonly #bulk: BulkRunner;
+  /** For all that changes many users. */
+  readonly lane: BulkLane;
   /** Of the epoch whose barrier stands and is applied here: commands may run. */
   #pipeline: ChangePipeline | null = null;
   #isHandingOver = false;
@@ -80,7 +85,8 @@ export class Mastership {
   constructor(options: MastershipOptions) {
     this.#options = options;
     this.#commands = new CommandRunner(this, this.#turns, options);
-    this.#bulk = new BulkRunner(this, this.#turns, options);
+    this.lane = new BulkLane(this, this.#turns, options);
+    this.#bulk = new BulkRunner(this, this.lane, options);
   }
 
   get isActive(): boolean {
@@ -172,13 +178,21 @@ export class Mastership {
 
   /** A change of the master's own, in turn. False when it did not certainly happen, or is not to be read here. */
   async write(change: OwnChange): Promise<boolean> {
-    const { kind, id, document, removed = false } = change;
-    const flaw = flawOf({ kind, document, removed });
-    if (flaw) {
-      this.#options.log.warn({ kind, flaw }, 'not written: no node could read it');
-      return false;
-    }
+    const { document, ...rest } = change;
+    return this.rewrite({ ...rest, make: async () => document });
+  }
+
+  /** As {@link write}, of a document that is made when nothing that it touches is in flight; null: nothing is written. */
+  async rewrite(change: Rewrite): Promise<boolean> {
+    const { kind, id, removed = false } = change;
     const isWritten = await this.inTurn(async () => {
+      const document = await change.make();
+      if (document === null && !removed) return true;
+      const flaw = flawOf({ kind, document, removed });
+      if (flaw) {
+        this.#options.log.warn({ kind, flaw }, 'not written: no node could read it');
+        return false;
+      }
       const pipeline = this.#pipeline;
       if (!pipeline?.isOpen || this.#isHandingOver) return false;
       const entry: Omit<NewChange, 'epoch'> = {

@@ -19,6 +19,8 @@ type Parts = {
   limitKeeper: LimitKeeper;
   foreign: ForeignLogs;
   rebuildWatch: RebuildWatch;
+  /** Of directories that cannot be synchronised, where this node is master. */
+  directoryProblems(): string[];
 };
 
 /** What is wrong with this node, a line each. */
@@ -40,6 +42,7 @@ export class NodeHealth {
       ...foreign.problems,
       ...describeSavedChanges(dataDirectory),
       ...(rebuildWatch.problem ? [rebuildWatch.problem] : []),
+      ...this.#parts.directoryProblems(),
     ];
   }
 

@@ -9,6 +9,8 @@ import { applyStopFact, applyStopFactArgs } from './commands/apply-stop-fact.ts'
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
 import { bypassUser, bypassUserArgs, endBypass, endBypassArgs } from './commands/bypass-user.ts';
 import { changePin, changePinArgs } from './commands/change-pin.ts';
+import { approvePhone, decidePhoneArgs, rejectPhone } from './commands/decide-phone.ts';
+import { approveSteps, decideStepsArgs, rejectSteps } from './commands/decide-steps.ts';
 import { enrollAuthenticator, enrollAuthenticatorArgs } from './commands/enroll-authenticator.ts';
 import { enrollWithCode, enrollWithCodeArgs } from './commands/enroll-with-code.ts';
 import {
@@ -76,6 +78,10 @@ const COMMANDS: Record<string, Entry> = {
   'settings.set': entry('settings:write', setSettingsArgs, setSettings),
   'application.add': entry('settings:write', addApplicationArgs, addApplication),
   'application.set': entry('settings:write', setApplicationArgs, setApplication),
+  'directory.approve': entry('users:write', decideStepsArgs, approveSteps),
+  'directory.reject': entry('users:write', decideStepsArgs, rejectSteps),
+  'directory.approve-phone': entry('users:write', decidePhoneArgs, approvePhone),
+  'directory.reject-phone': entry('users:write', decidePhoneArgs, rejectPhone),
   'application.remove': entry('settings:write', removeApplicationArgs, removeApplication),
   'directory.add': entry('settings:write', addDirectoryArgs, addDirectory),
   'directory.set': entry('settings:write', setDirectoryArgs, setDirectory),
@@ -85,9 +91,22 @@ const COMMANDS: Record<string, Entry> = {
 
 const NAME = 'user ';
 
+/** What the synchronisation itself answers: these become no change of their own. */
+const DIRECTORY_COMMANDS = {
+  'directory.sync': 'users:write',
+  'directory.import': 'users:write',
+  'directory.status': 'settings:read',
+} as const satisfies Record<string, ApiScope>;
+export type DirectoryCommand = keyof typeof DIRECTORY_COMMANDS;
+
+export function isDirectoryCommand(commandName: string): commandName is DirectoryCommand {
+  return Object.hasOwn(DIRECTORY_COMMANDS, commandName);
+}
+
 export function scopeOf(commandName: string): ApiScope | null {
   if (commandName.startsWith('cluster.')) return 'cluster:write';
   if (commandName === 'user.add-many') return 'users:write';
+  if (isDirectoryCommand(commandName)) return DIRECTORY_COMMANDS[commandName];
   return COMMANDS[commandName]?.scope ?? null;
 }
 

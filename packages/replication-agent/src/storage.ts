@@ -9,7 +9,7 @@ import {
   type NodeDisks,
   type StreamState,
 } from '@countersign/cluster';
-import { refuse, type Plan, type Refusal } from './commands/plan.ts';
+import { refuse, type Refusal } from './commands/plan.ts';
 import type { DiskReport, LogServerHealth } from './config.ts';
 
 const EVERY_MS = 1000;
@@ -95,8 +95,8 @@ export class Storage {
   }
 
   /** Why a change is not taken now, or null. Nothing has happened when it is told. */
-  refusalOf(commandName: string, plan: Extract<Plan, { kind: 'change' }>): Refusal | null {
-    if (plan.document.removed || ALWAYS_ALLOWED.has(commandName)) return null;
+  refusalOf(commandName: string, { document }: { document: { removed: boolean } }): Refusal | null {
+    if (document.removed || ALWAYS_ALLOWED.has(commandName)) return null;
     const full = this.#fills.find(({ sizeBytes, maxBytes }) => sizeBytes >= maxBytes * REFUSE_AT);
     if (full) {
       const detail =

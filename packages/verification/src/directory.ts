@@ -276,6 +276,8 @@ export const directoryLink = z.strictObject({
         seenAt: instant,
         /** It is replaced 24 hours later, and the old number told. */
         approved: z.strictObject({ at: instant, by: line(256) }).optional(),
+        /** Not asked about again, as long as the directory has this number. */
+        rejected: z.strictObject({ at: instant, by: line(256) }).optional(),
       }),
     )
     .max(4)

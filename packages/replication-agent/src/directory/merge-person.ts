@@ -59,9 +59,11 @@ export function usernamesFor(
   person: Pick<Person, 'usernames'>,
   { update }: Pick<Treatment, 'update'>,
 ): string[] {
-  if (user && update.username !== 'always') return [user.username];
   const candidates = person.usernames.filter((name) => checkUsername(name) === null);
   if (!user) return candidates;
+  // The name was free while the user was away.
+  if (user.removedAt !== undefined) return [user.username, ...candidates];
+  if (update.username !== 'always') return [user.username];
   const key = usernameKey(user.username);
   // The present one, in the letters that the directory has now.
   const present = candidates.find((name) => usernameKey(name) === key);
@@ -69,7 +71,10 @@ export function usernamesFor(
 }
 
 /** The user as the directory wants them. The very same document where nothing differs. */
-export function mergePerson(user: UserDocument | null, merge: Merge): UserDocument {
+export function mergePerson(user: UserDocument | null, given: Merge): UserDocument {
+  // Nobody is disabled or loses a phone by coming, or by coming back.
+  const isHeld = given.isHeld === true && user !== null && user.removedAt === undefined;
+  const merge = { ...given, isHeld };
   const { now, newId } = merge;
   const at = now.toISOString();
   const before = user ?? {
@@ -88,7 +93,7 @@ export function mergePerson(user: UserDocument | null, merge: Merge): UserDocume
 }
 
 function mergeFields(before: UserDocument, merge: Merge, isNew: boolean): UserDocument {
-  const { person, treatment, username, itemId, directory, isHeld = false } = merge;
+  const { person, treatment, username, itemId, directory, isHeld } = merge;
   const { removedAt: _back, ...user } = { ...before, username };
   const takes = (what: keyof Policies) =>
     treatment.update[what] === 'always' || (isNew && treatment.update[what] === 'import');

@@ -53,6 +53,10 @@ const tellPinChanged = changed('pinChanged');
 const TO_USERS: Record<string, ToUser> = {
   'user.add': tellNewUser,
   'user.add-many': tellNewUser,
+  'directory.welcome': tellNewUser,
+  'directory.import': tellNewUser,
+  'directory.approve-phone': tellPhone,
+  'directory.phone_changed': tellPhone,
   'authenticator.enroll': tellEnrolled,
   'authenticator.enroll-with-code': tellEnrolled,
   'authenticator.remove': changed('authenticatorRemoved'),
@@ -81,6 +85,15 @@ const TO_ADMINISTRATORS: Record<string, ToAdministrators> = {
       limit: Number(details.perHour),
       when: new Date(at),
       server_name: node,
+    },
+  }),
+  'directory.held': ({ at, details }) => ({
+    situation: 'approvalNeeded',
+    values: {
+      directory_name: String(details.directory),
+      count: Number(details.count),
+      limit: Number(details.limit),
+      when: new Date(at),
     },
   }),
   verification: ({ at, username, application, node, reason }, user) => ({
@@ -240,6 +253,13 @@ function tellOf(authenticator: Authenticator, user: UserDocument, { settings }: 
   const method = user.method ?? settings.methods.default;
   if (method === 'text') return { situation: 'enrolledForText', values };
   return { situation: method === 'call' ? 'enrolledForCall' : 'phonesImported', values };
+}
+
+/** Another number of a phone: the one that is to come, or that came. */
+function tellPhone({ at, result, details }: PlacedEvent, _user: UserDocument): Letter | null {
+  if (result !== 'done' || typeof details.ending !== 'string') return null;
+  const values = { when: new Date(at), phone_ending: details.ending };
+  return { situation: 'phoneChanged', values };
 }
 
 function tellMethod({ at, result, details }: PlacedEvent, user: UserDocument): Letter | null {

@@ -1,0 +1,481 @@
+import { randomUUID } from 'node:crypto';
+import {
+  findUserById,
+  findUsersByKey,
+  listDirectoryUsers,
+  listEvents,
+  readDirectorySync,
+} from '@countersign/database';
+import { Directory, directoryDefaults } from '@countersign/directory';
+import { sealDirectoryPassword } from '@countersign/operations';
+import {
+  addEntry,
+  deleteEntry,
+  hasSlapd,
+  replaceAttributes,
+  startTestSlapd,
+  waitFor,
+  type TestSlapd,
+} from '@countersign/testing';
+import type { DirectoryDocument, SyncItem, UserDocument } from '@countersign/verification';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { silent, useTestLog } from '../testing/use-test-log.ts';
+import { startTestMaster } from '../testing/start-test-master.ts';
+import { AgentEvents } from '../events.ts';
+import { importPeople } from './import-people.ts';
+import { SyncEngine } from './sync-engine.ts';
+
+const test = useTestLog();
+type Master = Awaited<ReturnType<typeof startTestMaster>>;
+
+const usual: Omit<SyncItem, 'id' | 'name' | 'scope'> = {
+  enabled: true,
+  method: 'text',
+  language: null,
+  phones: [{ kind: 'mobile', use: 'primary' }],
+  vouchForPhones: 'import',
+  mailOnImport: false,
+  onRemoval: 'disable',
+  update: {
+    username: 'always',
+    names: 'always',
+    mail: 'always',
+    description: 'always',
+    phones: 'always',
+    method: 'import',
+    language: 'import',
+  },
+};
+
+function renaming(dn: string, rdn: string): string {
+  return `dn: ${dn}\nchangetype: modrdn\nnewrdn: ${rdn}\ndeleteoldrdn: 1\n\n`;
+}
+
+function itemOf(name: string, scope: SyncItem['scope'], more: Partial<SyncItem> = {}): SyncItem {
+  return { ...usual, id: randomUUID(), name, scope, ...more };
+}
+
+/** A master with a directory of its own, whose clock can be put forward. */
+async function startSync(
+  slapd: TestSlapd,
+  {
+    master,
+    items,
+    name = 'example',
+    more = {},
+  }: {
+    master?: Master;
+    items?: SyncItem[];
+    name?: string;
+    more?: Partial<DirectoryDocument>;
+  } = {},
+) {
+  const on = master ?? (await startTestMaster(test));
+  const { seed } = on.keys;
+  const base = {
+    ...directoryDefaults('ldap'),
+    id: randomUUID(),
+    servers: [slapd.ldapUrl],
+    startTls: false,
+    certificates: { authorities: null, pinned: [], serverName: null },
+  };
+  const account = { name: slapd.reader.name };
+  const sealedPassword = sealDirectoryPassword(seed, { ...base, account }, slapd.reader.password);
+  const directory: DirectoryDocument = {
+    ...base,
+    name,
+    type: 'ldap',
+    domains: [`${name}.test`],
+    account: { ...account, sealedPassword },
+    baseDn: slapd.baseDn,
+    defaultCountry: 'NL',
+    sync: { enabled: true, intervalMinutes: 1, changes: 'auto', fullHours: 24 },
+    items: items ?? [itemOf('all', { kind: 'domain' })],
+    createdAt: new Date().toISOString(),
+    updatedAt: new Date().toISOString(),
+    ...more,
+  };
+  const clock = { ms: Date.now() };
+  const newEngine = () =>
+    new SyncEngine({
+      db: on.db,
+      seedKey: seed,
+      baseRevision: 0,
+      mastership: on.mastership,
+      refuseChanges: () => null,
+      open: (config) => new Directory(config),
+      events: new AgentEvents(on.db, 'node-1', () => undefined),
+      log: silent,
+      now: () => clock.ms,
+    });
+  let engine = newEngine();
+  const term = new AbortController();
+  engine.beginTerm(term.signal);
+  const write = async (document: DirectoryDocument) => {
+    await on.mastership.write({ kind: 'directory', id: document.id, document });
+  };
+  await write(directory);
+
+  /** One run to its end; how many changes stand in the log more than before. */
+  async function run(options: { full?: boolean; dryRun?: boolean } = {}): Promise<number> {
+    const before = await on.readLogEnd();
+    clock.ms += 60_000;
+    await engine.ask(directory, { full: false, dryRun: false, ...options });
+    await engine.untilIdle(directory.id);
+    return (await on.readLogEnd()) - before;
+  }
+  const users = async () => {
+    const all: UserDocument[] = [];
+    for (;;) {
+      const page = await listDirectoryUsers(on.db, directory.id, {
+        afterId: all.at(-1)?.id,
+        limit: 1000,
+      });
+      all.push(...page);
+      if (page.length < 1000) return all;
+    }
+  };
+  return {
+    ...on,
+    directory,
+    clock,
+    term,
+    write,
+    run,
+    users,
+    user: async (username: string) =>
+      (await users()).find((one) => one.username === username) ?? null,
+    sync: async () => (await readDirectorySync(on.db, directory.id))!,
+    engine: () => engine,
+    /** As another node does it that becomes master. */
+    async restart() {
+      engine = newEngine();
+      engine.beginTerm(new AbortController().signal);
+    },
+  };
+}
+
+describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
+  let slapd: TestSlapd;
+  beforeAll(async () => {
+    slapd = await startTestSlapd({ people: 30, tls: false });
+  }, 60_000);
+  afterAll(() => slapd.stop());
+  const left: string[] = [];
+  afterEach(async () => {
+    for (const dn of left.splice(0)) await slapd.modify(deleteEntry(dn)).catch(() => undefined);
+  });
+  /** For one test. */
+  async function add(uid: string, more: Record<string, string> = {}): Promise<string> {
+    const dn = `uid=${uid},ou=delft,ou=people,${slapd.baseDn}`;
+    await slapd.modify(
+      addEntry(dn, { objectClass: 'inetOrgPerson', uid, cn: uid, sn: uid, ...more }),
+    );
+    left.push(dn);
+    return dn;
+  }
+
+  const dnOf = (uid: string) => slapd.people.find((one) => one.uid === uid)!.dn;
+
+  it('makes everybody a user at first, and a run without news writes nothing', async () => {
+    const sync = await startSync(slapd);
+    expect(await sync.run()).toBe(30 + 1);
+    const all = await sync.users();
+    expect(all).toHaveLength(30);
+    const alice = await sync.user('alice');
+    expect(alice).toMatchObject({
+      firstName: 'Alice',
+      email: 'alice@example.test',
+      method: 'text',
+      enabled: true,
+      authenticators: [{ type: 'phone', number: '+31610000000', vouchedBy: 'sync item all' }],
+    });
+    const { last, cursor, lastFullAt } = await sync.sync();
+    expect(last).toMatchObject({
+      kind: 'full',
+      outcome: 'done',
+      counts: { people: 30, added: 30 },
+    });
+    expect([cursor?.kind, lastFullAt]).toEqual(['timestamps', expect.any(String)]);
+    for (let round = 0; round < 3; round += 1) expect(await sync.run()).toBe(0);
+    expect(await sync.run({ full: true })).toBe(0);
+  });
+
+  it('turns each change there into one here', async () => {
+    const sync = await startSync(slapd);
+    await sync.run();
+    const change = async (ldif: string) => {
+      await slapd.modify(ldif);
+      // The place in the changes is kept with them.
+      return (await sync.run()) - 1;
+    };
+    let person = await add('carol');
+    expect((await sync.run()) - 1).toBe(1);
+    const carol = (await sync.user('carol'))!;
+    expect(await change(replaceAttributes(person, { sn: 'Danvers' }))).toBe(1);
+    expect((await sync.user('carol'))?.lastName).toBe('Danvers');
+    expect(await change(replaceAttributes(person, { mobile: '+31687654321' }))).toBe(1);
+    expect((await sync.user('carol'))?.authenticators).toMatchObject([{ vouchedBy: null }]);
+    expect(await change(renaming(person, 'uid=caz'))).toBe(1);
+    person = person.replace('carol', 'caz');
+    left.push(person);
+    expect((await sync.user('caz'))?.id).toBe(carol.id);
+    const locked = { pwdAccountLockedTime: '000001010000Z' };
+    expect(await change(replaceAttributes(person, locked))).toBe(1);
+    expect(await sync.user('caz')).toMatchObject({ enabled: false });
+    expect(await change(replaceAttributes(person, { pwdAccountLockedTime: [] }))).toBe(1);
+    expect(await sync.user('caz')).toMatchObject({ enabled: true });
+    expect(await change(deleteEntry(person))).toBe(1);
+    const gone = (await findUserById(sync.db, carol.id))!;
+    expect(gone).toMatchObject({ enabled: false, directory: { isDisabledBySync: true } });
+    expect(gone.directory?.goneAt).toBeDefined();
+    expect(await sync.run()).toBe(0);
+  });
+
+  it('gives a re-created account the name, and makes it another user', async () => {
+    const sync = await startSync(slapd);
+    const dn = `uid=dave,ou=delft,ou=people,${slapd.baseDn}`;
+    const entry = addEntry(dn, { objectClass: 'inetOrgPerson', uid: 'dave', cn: 'Dave', sn: 'D' });
+    await slapd.modify(entry);
+    await sync.run();
+    const first = (await sync.user('dave'))!;
+    await slapd.modify(deleteEntry(dn));
+    await slapd.modify(entry);
+    await sync.run({ full: true });
+    const second = (await sync.user('dave'))!;
+    expect(second.id).not.toBe(first.id);
+    expect(await findUserById(sync.db, first.id)).toMatchObject({
+      username: `dave (kept, ${first.directory!.object.slice(0, 8)})`,
+      enabled: false,
+    });
+    await slapd.modify(deleteEntry(dn));
+  });
+
+  it('never takes a user of somebody else', async () => {
+    const sync = await startSync(slapd);
+    await sync.mastership.handle(sync.command('user.add', { username: 'Alice' }));
+    await sync.run();
+    const [local] = await findUsersByKey(sync.db, 'alice');
+    expect(local?.document.directory).toBeUndefined();
+    const alice = (await sync.users()).find(({ firstName }) => firstName === 'Alice');
+    expect(alice?.username).toBe('alice@example.test');
+    expect(await sync.run({ full: true })).toBe(0);
+
+    const other = await startSync(slapd, { master: sync, name: 'second' });
+    await other.run();
+    expect((await other.sync()).last?.counts).toMatchObject({ added: expect.any(Number) });
+    const bobs = [await sync.user('bob'), (await other.users()).find((u) => u.firstName === 'Bob')];
+    expect(new Set(bobs.map((one) => one?.id)).size).toBe(2);
+  });
+
+  it('holds back what would disable many, and does just what was approved', async () => {
+    const sync = await startSync(slapd);
+    await sync.run();
+    const sevenOf = async (value: string[]) => {
+      for (const { dn } of slapd.people.slice(10, 17)) {
+        await slapd.modify(replaceAttributes(dn, { pwdAccountLockedTime: value }));
+      }
+    };
+    const disabled = async () => (await sync.users()).filter(({ enabled }) => !enabled).length;
+    const before = await disabled();
+    await sevenOf(['000001010000Z']);
+    expect(await sync.run()).toBe(1);
+    expect(await disabled()).toBe(before);
+    const { held, last } = await sync.sync();
+    expect(last?.outcome).toBe('held');
+    expect(held).toMatchObject({ count: 7, of: 30, decision: null });
+    expect(sync.engine().problems()).toEqual([expect.stringContaining('7 users')]);
+    const [told] = (await listEvents(sync.db, { limit: 50 })).filter(
+      ({ type }) => type === 'directory.held',
+    );
+    expect(told?.details).toMatchObject({ count: 7, limit: 5, hash: held!.hash });
+    expect(await sync.run()).toBe(0);
+
+    const decide = (name: string, hash: string) =>
+      sync.mastership.handle(sync.command(name, { name: 'example', hash }));
+    expect(await decide('directory.approve', '0'.repeat(64))).toMatchObject({ status: 409 });
+    expect(await decide('directory.reject', held!.hash)).toMatchObject({ kind: 'done' });
+    expect(await sync.run()).toBe(0);
+    await sync.restart();
+    await sync.run();
+    expect(await disabled()).toBe(before);
+    expect((await sync.sync()).held?.decision?.what).toBe('rejected');
+
+    expect(await decide('directory.approve', held!.hash)).toMatchObject({ kind: 'done' });
+    expect(await sync.run()).toBe(7 + 1);
+    expect(await disabled()).toBe(before + 7);
+    expect((await sync.sync()).held).toBeNull();
+    await sevenOf([]);
+    expect(await sync.run()).toBe(7 + 1);
+    expect(await disabled()).toBe(before);
+  });
+
+  it('takes nobody away for an answer that cannot be built on', async () => {
+    const scope = { kind: 'container' as const, dn: `ou=utrecht,ou=people,${slapd.baseDn}` };
+    const item = itemOf('utrecht', scope, { onRemoval: 'remove' });
+    const sync = await startSync(slapd, { items: [item] });
+    await sync.run();
+    const known = await sync.users();
+    expect(known.length).toBeGreaterThan(3);
+    const renamed = (from: string, to: string) => slapd.modify(renaming(from, to));
+    await renamed(scope.dn, 'ou=elsewhere');
+    for (const full of [false, true]) {
+      await sync.run({ full });
+      expect((await sync.sync()).last).toMatchObject({
+        outcome: 'failed',
+        problem: expect.stringContaining('sync item utrecht: there is no container'),
+      });
+    }
+    expect(await sync.users()).toEqual(known);
+    await renamed(`ou=elsewhere,ou=people,${slapd.baseDn}`, 'ou=utrecht');
+    await sync.run({ full: true });
+    expect((await sync.sync()).last?.outcome).toBe('done');
+
+    const nobody = { ...sync.directory.filters, user: '(objectClass=device)' };
+    await sync.write({ ...sync.directory, filters: nobody });
+    await sync.run();
+    expect((await sync.sync()).last?.problem).toMatch(/gave nobody/);
+    await sync.write(sync.directory);
+    slapd.pause();
+    await sync.write({ ...sync.directory, connectMs: 300, answerMs: 300 });
+    await sync.run();
+    slapd.resume();
+    expect((await sync.sync()).last?.outcome).toBe('failed');
+    expect((await sync.users()).map(({ id }) => id)).toEqual(known.map(({ id }) => id));
+    await sync.write(sync.directory);
+    await sync.run();
+    expect((await sync.sync()).last?.outcome).toBe('done');
+    expect(sync.engine().problems()).toEqual([]);
+  });
+
+  it('keeps somebody who left a group for 30 days, with all authenticators', async () => {
+    const group = `cn=vpn users,ou=groups,${slapd.baseDn}`;
+    const item = itemOf('vpn', { kind: 'group', dn: group }, { onRemoval: 'remove' });
+    const sync = await startSync(slapd, { items: [item] });
+    await sync.run();
+    expect((await sync.users()).map(({ username }) => username).sort()).toEqual(
+      ['alice', 'bob', 'jvries', 'lies', 'zoe'].sort(),
+    );
+    const bob = (await sync.user('bob'))!;
+    await sync.mastership.handle(
+      sync.command('authenticator.enroll', { username: 'bob', type: 'totp' }),
+    );
+    const member = (kind: 'add' | 'delete') =>
+      slapd.modify(
+        `dn: ${group}\nchangetype: modify\n${kind}: member\nmember: ${dnOf('bob')}\n-\n\n`,
+      );
+    await member('delete');
+    expect(await sync.run()).toBe(1 + 1);
+    expect(await findUserById(sync.db, bob.id)).toBeNull();
+    const removed = (await sync.users()).find(({ id }) => id === bob.id);
+    expect(removed?.removedAt).toBeDefined();
+    await member('add');
+    expect(await sync.run()).toBe(1 + 1);
+    const back = (await sync.user('bob'))!;
+    expect([back.id, back.removedAt]).toEqual([bob.id, undefined]);
+    expect(back.authenticators.map(({ type }) => type)).toEqual(['phone', 'totp']);
+
+    await member('delete');
+    await sync.run();
+    sync.clock.ms += 31 * 24 * 3_600_000;
+    await sync.run();
+    expect((await sync.users()).some(({ id }) => id === bob.id)).toBe(false);
+    await member('add');
+    await sync.run();
+    expect((await sync.user('bob'))?.id).not.toBe(bob.id);
+  });
+
+  it('asks before a phone that has verified gets another number, and waits a day then', async () => {
+    const sync = await startSync(slapd);
+    await sync.run();
+    const zoe = (await sync.user('zoe'))!;
+    const phone = zoe.authenticators[0]!;
+    const verified = { ...phone, verifiedAt: new Date().toISOString() };
+    await sync.mastership.write({
+      kind: 'user',
+      id: zoe.id,
+      document: { ...zoe, authenticators: [verified] },
+    });
+    await slapd.modifyAs(
+      dnOf('zoe'),
+      slapd.personPassword,
+      replaceAttributes(dnOf('zoe'), { mobile: '+31687650000' }),
+    );
+    expect(await sync.run()).toBe(1 + 1);
+    const waiting = (await sync.user('zoe'))!;
+    expect(waiting.authenticators).toEqual([verified]);
+    expect(waiting.directory?.pendingPhones).toMatchObject([{ number: '+31687650000' }]);
+    const args = { username: 'zoe', phone: phone.id, number: '+31687650000' };
+    const reply = await sync.mastership.handle(sync.command('directory.approve-phone', args));
+    expect(reply).toMatchObject({ kind: 'done' });
+    await sync.run({ full: true });
+    expect((await sync.user('zoe'))?.authenticators).toEqual([verified]);
+    sync.clock.ms += 24 * 3_600_000 + 60_000;
+    await sync.run();
+    expect((await sync.user('zoe'))?.authenticators).toMatchObject([
+      { number: '+31687650000', verifiedAt: null, vouchedBy: 'test' },
+    ]);
+  });
+
+  it('imports chosen people by hand, and disables them when they are gone', async () => {
+    const sync = await startSync(slapd, { items: [] });
+    await sync.run();
+    expect(await sync.users()).toEqual([]);
+    const dn = await add('frank', { mobile: '+31612121212' });
+    await using reader = new Directory({ ...sync.directory, account: slapd.administrator });
+    const [frank] = (await reader.search({ text: 'frank', limit: 1 })).people;
+    const objects = [frank!.object, randomUUID()];
+    const imported = await importPeople(sync.directory, objects, sync.engine().importing('admin'));
+    expect(imported).toEqual([
+      { object: frank!.object, username: 'frank', outcome: 'added' },
+      expect.objectContaining({ outcome: 'refused' }),
+    ]);
+    expect(await sync.user('frank')).toMatchObject({
+      authenticators: [{ number: '+31612121212' }],
+      directory: { item: null },
+    });
+    expect(await sync.run()).toBe(0);
+    await slapd.modify(replaceAttributes(dn, { sn: 'Franklin' }));
+    await sync.run();
+    expect((await sync.user('frank'))?.lastName).toBe('Franklin');
+    await slapd.modify(deleteEntry(dn));
+    await sync.run();
+    expect(await sync.user('frank')).toMatchObject({ enabled: false });
+  });
+
+  it('tells what it would do, and does nothing', async () => {
+    const sync = await startSync(slapd);
+    const before = await sync.readLogEnd();
+    await sync.run({ dryRun: true });
+    expect(await sync.readLogEnd()).toBe(before);
+    const { lastDryRun, running } = await sync.engine().status(sync.directory);
+    expect(running).toBeNull();
+    expect(lastDryRun).toMatchObject({ problem: null, counts: { added: 30 } });
+    expect(lastDryRun?.first).toHaveLength(30);
+  });
+});
+
+describe.skipIf(!hasSlapd)('the synchronisation of many', () => {
+  it('is completed by the next master where the first was gone in the middle', async () => {
+    const slapd = await startTestSlapd({ people: 2500, tls: false });
+    test.atEnd(() => slapd.stop());
+    const sync = await startSync(slapd);
+    await sync.engine().ask(sync.directory, { full: true, dryRun: false });
+    await waitFor('half of them', async () => (await sync.users()).length > 800, {
+      timeoutMs: 60_000,
+    });
+    sync.term.abort();
+    await sync.engine().untilIdle(sync.directory.id);
+    const half = await sync.users();
+    expect(half.length).toBeLessThan(2500);
+    await sync.restart();
+    await sync.run();
+    const all = await sync.users();
+    expect(all).toHaveLength(2500);
+    expect(new Set(all.map(({ directory }) => directory!.object)).size).toBe(2500);
+    expect(new Set(all.map(({ username }) => username)).size).toBe(2500);
+    const untouched = new Map(all.map((one) => [one.id, one]));
+    for (const user of half) expect(untouched.get(user.id)).toEqual(user);
+    expect(await sync.run()).toBe(0);
+  }, 120_000);
+});

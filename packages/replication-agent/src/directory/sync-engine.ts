@@ -1,0 +1,443 @@
+import type { Log } from '@countersign/cluster';
+import {
+  countDirectoryUsers,
+  readApplied,
+  readDirectorySync,
+  readSettings,
+  type Database,
+  type ReadSettings,
+} from '@countersign/database';
+import type { DirectoryConfig } from '@countersign/directory';
+import type { PurposeKey } from '@countersign/keys';
+import { directoryConfigOf } from '@countersign/operations';
+import {
+  usernameKey,
+  type ChangesCursor,
+  type DirectoryDocument,
+  type DirectorySyncDocument,
+  type Settings,
+} from '@countersign/verification';
+import type { AgentEvents } from '../events.ts';
+import type { Mastership } from '../mastership.ts';
+import { basisOf } from './basis.ts';
+import type { DirectoryReader } from './directory-reader.ts';
+import type { ImportOptions } from './import-people.ts';
+import { problemOf } from './problem-of.ts';
+import {
+  noCounts,
+  runSync,
+  type SyncKind,
+  type SyncLine,
+  type SyncProgress,
+  type SyncResult,
+} from './run-sync.ts';
+import { limitOf } from './safeguard.ts';
+import { isWorthKeeping, nextDocument, type Finished } from './sync-document.ts';
+import { SyncStoppedError, type WriterOptions } from './write-slices.ts';
+
+export type SyncEngineOptions = {
+  db: Database;
+  seedKey: PurposeKey;
+  baseRevision: number;
+  mastership: Pick<Mastership, 'pipeline' | 'lane' | 'hasApplied' | 'rewrite'>;
+  refuseChanges: WriterOptions['refuseChanges'];
+  open(config: DirectoryConfig): DirectoryReader;
+  events: Pick<AgentEvents, 'beginDirectorySlice' | 'directoryHeld' | 'directoryFailed'>;
+  log: Log;
+  /** Unix milliseconds. */
+  now?: () => number;
+};
+
+/** So many directories are read at a time; the others wait their turn. */
+const AT_ONCE = 4;
+/** A list of all objects tells who is gone; where changes do not, it is asked for this often. */
+const FIND_GONE_MS = 10 * 60_000;
+/** Of a directory with as many users it costs little each time. */
+const SMALL = 2000;
+/** More users than this that wait for an approval are looked at by reading everything. */
+const HELD_REREAD_MAX = 2000;
+const HELD_MAIL_MS = 3_600_000;
+
+type Wanted = { full: boolean; dryRun: boolean };
+
+type Running = {
+  kind: SyncKind;
+  dryRun: boolean;
+  startedAt: string;
+  progress: SyncProgress;
+  ended: Promise<void>;
+};
+
+type DryRun = {
+  startedAt: string;
+  endedAt: string;
+  problem: string | null;
+  counts: SyncProgress['counts'];
+  first: SyncLine[];
+};
+
+/** What is known of a directory in one term of this master. */
+type State = {
+  running: Running | null;
+  /** Unix ms of the last start; null: none in this term. */
+  startedAt: number | null;
+  wanted: Wanted | null;
+  /** Newer than the one stored, where that was not worth a change; undefined: as stored. */
+  cursor: ChangesCursor | null | undefined;
+  /** Of this term's last one. */
+  lastFullAt: number | null;
+  lastGoneAt: number;
+  heldObjects: Set<string>;
+  /** The plan administrators were told of last. */
+  toldHash: string | null;
+  askedAt: string | null;
+  problem: string | null;
+  isProblemTold: boolean;
+  decidedAt: string | null;
+  lastDryRun: DryRun | null;
+};
+
+/** Synchronises all directories while this node is master: each by itself, at most four at a time. */
+export class SyncEngine {
+  readonly #options: SyncEngineOptions;
+  readonly #now: () => number;
+  readonly #states = new Map<string, State>();
+  #current: ReadSettings | null = null;
+  #signal: AbortSignal | null = null;
+
+  constructor(options: SyncEngineOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** What was known here may be history. Runs end with the signal. */
+  beginTerm(signal: AbortSignal): void {
+    this.#states.clear();
+    this.#current = null;
+    this.#signal = signal;
+  }
+
+  /** Starts what is due. To be called again and again. */
+  async tend(): Promise<void> {
+    const { settings, directories } = await this.#readSettings();
+    const ids = new Set(directories.map(({ id }) => id));
+    for (const [id, { running }] of this.#states)
+      if (!ids.has(id) && !running) this.#states.delete(id);
+    const due: { directory: DirectoryDocument; dueAt: number }[] = [];
+    for (const directory of directories) {
+      const dueAt = await this.#dueAt(directory, settings);
+      if (dueAt !== null && dueAt <= this.#now()) due.push({ directory, dueAt });
+    }
+    due.sort((a, b) => a.dueAt - b.dueAt);
+    const running = [...this.#states.values()].filter((state) => state.running).length;
+    for (const { directory } of due.slice(0, Math.max(0, AT_ONCE - running))) {
+      this.#start(directory, settings);
+    }
+  }
+
+  /** Whether it starts now; false where one runs already. */
+  async ask(directory: DirectoryDocument, wanted: Wanted): Promise<boolean> {
+    const state = this.#stateOf(directory.id);
+    const isFree = state.running === null;
+    state.wanted = wanted;
+    await this.tend();
+    return isFree;
+  }
+
+  /** Waits for the run that goes on, if any. */
+  async untilIdle(directoryId: string): Promise<void> {
+    await this.#states.get(directoryId)?.running?.ended;
+  }
+
+  async findDirectory(name: string): Promise<DirectoryDocument | null> {
+    const { directories } = await this.#readSettings();
+    const key = usernameKey(name);
+    return directories.find((each) => usernameKey(each.name) === key) ?? null;
+  }
+
+  /** For people who are imported by hand. */
+  importing(actor: string): ImportOptions {
+    const { seedKey, open } = this.#options;
+    return { actor, seedKey, open, writer: this.#writer() };
+  }
+
+  /** What is told of a directory beside what stands in its documents. */
+  async status(directory: DirectoryDocument) {
+    const { settings } = await this.#readSettings();
+    const { running, lastDryRun, problem } = this.#stateOf(directory.id);
+    const dueAt = await this.#dueAt(directory, settings);
+    return {
+      running: running && {
+        kind: running.kind,
+        dryRun: running.dryRun,
+        startedAt: running.startedAt,
+        ...running.progress,
+      },
+      nextAt: dueAt === null || !Number.isFinite(dueAt) ? null : new Date(dueAt).toISOString(),
+      lastDryRun,
+      problem,
+    };
+  }
+
+  /** A line for each directory that cannot be synchronised, or waits for an administrator. */
+  problems(): string[] {
+    const names = new Map(this.#current?.directories.map(({ id, name }) => [id, name]));
+    return [...this.#states].flatMap(([id, { problem }]) => {
+      const name = names.get(id);
+      return problem !== null && name !== undefined ? [`directory ${name}: ${problem}`] : [];
+    });
+  }
+
+  #writer(): WriterOptions {
+    const { db, baseRevision, mastership, events, refuseChanges } = this.#options;
+    const now = () => new Date(this.#now());
+    return { db, baseRevision, mastership, events, refuseChanges, now };
+  }
+
+  async #readSettings(): Promise<ReadSettings> {
+    const applied = await readApplied(this.#options.db);
+    if (!this.#current || this.#current.revision !== applied?.settingsRevision) {
+      this.#current = await readSettings(this.#options.db);
+    }
+    return this.#current;
+  }
+
+  #stateOf(id: string): State {
+    const known = this.#states.get(id);
+    if (known) return known;
+    const state: State = {
+      running: null,
+      startedAt: null,
+      wanted: null,
+      cursor: undefined,
+      lastFullAt: null,
+      lastGoneAt: -Infinity,
+      heldObjects: new Set(),
+      toldHash: null,
+      askedAt: null,
+      problem: null,
+      isProblemTold: false,
+      decidedAt: null,
+      lastDryRun: null,
+    };
+    this.#states.set(id, state);
+    return state;
+  }
+
+  /** Unix ms of the next start; null: it runs now, or is not to be synchronised. */
+  async #dueAt(directory: DirectoryDocument, settings: Settings): Promise<number | null> {
+    const state = this.#stateOf(directory.id);
+    if (state.running) return null;
+    if (state.wanted) return -Infinity;
+    if (!directory.sync.enabled || !settings.directories.sync) return null;
+    if (state.startedAt === null) return this.#now();
+    if (state.heldObjects.size > 0 && (await this.#isDecided(directory, state))) return -Infinity;
+    return state.startedAt + directory.sync.intervalMinutes * 60_000;
+  }
+
+  /** An administrator has decided about what waits since it was last looked at. */
+  async #isDecided(directory: DirectoryDocument, state: State): Promise<boolean> {
+    const stored = await readDirectorySync(this.#options.db, directory.id);
+    const decision = stored?.held?.decision;
+    return decision?.what === 'approved' && decision.at !== state.decidedAt;
+  }
+
+  #start(directory: DirectoryDocument, settings: Settings): void {
+    const state = this.#stateOf(directory.id);
+    const { wanted } = state;
+    const progress: SyncProgress = { phase: 'connecting', done: 0, of: null, counts: noCounts() };
+    const running: Running = {
+      kind: 'changes',
+      dryRun: wanted?.dryRun ?? false,
+      startedAt: new Date(this.#now()).toISOString(),
+      progress,
+      ended: Promise.resolve(),
+    };
+    state.running = running;
+    state.wanted = null;
+    if (!running.dryRun) state.startedAt = this.#now();
+    running.ended = this.#run(directory, settings, {
+      state,
+      running,
+      isFullAsked: wanted?.full ?? false,
+    })
+      .catch((error: unknown) => {
+        const { log } = this.#options;
+        log.warn({ directory: directory.name, error: String(error) }, 'a synchronisation ended');
+      })
+      .finally(() => {
+        state.running = null;
+      });
+  }
+
+  async #run(
+    directory: DirectoryDocument,
+    settings: Settings,
+    { state, running, isFullAsked }: { state: State; running: Running; isFullAsked: boolean },
+  ): Promise<void> {
+    const signal = this.#signal!;
+    const sync = await readDirectorySync(this.#options.db, directory.id);
+    state.decidedAt = sync?.held?.decision?.at ?? null;
+    const finished: Omit<Finished, 'kind' | 'result' | 'problem'> = {
+      startedAt: running.startedAt,
+      counts: running.progress.counts,
+      basis: basisOf(directory),
+    };
+    try {
+      running.kind = this.#kindOf(directory, { sync, state, isFullAsked });
+      const result = await this.#readAndWrite(directory, settings, {
+        sync,
+        state,
+        running,
+        signal,
+      });
+      if (running.dryRun) return this.#keepDryRun(state, running, { problem: null, result });
+      await this.#settle(
+        directory,
+        { state, signal, finished: { ...finished, kind: running.kind, result, problem: null } },
+        settings,
+      );
+    } catch (error) {
+      if (signal.aborted || error instanceof SyncStoppedError) throw error;
+      const problem = problemOf(error);
+      if (running.dryRun) return this.#keepDryRun(state, running, { problem, result: null });
+      await this.#settle(
+        directory,
+        { state, signal, finished: { ...finished, kind: running.kind, result: null, problem } },
+        settings,
+      );
+    }
+  }
+
+  #kindOf(
+    directory: DirectoryDocument,
+    {
+      sync,
+      state,
+      isFullAsked,
+    }: {
+      sync: DirectorySyncDocument | null;
+      state: State;
+      isFullAsked: boolean;
+    },
+  ): SyncKind {
+    const cursor = state.cursor === undefined ? (sync?.cursor ?? null) : state.cursor;
+    const lastFullAt = Math.max(Date.parse(sync?.lastFullAt ?? '') || 0, state.lastFullAt ?? 0);
+    const isOld = this.#now() - lastFullAt >= directory.sync.fullHours * 3_600_000;
+    // Who waits is not known to a new master.
+    const hasLostHeld = sync?.held != null && state.heldObjects.size === 0;
+    const isTooMany = state.heldObjects.size > HELD_REREAD_MAX;
+    const isAnew = sync?.basis !== basisOf(directory) || cursor === null;
+    const isFull = directory.sync.changes === 'full' || isFullAsked;
+    return isFull || isAnew || isOld || hasLostHeld || isTooMany ? 'full' : 'changes';
+  }
+
+  async #readAndWrite(
+    directory: DirectoryDocument,
+    settings: Settings,
+    {
+      sync,
+      state,
+      running,
+      signal,
+    }: {
+      sync: DirectorySyncDocument | null;
+      state: State;
+      running: Running;
+      signal: AbortSignal;
+    },
+  ): Promise<Extract<SyncResult, { kind: 'done' }>> {
+    const { seedKey, log } = this.#options;
+    const writer = this.#writer();
+    await using reader = this.#options.open(directoryConfigOf(directory, seedKey));
+    const cursor = state.cursor === undefined ? (sync?.cursor ?? null) : state.cursor;
+    const isSmall = (await countDirectoryUsers(this.#options.db, directory.id)) <= SMALL;
+    const findsGone = isSmall || this.#now() - state.lastGoneAt >= FIND_GONE_MS;
+    const input = {
+      ...{ directory, reader, sync, settings, signal, cursor, findsGone },
+      isDryRun: running.dryRun,
+      heldObjects: state.heldObjects,
+      progress: running.progress,
+    };
+    let result = await runSync({ ...input, kind: running.kind }, writer);
+    if (result.kind === 'full needed') {
+      log.info({ directory: directory.name, why: result.why }, 'everything is read');
+      running.kind = 'full';
+      result = await runSync({ ...input, kind: 'full' }, writer);
+    }
+    if (result.kind === 'full needed') throw new Error(result.why);
+    if (findsGone && !running.dryRun) state.lastGoneAt = this.#now();
+    return result;
+  }
+
+  #keepDryRun(
+    state: State,
+    running: Running,
+    {
+      problem,
+      result,
+    }: {
+      problem: string | null;
+      result: Extract<SyncResult, { kind: 'done' }> | null;
+    },
+  ): void {
+    state.lastDryRun = {
+      startedAt: running.startedAt,
+      endedAt: new Date(this.#now()).toISOString(),
+      problem,
+      counts: running.progress.counts,
+      first: result?.lines ?? [],
+    };
+  }
+
+  /** Keeps the place for whoever is master next, where there is something to keep. */
+  async #settle(
+    directory: DirectoryDocument,
+    { state, signal, finished }: { state: State; signal: AbortSignal; finished: Finished },
+    settings: Settings,
+  ): Promise<void> {
+    const { db, mastership, events } = this.#options;
+    const { result, problem, kind } = finished;
+    const nowMs = this.#now();
+    if (result) {
+      state.cursor = result.cursor;
+      state.heldObjects = result.held?.objects ?? new Set();
+      if (kind === 'full') state.lastFullAt = nowMs;
+    }
+    const isNewProblem = problem !== null && problem !== state.problem;
+    state.problem = problem ?? (result?.held ? heldLine(result.held.steps.length) : null);
+    let askedAt: string | null = null;
+    const isKept = await mastership.rewrite({
+      kind: 'directory-sync',
+      id: directory.id,
+      touches: [`directory-sync ${directory.id}`],
+      make: async () => {
+        signal.throwIfAborted();
+        const stored = await readDirectorySync(db, directory.id);
+        state.toldHash ??= stored?.held?.hash ?? null;
+        const next = nextDocument(stored, directory.id, finished, new Date(nowMs));
+        if (next.held && !next.held.decision && next.held.hash !== state.toldHash) {
+          const last = stored?.held?.at ?? state.askedAt;
+          const isTime = last === null || nowMs - Date.parse(last) >= HELD_MAIL_MS;
+          const at = isTime ? new Date(nowMs).toISOString() : last;
+          next.held = { ...next.held, at };
+          if (isTime) askedAt = at;
+        }
+        return isWorthKeeping(stored, next, nowMs) ? next : null;
+      },
+    });
+    if (!isKept) return;
+    if (isNewProblem) events.directoryFailed({ directory: directory.name, problem });
+    if (askedAt !== null && result?.held) {
+      const { hash, steps, of } = result.held;
+      state.toldHash = hash;
+      state.askedAt = askedAt;
+      const limit = limitOf(of, settings.directories);
+      events.directoryHeld({ directory: directory.name, hash, count: steps.length, of, limit });
+    }
+  }
+}
+
+function heldLine(count: number): string {
+  return `${count} users to be disabled, removed or given another phone wait for an approval`;
+}

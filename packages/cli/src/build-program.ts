@@ -3,6 +3,7 @@ import { addApplicationCommands } from './commands/application.ts';
 import { addAuthenticatorCommands } from './commands/authenticator.ts';
 import { addDemoCommand } from './commands/demo.ts';
 import { addDemoteCommand } from './commands/demote.ts';
+import { addDirectoryCommands } from './commands/directory.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addEventsCommand } from './commands/events.ts';
 import { addKeyCommands } from './commands/key.ts';
@@ -36,6 +37,7 @@ export function buildProgram(): Command {
   addVerifyCommand(program);
   addSettingsCommands(program);
   addApplicationCommands(program);
+  addDirectoryCommands(program);
   addEventsCommand(program);
   addNodeCommand(program);
   addDemoCommand(program);

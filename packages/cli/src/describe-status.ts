@@ -43,6 +43,7 @@ export function describeStatus(
     `writes: ${describeWriteMargin(view)}`,
     `verification: ${describeVerificationMargin(view)}`,
     ...describeExempt(view),
+    ...describeDirectories(view),
     '',
     ...describeNodes(view, digests, nowMs),
   ];
@@ -62,6 +63,22 @@ function describeExempt({ exemptUsers }: ClusterView): string[] {
   const named = exemptUsers.slice(0, NAMED_MAX).join(', ');
   const more = exemptUsers.length > NAMED_MAX ? `, and ${exemptUsers.length - NAMED_MAX} more` : '';
   return [`without a second step: ${named}${more}`];
+}
+
+/** People go on signing in whatever is wrong there, so it degrades nothing here. */
+function describeDirectories({ directories = [], nodes }: ClusterView): string[] {
+  // The master tells of what it cannot synchronise itself.
+  const told = nodes.flatMap((node) => node.problems);
+  return directories.flatMap(({ name, problem, held }) => [
+    ...(problem === null || told.some((one) => one.startsWith(`directory ${name}:`))
+      ? []
+      : [`directory ${name}: ${problem}; to test it: countersign directory test ${name}`]),
+    ...(held === null
+      ? []
+      : [
+          `directory ${name}: a plan for ${held.count} users waits: countersign directory approvals approve ${held.hash.slice(0, 12)}`,
+        ]),
+  ]);
 }
 
 function summarise(view: ClusterView, findings: Finding[]): { text: string; colour: number } {
@@ -272,6 +289,9 @@ function adviceFor(name: string, problem: string): string {
   if (problem.includes('countersign rejoin')) return `on ${name} type: countersign rejoin`;
   if (problem.includes('then move it away')) {
     return `make again what is still wanted of the changes saved on ${name}, then move that file`;
+  }
+  if (problem.startsWith('directory ')) {
+    return 'see what is wrong there, from this node: countersign directory test';
   }
   if (problem.startsWith('the disk under')) {
     return `make room on that disk of ${name}; it comes back by itself within 30 s`;

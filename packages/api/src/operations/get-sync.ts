@@ -36,6 +36,7 @@ const live = z.object({
   running: running.nullable(),
   nextAt: timestamp.nullable(),
   lastDryRun: dryRun.nullable(),
+  problem: z.string().nullish().describe('Why it does not go on, as the master knows.'),
 });
 
 const syncStatus = live.extend({

@@ -3,6 +3,7 @@ import {
   SYNC_ITEM_DEFAULTS,
   usernameKey,
   type DirectoryDocument,
+  type DirectoryFields,
   type ItemEdit,
   type NewDirectory,
   type SyncItem,
@@ -27,6 +28,8 @@ export class MemoryDirectories implements DirectoryPorts {
   pendingPhones: UserDocument[] = [];
   /** What `directory.status` tells; the last one again and again. */
   statuses: Record<string, unknown>[] = [{ running: null, nextAt: null, lastDryRun: null }];
+  /** What a synchronisation does. */
+  afterSync: () => void = () => undefined;
   tested: (DirectoryDocument | NewDirectory)[] = [];
   searches: { text?: string; under?: string; limit: number }[] = [];
 
@@ -75,7 +78,11 @@ export class MemoryDirectories implements DirectoryPorts {
   /** The result of a command; of those that the master's job serves, what the fields say. */
   execute(name: string, args: Record<string, unknown>): Record<string, unknown> {
     if (name === 'directory.add') return this.#add(args.directory as NewDirectory);
-    if (name === 'directory.sync') return { started: true };
+    if (name === 'directory.sync') {
+      this.afterSync();
+      this.afterSync = () => undefined;
+      return { started: true };
+    }
     if (name === 'directory.status') {
       return this.statuses.length > 1 ? this.statuses.shift()! : this.statuses[0]!;
     }
@@ -90,11 +97,8 @@ export class MemoryDirectories implements DirectoryPorts {
     return this.#change(name, args);
   }
 
-  #add({ account, ...given }: NewDirectory): Record<string, unknown> {
-    const document = directoryFixture({
-      ...(given as Partial<DirectoryDocument>),
-      account: account ? { name: account.name!, sealedPassword: 'c2VhbGVk' } : null,
-    });
+  #add(given: NewDirectory): Record<string, unknown> {
+    const document = merged(directoryFixture({ account: null }), given);
     this.stored = [...this.stored, { document, sync: null }];
     return { id: document.id };
   }
@@ -107,8 +111,8 @@ export class MemoryDirectories implements DirectoryPorts {
     const others = this.stored.filter((each) => each !== found);
     if (name === 'directory.remove') this.stored = others;
     if (name === 'directory.set') {
-      const { account: _account, ...changes } = args.changes as Record<string, unknown>;
-      this.stored = [...others, { ...found, document: { ...found.document, ...changes } }];
+      const document = merged(found.document, args.changes as DirectoryFields);
+      this.stored = [...others, { ...found, document }];
     }
     if (name === 'directory.set-items') {
       const edited = editItems(found.document.items, args.edit as ItemEdit);
@@ -117,6 +121,21 @@ export class MemoryDirectories implements DirectoryPorts {
     }
     return { id, keptUsers: 0 };
   }
+}
+
+function merged(before: DirectoryDocument, given: DirectoryFields): DirectoryDocument {
+  const { account, certificates, filters, attributes, sync, ...rest } = given;
+  const phones = { ...before.attributes.phones, ...attributes?.phones };
+  const name = account?.name ?? before.account?.name ?? '';
+  return {
+    ...before,
+    ...rest,
+    certificates: { ...before.certificates, ...certificates },
+    filters: { ...before.filters, ...filters },
+    attributes: { ...before.attributes, ...attributes, phones },
+    sync: { ...before.sync, ...sync },
+    ...(account !== undefined && { account: account && { name, sealedPassword: 'c2VhbGVk' } }),
+  };
 }
 
 /** Places are left to the master: an item that is added or moved stands first. */

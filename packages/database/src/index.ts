@@ -35,8 +35,10 @@ export {
   countDirectoryUsers,
   findUsersByObject,
   listDirectories,
+  listDirectoriesWithSync,
   listDirectoryUsers,
   readDirectorySync,
+  listUsersWithPendingPhones,
 } from './directories.ts';
 export { listEpochMarks, listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';

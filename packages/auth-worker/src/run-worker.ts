@@ -24,6 +24,7 @@ import { createOutbox } from '@countersign/delivery';
 import { takeKeys } from '@countersign/keys';
 import {
   askExamination,
+  OpenDirectories,
   replicaPorts,
   runCommand,
   sealerOf,
@@ -114,6 +115,7 @@ export async function runWorker(
     providersOf: (settings) => texts.providersOf(settings),
     events,
   });
+  const directories = new OpenDirectories({ db, seedKey: keys.seed, log });
   const work = new AbortController();
   let life = beginLife(await waitForPlace(db, signal));
 
@@ -282,6 +284,7 @@ export async function runWorker(
     checkReady,
     metrics: () => metrics.render(),
     takeTextCallback: (callback) => textCallbacks.take(callback),
+    directories,
     ...(outbox && { readDemoOutbox: () => outbox.list() }),
   };
   const server = buildApi(ports, {
@@ -299,7 +302,7 @@ export async function runWorker(
       await Promise.race([server.close(), sleep(5000)]);
       work.abort();
       await following;
-      await life.end();
+      await Promise.all([life.end(), directories[Symbol.asyncDispose]()]);
       await Promise.all([db.close(), pingDb.close()]);
     },
   };

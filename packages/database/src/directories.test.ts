@@ -4,7 +4,9 @@ import {
   countDirectoryUsers,
   findUsersByObject,
   listDirectories,
+  listDirectoriesWithSync,
   listDirectoryUsers,
+  listUsersWithPendingPhones,
   readDirectorySync,
 } from './directories.ts';
 import type { Database } from './open-database.ts';
@@ -166,6 +168,33 @@ describe('users of a directory', () => {
       ]);
     }
   });
+});
+
+it('directories are listed with how far each is, and users whose numbers wait by themselves', async () => {
+  const sync = exampleDirectorySync(corp.id);
+  const branch = exampleDirectory('branch');
+  await apply(
+    (at) => setChange(at, { kind: 'directory', document: corp }),
+    (at) => setChange(at, { kind: 'directory', document: branch }),
+    (at) => setChange(at, { kind: 'directory-sync', document: sync }),
+  );
+  expect(await listDirectoriesWithSync(db)).toEqual([
+    { document: branch, sync: null },
+    { document: corp, sync },
+  ]);
+  const pendingPhones = [{ phone: corp.id, number: '+31612345678', seenAt: AWAY }];
+  await apply(
+    user(exampleDirectoryUser('quiet', corp.id)),
+    user(exampleUser('local')),
+    user(exampleDirectoryUser('waiting', corp.id, { link: { pendingPhones } })),
+  );
+  const listed = await listUsersWithPendingPhones(db, 10);
+  expect(listed.map(({ username }) => username)).toEqual(['waiting']);
+  await db.sql`insert into users
+    select gen_random_uuid(), 'user ' || n, '{"directory": {}}', n from generate_series(1, 3000) n`;
+  expect(await scannedBy((own) => listUsersWithPendingPhones(own, 10))).toEqual([
+    'users_with_pending_phones 1',
+  ]);
 });
 
 /** The indexes of `users` that a read goes through, with the entries it takes from each. */

@@ -85,3 +85,25 @@ export async function countDirectoryUsers(db: Database, directoryId: string): Pr
     where document ? 'directory' and document -> 'directory' ->> 'id' = ${directoryId}`;
   return row!.count;
 }
+
+/** Every directory by name, with how far its synchronisation is; null: it has not begun. */
+export async function listDirectoriesWithSync(
+  db: Database,
+): Promise<{ document: DirectoryDocument; sync: DirectorySyncDocument | null }[]> {
+  return db.orm
+    .select({ document: directories.document, sync: directorySyncs.document })
+    .from(directories)
+    .leftJoin(directorySyncs, eq(directorySyncs.id, directories.id))
+    .orderBy(sql`${directories.document} ->> 'name'`, directories.id);
+}
+
+/** Users with a number from their directory that waits for an administrator, by id. */
+export async function listUsersWithPendingPhones(
+  db: Database,
+  limit: number,
+): Promise<UserDocument[]> {
+  const rows = await db.sql<{ document: UserDocument }[]>`
+    select document from users where document -> 'directory' ? 'pendingPhones'
+    order by id limit ${Math.min(limit, LIST_MAX)}`;
+  return rows.map((row) => row.document);
+}

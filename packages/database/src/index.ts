@@ -35,8 +35,10 @@ export {
   countDirectoryUsers,
   findUsersByObject,
   listDirectories,
+  listDirectoriesWithSync,
   listDirectoryUsers,
   readDirectorySync,
+  listUsersWithPendingPhones,
 } from './directories.ts';
 export { listApprovedPhones, listRemovedUsers } from './directory-chores.ts';
 export { listEpochMarks, listEpochs } from './epochs.ts';

@@ -1,6 +1,7 @@
 import type { DirectoryConfig } from '@countersign/directory';
 import type { PurposeKey } from '@countersign/keys';
 import type { DirectoryDocument } from '@countersign/verification';
+import type { DirectoryCore } from './complete-directory.ts';
 import { openDirectoryPassword } from './directory-password.ts';
 
 /**
@@ -11,14 +12,18 @@ export function directoryConfigOf(
   document: DirectoryDocument,
   seedKey: PurposeKey,
 ): DirectoryConfig {
-  const { name, type, domains, servers, startTls, certificates, account, baseDn } = document;
+  return configOf(document, openDirectoryPassword(seedKey, document));
+}
+
+/** As {@link directoryConfigOf}, of one that may be no document yet; null: it has no account. */
+export function configOf(directory: DirectoryCore, password: string | null): DirectoryConfig {
+  const { name, type, domains, servers, startTls, certificates, account, baseDn } = directory;
   const { filters, attributes, defaultCountry, connectMs, answerMs, pageSize, peopleMax } =
-    document;
-  const password = openDirectoryPassword(seedKey, document);
+    directory;
   return {
     ...{ name, type, domains, servers, startTls, certificates, baseDn, filters },
     ...{ attributes, defaultCountry, connectMs, answerMs, pageSize, peopleMax },
     account: account && { name: account.name, password: password! },
-    sync: { changes: document.sync.changes },
+    sync: { changes: directory.sync.changes },
   };
 }

@@ -6,6 +6,8 @@ export {
   mergeDirectory,
   type DirectoryCore,
 } from './complete-directory.ts';
+export { directoryConfigOf } from './directory-config.ts';
+export { OpenDirectories } from './directory-ports.ts';
 export {
   openDirectoryPassword,
   passwordContext,
@@ -19,7 +21,6 @@ export {
   textProvidersOf,
   type TextProviders,
 } from './delivery-settings.ts';
-export { directoryConfigOf } from './directory-config.ts';
 export { openSetting, sealerOfSettings } from './sealed-settings.ts';
 export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';

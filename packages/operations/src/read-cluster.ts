@@ -1,4 +1,4 @@
-import type { ClusterNode, ClusterView } from '@countersign/api';
+import type { ClusterNode, ClusterView, DirectoryNotice, StoredDirectory } from '@countersign/api';
 import {
   isOnline,
   medianOf,
@@ -12,6 +12,7 @@ import {
 } from '@countersign/cluster';
 import {
   countPendingStopFacts,
+  listDirectoriesWithSync,
   listExemptUsers,
   listNodes,
   readApplied,
@@ -39,17 +40,17 @@ export async function readClusterView(options: {
   lastLog: { state: StreamState | null };
 }): Promise<ClusterView> {
   const { db, link, membership, incarnation } = options;
-  const [applied, settings, known, circuit, pendingStopFacts, exemptUsers, log] = await Promise.all(
-    [
+  const [applied, settings, known, circuit, pendingStopFacts, exemptUsers, directories, log] =
+    await Promise.all([
       readApplied(db),
       readSettings(db),
       listNodes(db),
       readCircuit(db),
       countPendingStopFacts(db),
       listExemptUsers(db, new Date(), EXEMPT_MAX),
+      listDirectoriesWithSync(db),
       readStreamState(link, namesOf(incarnation.number).changes, STREAM_TIMEOUT_MS),
-    ],
-  );
+    ]);
   const seen = new Map(membership.nodes().map((node) => [node.node, node]));
   const master = membership.master();
   if (log) options.lastLog.state = log;
@@ -101,9 +102,19 @@ export async function readClusterView(options: {
     degraded: circuit.open,
     pendingStopFacts,
     exemptUsers,
+    directories: directories.flatMap(noticeOf),
     answeredBy: options.node,
     nodes,
   };
+}
+
+/** Nothing of a directory with which all is well. */
+function noticeOf({ document, sync }: StoredDirectory): DirectoryNotice[] {
+  const { last = null, held = null } = sync ?? {};
+  const problem = last?.outcome === 'failed' ? (last.problem ?? 'it failed') : null;
+  const waiting = held && held.decision === null ? { count: held.count, hash: held.hash } : null;
+  if (problem === null && waiting === null) return [];
+  return [{ name: document.name, problem, held: waiting }];
 }
 
 function describeSeen(

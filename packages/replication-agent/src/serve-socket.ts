@@ -3,7 +3,13 @@ import { buildApi, ProblemError, type ApiPorts, type NodeExamination } from '@co
 import type { Incarnation, LogLayout, Membership, NatsLink, StopFacts } from '@countersign/cluster';
 import type { Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
-import { askExamination, replicaPorts, runCommand, sealerOf } from '@countersign/operations';
+import {
+  askExamination,
+  OpenDirectories,
+  replicaPorts,
+  runCommand,
+  sealerOf,
+} from '@countersign/operations';
 import { API_SCOPES, type StopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { proveSocket } from './authorise.ts';
@@ -17,7 +23,7 @@ import { DisasterError } from './disaster.ts';
  */
 export async function serveSocket(options: {
   config: AgentConfig;
-  keys: { command: PurposeKey; 'socket-proof': PurposeKey; 'attempt-id': PurposeKey };
+  keys: Record<'command' | 'socket-proof' | 'attempt-id' | 'seed', PurposeKey>;
   db: Database;
   link: NatsLink;
   membership: Membership;
@@ -40,6 +46,7 @@ export async function serveSocket(options: {
     sealer: sealerOf(keys.command),
     attemptKey: keys['attempt-id'],
   };
+  const directories = new OpenDirectories({ db, seedKey: keys.seed, log: options.log });
   const ports: ApiPorts = {
     ...replicaPorts({
       db,
@@ -63,6 +70,7 @@ export async function serveSocket(options: {
       runCommand(path, request, (commandId) =>
         proveSocket(keys['socket-proof'], config.node, { ...request, commandId }),
       ),
+    directories,
     operator: {
       describePromotion: () => told(disaster.describePromotion()),
       forcePromotion: async (token) => {
@@ -90,7 +98,12 @@ export async function serveSocket(options: {
     process.umask(before);
   }
   chmodSync(config.socketPath, 0o600);
-  return { close: () => server.close() };
+  return {
+    async close() {
+      await server.close();
+      await directories[Symbol.asyncDispose]();
+    },
+  };
 }
 
 async function told<T>(work: Promise<T>): Promise<T> {

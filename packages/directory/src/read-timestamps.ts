@@ -10,12 +10,12 @@ import type { Changes, DirectoryConfig } from './types.ts';
 // What is written in the second of the newest change after we read is not missed, nor what another
 // server wrote and this one was told of late.
 const OVERLAP_MS = 5_000;
-// So long a newest change is read again and again; then only what is newer.
-const SETTLED_AFTER_MS = 30_000;
+// Until a newest change was read again so long after it was first seen; then only what is newer.
+const SETTLED_AFTER_MS = 10_000;
 
 /**
  * Changes since a time of the server, never of ours; null: none, only the time of now. Written is
- * the newest change and, after a slash, when we first saw it.
+ * the newest change and, after a slash, the second when we first saw it, 0 when it is settled.
  */
 export async function readTimestamps(
   { config, withConnection }: Reading,
@@ -26,7 +26,7 @@ export async function readTimestamps(
   return await withConnection((client) => readSince(client, config, place));
 }
 
-type Place = { newestAt: number; seenAt: number };
+type Place = { newestAt: number; seenAt: number | 'settled' };
 
 async function readSince(
   client: BoundClient,
@@ -44,16 +44,14 @@ async function readSince(
     });
     return new AndFilter({ filters: [newer, parsed] });
   };
-  const found: Record<'people' | 'groups' | 'containers', Entry[]> = {
-    people: [],
-    groups: [],
-    containers: [],
-  };
+  const found = { groups: [] as Entry[], containers: [] as Entry[], all: [] as Entry[] };
   let newestAt = place?.newestAt ?? null;
-  const { filters } = config;
-  const others = `(&(!${filters.group})(!${filters.container}))`;
-  const questions = { people: others, groups: filters.group, containers: filters.container };
+  // Whoever leaves the user filter changed too. "Neither group nor container" would find nothing
+  // where the server does not know a class that these name (RFC 4511 section 4.5.1.7).
+  const { group, container } = config.filters;
+  const questions = { groups: group, containers: container, all: '(objectClass=*)' };
   for (const [kind, filter] of Object.entries(questions)) {
+    if (place === null && kind !== 'all') continue;
     const query = {
       filter: within(filter),
       attributes: [config.attributes.uniqueId, names.modified, names.created],
@@ -65,13 +63,15 @@ async function readSince(
       }
       if (place === null) continue;
       found[kind as keyof typeof found].push(...entries);
-      if (found.people.length + found.containers.length > CHANGES_MAX) return tooManyChanges;
+      if (found.all.length > CHANGES_MAX) return tooManyChanges;
     }
   }
   if (newestAt === null) return fullNeeded(`the directory shows no ${names.modified}`);
 
+  const noPeople = new Set([...found.groups, ...found.containers].map(({ dn }) => dn));
+  const people = found.all.filter(({ dn }) => !noPeople.has(dn));
   const changed = new Set<string>();
-  for (const entry of found.people) {
+  for (const entry of people) {
     const object = readObject(entry, config.attributes);
     if (object !== null) changed.add(object);
   }
@@ -81,14 +81,13 @@ async function readSince(
   });
   await addPeopleBelow(client, config, { containers: moved.map(({ dn }) => dn), changed });
   if (changed.size > CHANGES_MAX) return tooManyChanges;
-  const isSame = place !== null && place.newestAt === newestAt;
   return {
     kind: 'changes',
     changed: [...changed],
     gone: [],
     areRemovalsTold: false,
-    haveGroupsChanged: found.groups.length > 0 || found.people.length > 0 || moved.length > 0,
-    cursor: writePlace({ newestAt, seenAt: isSame ? place.seenAt : Date.now() }),
+    haveGroupsChanged: found.all.length > 0,
+    cursor: writePlace({ newestAt, seenAt: whenSeen(newestAt, place) }),
   };
 }
 
@@ -99,21 +98,26 @@ const ATTRIBUTES = {
 };
 
 function readFrom({ newestAt, seenAt }: Place): number {
-  const waitedMs = Date.now() - seenAt;
-  return waitedMs >= SETTLED_AFTER_MS ? newestAt + 1000 : newestAt - OVERLAP_MS;
+  return seenAt === 'settled' ? newestAt + 1000 : newestAt - OVERLAP_MS;
+}
+
+// Our clock only tells how long ago we saw it, never what the directory is asked for.
+function whenSeen(newestAt: number, before: Place | null): Place['seenAt'] {
+  if (newestAt !== before?.newestAt) return Date.now();
+  const { seenAt } = before;
+  return seenAt === 'settled' || Date.now() - seenAt >= SETTLED_AFTER_MS ? 'settled' : seenAt;
 }
 
 function readPlace(cursor: string): Place | null {
   const [newest = '', seen = ''] = cursor.split('/');
   const newestAt = parseTime(newest);
-  return newestAt !== null && /^\d{1,11}$/.test(seen)
-    ? { newestAt, seenAt: Number(seen) * 1000 }
-    : null;
+  if (newestAt === null || !/^\d{1,11}$/.test(seen)) return null;
+  return { newestAt, seenAt: seen === '0' ? 'settled' : Number(seen) * 1000 };
 }
 
 function writePlace({ newestAt, seenAt }: Place) {
-  const since = `${writeTime(newestAt, 'ldap')}/${Math.floor(seenAt / 1000)}`;
-  return { kind: 'timestamps' as const, since };
+  const seen = seenAt === 'settled' ? 0 : Math.floor(seenAt / 1000);
+  return { kind: 'timestamps' as const, since: `${writeTime(newestAt, 'ldap')}/${seen}` };
 }
 
 function readTime(entry: Entry, attribute: string): number | null {

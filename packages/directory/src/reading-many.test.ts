@@ -1,0 +1,65 @@
+import {
+  addEntry,
+  addValues,
+  hasSamba,
+  startTestSamba,
+  type TestSamba,
+} from '@countersign/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { readingOf, readPages, sambaConfig } from './open-for-test.ts';
+import { readChanges } from './read-changes.ts';
+import { readMembers } from './read-members.ts';
+import { readByObjects } from './read-people.ts';
+import type { Reading } from './reading.ts';
+
+describe.skipIf(!hasSamba)('an Active Directory of 2,500 people and more (Samba)', () => {
+  let samba: TestSamba;
+  let reading: Reading;
+  beforeAll(async () => {
+    samba = await startTestSamba({ people: 'many' });
+    reading = readingOf(sambaConfig(samba));
+  }, 300_000);
+  afterAll(async () => await samba?.stop());
+
+  it('all are read, in pages of no more than was asked for, and found again by their objects', async () => {
+    const pages = await readPages(reading);
+    expect(Math.max(...pages.map((page) => page.length))).toBeLessThanOrEqual(500);
+    const people = pages.flat();
+    const objects = new Set(people.map(({ object }) => object));
+    expect(objects.size).toBe(people.length);
+    expect(people.filter(({ names }) => names[0]?.startsWith('many'))).toHaveLength(2500);
+    expect((await readByObjects(reading, [...objects])).size).toBe(objects.size);
+  }, 30_000);
+
+  it('a group of more than 1,500 is whole, also as part of another', async () => {
+    const people = (await readPages(reading)).flat();
+    const many = people.filter(({ names }) => names[0]?.startsWith('many')).slice(0, 1600);
+    const group = (cn: string) => `CN=${cn},OU=Groups,${samba.baseDn}`;
+    await samba.modify(
+      addEntry(group('Large'), { objectClass: 'group', sAMAccountName: 'Large' }) +
+        addValues(
+          group('Large'),
+          'member',
+          many.map(({ dn }) => dn),
+        ) +
+        addEntry(group('Outer'), {
+          objectClass: 'group',
+          sAMAccountName: 'Outer',
+          member: group('Large'),
+        }),
+    );
+    const keys = new Set(many.map(({ dnKey }) => dnKey));
+    expect(await readMembers(reading, group('Outer'))).toEqual(keys);
+  }, 60_000);
+
+  it('that nothing changed is found within a second', async () => {
+    const place = await readChanges(reading, null);
+    if (place.kind !== 'changes') throw new Error(place.why);
+    const started = performance.now();
+    const changes = await readChanges(reading, place.cursor);
+    const tookMs = performance.now() - started;
+    expect(changes).toMatchObject({ changed: [], gone: [], haveGroupsChanged: false });
+    expect(tookMs).toBeLessThan(1000);
+  });
+});

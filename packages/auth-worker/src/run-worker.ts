@@ -38,6 +38,7 @@ import { changePinOf } from './change-pin-of.ts';
 import type { WorkerConfig } from './config.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
+import { FirstFactor } from './first-factor.ts';
 import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
@@ -116,6 +117,9 @@ export async function runWorker(
     events,
   });
   const directories = new OpenDirectories({ db, seedKey: keys.seed, log });
+  const firstFactor = new FirstFactor((document, who, password) =>
+    directories.signIn(document, who, password),
+  );
   const work = new AbortController();
   let life = beginLife(await waitForPlace(db, signal));
 
@@ -159,7 +163,7 @@ export async function runWorker(
       incarnation,
       changePin: (change) => changePinOf(change, (request) => life.ports.runCommand(request)),
       sendText: (text) => texts.send(text),
-      firstFactor: null,
+      firstFactor,
       metrics,
       log,
     });

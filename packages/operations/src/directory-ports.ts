@@ -23,6 +23,7 @@ import {
   type DirectoryConfig,
   type Person,
   type PlacedItem,
+  type SignIn,
 } from '@countersign/directory';
 import { KeyError, type PurposeKey } from '@countersign/keys';
 import {
@@ -139,6 +140,22 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
     return { outcome: 'accepted', object, dn, user };
   }
 
+  /** Somebody's first factor. The directory's own pool bounds how many are under way, not those who look around. */
+  async signIn(
+    document: DirectoryDocument,
+    who: { name: string } | { object: string },
+    password: string,
+  ): Promise<SignIn> {
+    try {
+      return await this.#held(document, ({ directory }) => directory.signIn(who, password));
+    } catch (error) {
+      return {
+        kind: 'unavailable',
+        problem: error instanceof Error ? error.message : String(error),
+      };
+    }
+  }
+
   listPendingPhones(limit: number): Promise<UserDocument[]> {
     return listUsersWithPendingPhones(this.#db, limit);
   }
@@ -150,20 +167,25 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
   }
 
   async #use<T>(document: DirectoryDocument, work: (opened: Opened) => Promise<T>): Promise<T> {
-    const opened = this.#open(document);
-    opened.uses += 1;
-    // What was given up waiting for still uses it.
-    const working = this.#counted(work(opened)).finally(() => {
-      opened.uses -= 1;
-      this.#closeIfLeft(opened);
-    });
-    return this.#bounded(working);
-  }
-
-  #open(document: DirectoryDocument): Opened {
     if (this.#running >= AT_ONCE_MAX) {
       throw new ProblemError(503, 'busy', 'This node reads directories for others just now.');
     }
+    // What was given up waiting for still uses it.
+    return this.#bounded(this.#counted(this.#held(document, work)));
+  }
+
+  async #held<T>(document: DirectoryDocument, work: (opened: Opened) => Promise<T>): Promise<T> {
+    const opened = this.#open(document);
+    opened.uses += 1;
+    try {
+      return await work(opened);
+    } finally {
+      opened.uses -= 1;
+      this.#closeIfLeft(opened);
+    }
+  }
+
+  #open(document: DirectoryDocument): Opened {
     const { id } = document;
     const hash = createHash('sha256').update(JSON.stringify(document)).digest('hex');
     const known = this.#opened.get(id);

@@ -13,6 +13,8 @@ const LONGEST_PAUSE_MS = 900_000;
  */
 export class AccountBinding {
   readonly #account: DirectoryConfig['account'];
+  #isProven = false;
+  #trial: Promise<void> | undefined;
   #pauseMs = FIRST_PAUSE_MS;
   #refused: { until: number; error: DirectoryError } | undefined;
 
@@ -29,16 +31,33 @@ export class AccountBinding {
     throw new DirectoryError(error.fault, `${error.message}; ${again}`);
   }
 
-  /** Tries whatever happened before. Throws DirectoryError. */
+  /** Tries whatever happened before, but never twice at once until it was right. Throws DirectoryError. */
   async bind(connection: Connection): Promise<void> {
     if (!this.#account) return;
-    const { name, password } = this.#account;
+    while (this.#trial && !this.#isProven) {
+      await this.#trial;
+      this.check();
+    }
+    const trial = this.#tryBind(connection, this.#account);
+    this.#trial = trial
+      .catch(() => undefined)
+      .finally(() => {
+        this.#trial = undefined;
+      });
+    await trial;
+  }
+
+  async #tryBind(
+    connection: Connection,
+    { name, password }: { name: string; password: string },
+  ): Promise<void> {
     const { url } = connection.server;
     // Both would be taken for anonymous, which is no proof that the account is right.
     if (name === '' || password === '') {
       throw new DirectoryError('credentials', `${url}: the account has no name or no password`);
     }
     const { code, text } = await connection.bind(name, password);
+    this.#isProven = code === 0;
     if (code === 0) {
       this.#refused = undefined;
       this.#pauseMs = FIRST_PAUSE_MS;

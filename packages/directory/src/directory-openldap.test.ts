@@ -218,10 +218,10 @@ describe.skipIf(!hasSlapd)('a directory that is an OpenLDAP', () => {
     });
     const account = { name: slapd.reader.name, password: 'changed' };
     await using refused = open({ servers: [relay.url], account });
-    for (let count = 0; count < 5; count += 1) {
-      const problem = expect.stringMatching(/refuses the account/) as string;
-      expect(await refused.resolve('alice')).toEqual({ kind: 'unavailable', problem });
-    }
+    const asked = await Promise.all(Array.from({ length: 20 }, () => refused.resolve('alice')));
+    asked.push(await refused.resolve('alice'));
+    const problem = expect.stringMatching(/refuses the account/) as string;
+    for (const one of asked) expect(one).toEqual({ kind: 'unavailable', problem });
     await expect(refused.listGroups('')).rejects.toMatchObject({ fault: 'credentials' });
     expect(binds).toBe(1);
     expect(JSON.stringify(await refused.test())).not.toContain('changed');

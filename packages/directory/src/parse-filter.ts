@@ -8,6 +8,8 @@ import { DirectoryError } from './directory-error.ts';
  */
 export function parseFilter(text: string): Filter {
   try {
+    // The library closes what is left open.
+    if (text.split('(').length !== text.split(')').length) throw new Error('( and ) differ');
     return FilterParser.parseString(text.replace(/(?:\\[89a-f][0-9a-f])+/gi, decodeEscapes));
   } catch (error) {
     throw new DirectoryError('answer', `the filter ${text} cannot be read`, { cause: error });

@@ -107,6 +107,24 @@ describe.skipIf(!hasSlapd)('of the servers of a directory', () => {
     expect(binds).toBe(1);
   });
 
+  it('many sign-ins wait for a silent one, and no longer than for one answer', async () => {
+    let binds = 0;
+    await using relay = await startRelay(slapd.ldapUrl, (bytes, onward) => {
+      const isPerson = bytes.includes('secret-of-alice');
+      binds += isPerson ? 1 : 0;
+      if (!isPerson) onward.write(bytes);
+    });
+    await using directory = open([relay.url]);
+    expect(await directory.resolve('alice')).toMatchObject({ kind: 'found' });
+    const startedAt = performance.now();
+    const signIns = await Promise.all(
+      Array.from({ length: 60 }, () => directory.signIn({ name: 'alice' }, 'secret-of-alice')),
+    );
+    expect(performance.now() - startedAt).toBeLessThan(2 * ANSWER_MS + 500);
+    expect(signIns.every(({ kind }) => kind === 'unavailable')).toBe(true);
+    expect(binds).toBeLessThanOrEqual(8);
+  });
+
   it('a bind that broke off before an answer is sent once more, and no third time', async () => {
     let binds = 0;
     await using relay = await startRelay(slapd.ldapUrl, (bytes, onward, client) => {

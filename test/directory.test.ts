@@ -120,6 +120,7 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
       ].join(''),
     );
     const startedAt = performance.now();
+    let missing: string[] = [];
     const after = await waitFor(
       'every change on another node',
       async () => {
@@ -127,18 +128,23 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
           (await readDirectoryUsers(far)).map((user) => [user.directory!.object, user]),
         );
         const now = (account: string) => users.get(before.get(account)!.directory!.object);
-        const isThere =
-          now('many0100')?.username === 'renamed0100@corp.test' &&
-          now('many0101')?.directory!.dn === 'CN=many0101,OU=Staff,DC=corp,DC=test' &&
-          now('many0102')?.directory!.item !== before.get('many0102')!.directory!.item &&
-          now('many0103')?.enabled === false &&
-          now('many0104')?.enabled === false &&
-          phoneOf(now('many0105')) === '+31630000105' &&
-          [...users.values()].some(({ username }) => username === 'many9000@corp.test');
-        return isThere ? { now } : null;
+        const isThere = {
+          renamed: now('many0100')?.username === 'renamed0100@corp.test',
+          moved: now('many0101')?.directory!.dn === 'CN=many0101,OU=Staff,DC=corp,DC=test',
+          'in the group':
+            now('many0102')?.directory!.item !== before.get('many0102')!.directory!.item,
+          disabled: now('many0103')?.enabled === false,
+          deleted: now('many0104')?.enabled === false,
+          'another phone': phoneOf(now('many0105')) === '+31630000105',
+          added: [...users.values()].some(({ username }) => username === 'many9000@corp.test'),
+        };
+        missing = Object.entries(isThere).flatMap(([what, is]) => (is ? [] : [what]));
+        return missing.length === 0 ? { now } : null;
       },
       { timeoutMs: INTERVAL_MS + 15_000, everyMs: 250 },
-    );
+    ).catch((error: unknown) => {
+      throw new Error(`still missing: ${missing.join(', ')}`, { cause: error });
+    });
     report('seven kinds of change in Active Directory', {
       everywhereAfterMs: Math.round(performance.now() - startedAt),
     });

@@ -62,7 +62,7 @@ export function directoryDefaults(type: DirectoryConfig['type']): DirectoryDefau
     filters: FILTERS[type],
     attributes: type === 'active-directory' ? ACTIVE_DIRECTORY : LDAP,
     connectMs: 5_000,
-    answerMs: 30_000,
+    answerMs: 10_000,
     pageSize: 500,
     peopleMax: 200_000,
     sync: { changes: 'auto' },

@@ -74,6 +74,8 @@ export type SyncResult =
         objects: Set<string>;
         of: number;
       } | null;
+      /** What it took to look for objects that are gone; 0: they were not looked for. */
+      findGoneMs: number;
       counts: SyncCounts;
       /** The first of what was done, or would be. */
       lines: SyncLine[];
@@ -104,6 +106,7 @@ class SyncRun {
   readonly #claimed = new Set<string>();
   #written = 0;
   #taken = 0;
+  #findGoneMs = 0;
 
   constructor(input: SyncInput, options: WriterOptions) {
     this.#input = input;
@@ -161,6 +164,7 @@ class SyncRun {
   /** Known objects that the directory does not list any more, or lists elsewhere. */
   async #findMissing(): Promise<string[]> {
     const { reader, signal } = this.#input;
+    const startedAt = performance.now();
     const listed = await reader.listObjects(signal);
     const missing: string[] = [];
     let users = 0;
@@ -172,6 +176,7 @@ class SyncRun {
       }
     }
     if (listed.size === 0 && users > 0) throw nobody(users);
+    this.#findGoneMs = performance.now() - startedAt;
     return missing;
   }
 
@@ -346,6 +351,7 @@ class SyncRun {
       written: this.#written,
       taken: this.#taken,
       held,
+      findGoneMs: this.#findGoneMs,
       counts: this.#counts,
       lines: this.#lines,
     };

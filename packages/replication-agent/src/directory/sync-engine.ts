@@ -1,6 +1,5 @@
 import type { Log } from '@countersign/cluster';
 import {
-  countDirectoryUsers,
   readApplied,
   readDirectorySync,
   readSettings,
@@ -50,10 +49,12 @@ export type SyncEngineOptions = {
 
 /** So many directories are read at a time; the others wait their turn. */
 const AT_ONCE = 4;
-/** A list of all objects tells who is gone; where changes do not, it is asked for this often. */
+/**
+ * A list of all objects tells who is gone, where changes do not. It is asked for in each run, but of a large directory
+ * only so often that it takes a fiftieth of the time, and at least this often.
+ */
 const FIND_GONE_MS = 10 * 60_000;
-/** Of a directory with as many users it costs little each time. */
-const SMALL = 2000;
+const FIND_GONE_SHARE = 50;
 /** More users than this that wait for an approval are looked at by reading everything. */
 const HELD_REREAD_MAX = 2000;
 const HELD_MAIL_MS = 3_600_000;
@@ -87,6 +88,7 @@ type State = {
   /** Of this term's last one. */
   lastFullAt: number | null;
   lastGoneAt: number;
+  findGoneMs: number;
   heldObjects: Set<string>;
   /** The plan administrators were told of last. */
   toldHash: string | null;
@@ -212,6 +214,7 @@ export class SyncEngine {
       cursor: undefined,
       lastFullAt: null,
       lastGoneAt: -Infinity,
+      findGoneMs: 0,
       heldObjects: new Set(),
       toldHash: null,
       askedAt: null,
@@ -351,8 +354,8 @@ export class SyncEngine {
     const writer = this.#writer();
     await using reader = this.#options.open(directoryConfigOf(directory, seedKey));
     const cursor = state.cursor === undefined ? (sync?.cursor ?? null) : state.cursor;
-    const isSmall = (await countDirectoryUsers(this.#options.db, directory.id)) <= SMALL;
-    const findsGone = isSmall || this.#now() - state.lastGoneAt >= FIND_GONE_MS;
+    const pauseMs = Math.min(state.findGoneMs * FIND_GONE_SHARE, FIND_GONE_MS);
+    const findsGone = this.#now() - state.lastGoneAt >= pauseMs;
     const input = {
       ...{ directory, reader, sync, settings, signal, cursor, findsGone },
       isDryRun: running.dryRun,
@@ -366,7 +369,10 @@ export class SyncEngine {
       result = await runSync({ ...input, kind: 'full' }, writer);
     }
     if (result.kind === 'full needed') throw new Error(result.why);
-    if (findsGone && !running.dryRun) state.lastGoneAt = this.#now();
+    if (findsGone && !running.dryRun) {
+      state.lastGoneAt = this.#now();
+      state.findGoneMs = result.findGoneMs;
+    }
     return result;
   }
 

@@ -226,6 +226,10 @@ describe('approvals', () => {
       name: 'directory.reject-phone',
       args: { username: 'alice', number: '+31612345678' },
     });
+    const by = { at: '2026-05-01T12:00:00.000Z', by: 'test' };
+    user.directory!.pendingPhones![0]!.rejected = by;
+    const again = (await call('GET', '/approvals')).json.approvals as { decision: unknown }[];
+    expect(again[1]!.decision).toEqual({ what: 'rejected', ...by });
     // Whoever can write the directory changes the number once more, after it was looked at.
     const { phone: replaced } = user.directory!.pendingPhones![0]!;
     user.directory!.pendingPhones = [

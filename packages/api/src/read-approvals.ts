@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { UserDocument } from '@countersign/verification';
+import type { DirectoryLink, UserDocument } from '@countersign/verification';
 import type { Approval } from './operations/list-approvals.ts';
 import type { CommandName, DirectoryPorts, StoredDirectory } from './ports.ts';
 
 const PHONES_MAX = 500;
+
+type PendingPhone = NonNullable<DirectoryLink['pendingPhones']>[number];
 
 /** Something to decide, and the commands that do: each names what was looked at. */
 type Waiting = {
@@ -57,7 +59,8 @@ function planOf({ document, sync }: StoredDirectory): Waiting[] {
 /** The hash covers the number: another one that the directory has meanwhile is another thing to decide. */
 function phonesOf(user: UserDocument, names: ReadonlyMap<string, string>): Waiting[] {
   const { directory, username } = user;
-  return (directory?.pendingPhones ?? []).map(({ phone, number, extension, seenAt, approved }) => {
+  return (directory?.pendingPhones ?? []).map((pending) => {
+    const { phone, number, extension, seenAt } = pending;
     const what = JSON.stringify([user.id, phone, number, extension ?? null]);
     const hash = createHash('sha256').update(what).digest('hex');
     const replaced = user.authenticators.find(({ id }) => id === phone);
@@ -71,10 +74,15 @@ function phonesOf(user: UserDocument, names: ReadonlyMap<string, string>): Waiti
         username,
         from: replaced?.type === 'phone' ? replaced.number : null,
         to: extension === undefined ? number : `${number} x${extension}`,
-        decision: approved ? { what: 'approved', ...approved } : null,
+        decision: decisionOf(pending),
       },
       approve: { name: 'directory.approve-phone', args },
       reject: { name: 'directory.reject-phone', args },
     };
   });
+}
+
+function decisionOf({ approved, rejected }: PendingPhone): Approval['decision'] {
+  if (approved) return { what: 'approved', ...approved };
+  return rejected ? { what: 'rejected', ...rejected } : null;
 }

@@ -69,8 +69,11 @@ function describeExempt({ exemptUsers }: ClusterView): string[] {
 function describeDirectories({ directories = [], nodes }: ClusterView): string[] {
   // The master tells of what it cannot synchronise itself.
   const told = nodes.flatMap((node) => node.problems);
-  return directories.flatMap(({ name, problem, held }) => [
-    ...(problem === null || told.some((one) => one.startsWith(`directory ${name}:`))
+  const untold = directories.filter(
+    ({ name }) => !told.some((one) => one.startsWith(`directory ${name}:`)),
+  );
+  return untold.flatMap(({ name, problem, held }) => [
+    ...(problem === null
       ? []
       : [`directory ${name}: ${problem}; to test it: countersign directory test ${name}`]),
     ...(held === null
@@ -289,6 +292,9 @@ function adviceFor(name: string, problem: string): string {
   if (problem.includes('countersign rejoin')) return `on ${name} type: countersign rejoin`;
   if (problem.includes('then move it away')) {
     return `make again what is still wanted of the changes saved on ${name}, then move that file`;
+  }
+  if (problem.startsWith('directory ') && problem.endsWith('wait for an approval')) {
+    return 'look at who that is, and decide: countersign directory approvals list';
   }
   if (problem.startsWith('directory ')) {
     return 'see what is wrong there, from this node: countersign directory test';

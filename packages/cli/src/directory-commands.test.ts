@@ -198,7 +198,7 @@ describe('countersign directory', () => {
     expect(lastArgs()).toMatchObject({ edit: { do: 'move', place: { before: 'vpn' } } });
     const asked = await countersign(['item', 'remove', 'corp', 'vpn']);
     expect(asked).toMatchObject({ code: 1 });
-    expect(asked.stderr).toContain('are removed with the next synchronisation');
+    expect(asked.stderr).toContain('are disabled with the next synchronisation');
     expect(await countersign(['item', 'remove', 'corp', 'vpn', '--yes'])).toMatchObject({
       code: 0,
     });

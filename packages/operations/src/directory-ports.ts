@@ -13,6 +13,7 @@ import {
   listDirectoriesWithSync,
   listUsersWithPendingPhones,
   tryAdvisoryLock,
+  type AdvisoryLock,
   type Database,
 } from '@countersign/database';
 import {
@@ -88,12 +89,7 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
     const config = 'id' in which ? this.#configOf(which) : unsavedConfigOf(which);
     const lock = await tryAdvisoryLock(this.#db, 'directory test');
     if (!lock) throw new ProblemError(409, 'busy', 'This node tests another directory just now.');
-    try {
-      await using directory = new Directory(config, this.#options());
-      return shortened(await this.#bounded(directory.test()));
-    } finally {
-      await lock.release();
-    }
+    return shortened(await this.#bounded(this.#testHolding(lock, config)));
   }
 
   listContainers(document: DirectoryDocument, under: string | null) {
@@ -205,6 +201,16 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
 
   #closeIfLeft({ isLeft, uses, directory }: Opened): void {
     if (isLeft && uses === 0) void directory[Symbol.asyncDispose]().catch(() => undefined);
+  }
+
+  /** Whoever asked may be gone by then: the next test waits for the end of this one all the same. */
+  async #testHolding(lock: AdvisoryLock, config: DirectoryConfig): Promise<DirectoryTestReport> {
+    try {
+      await using directory = new Directory(config, this.#options());
+      return await directory.test();
+    } finally {
+      await lock.release();
+    }
   }
 
   async #counted<T>(work: Promise<T>): Promise<T> {

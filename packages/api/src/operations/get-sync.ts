@@ -63,8 +63,9 @@ export function getSync(api: ApiServer, ports: ApiPorts, directories: DirectoryP
       },
     },
     async (request) => {
+      const told = await askMaster(ports, request, request.params.name);
+      // Afterwards: this node has applied by then what the master had when it answered.
       const { document, sync } = await findOneDirectory(directories, request.params.name);
-      const told = await askMaster(ports, request, document.name);
       return {
         ...(told ?? { running: null, nextAt: null, lastDryRun: null }),
         masterAnswers: told !== null,

@@ -145,7 +145,8 @@ function removeItem(api: ApiServer, ports: ApiPorts): void {
     {
       config: { access },
       schema: {
-        summary: 'Remove a sync item; whoever no other one takes is dealt with as it said',
+        summary:
+          'Remove a sync item; whoever no other one takes is disabled with the next synchronisation',
         tags,
         params: itemParams,
         querystring: noQuery,

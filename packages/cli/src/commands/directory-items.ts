@@ -113,25 +113,21 @@ function moveItem(item: Command): void {
 
 function removeItem(item: Command): void {
   namingItem(item, 'remove')
-    .description('whoever no other item takes is dealt with as it said')
+    .description('whoever no other item takes is disabled with the next synchronisation')
     .option('--yes', 'do it; otherwise it is only told what that would be')
     .action(
       async (name: string, itemName: string, { yes }: { yes?: boolean }, command: Command) => {
         const session = openSession(command);
         const path = directoryPath(name, 'items', itemName);
         if (!yes) {
-          const { onRemoval } = (await session.call({ method: 'GET', path })) as SyncItem;
-          const who = `users that only ${itemName} takes are ${pastOf(onRemoval)} with the next synchronisation`;
+          await session.call({ method: 'GET', path });
+          const who = `users that no other item takes than ${itemName} are disabled with the next synchronisation`;
           throw new CliError(`${escapeUntrusted(who, 400)}; to do it: --yes`);
         }
         const reply = await session.call({ method: 'DELETE', path });
         printWrite(session, reply, `removed ${itemName} from ${name}`);
       },
     );
-}
-
-function pastOf(onRemoval: SyncItem['onRemoval']): string {
-  return { keep: 'kept', disable: 'disabled', remove: 'removed' }[onRemoval];
 }
 
 function namingItem(item: Command, verb: string): Command {

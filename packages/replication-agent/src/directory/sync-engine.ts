@@ -301,6 +301,7 @@ export class SyncEngine {
         settings,
       );
     } catch (error) {
+      if (!signal.aborted && error instanceof SyncStoppedError) state.problem = error.message;
       if (signal.aborted || error instanceof SyncStoppedError) throw error;
       const problem = problemOf(error);
       if (running.dryRun) return this.#keepDryRun(state, running, { problem, result: null });

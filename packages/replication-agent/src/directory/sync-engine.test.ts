@@ -10,7 +10,7 @@ import {
   waitFor,
   type TestSlapd,
 } from '@countersign/testing';
-import type { SyncItem } from '@countersign/verification';
+import type { PhoneAuthenticator, SyncItem } from '@countersign/verification';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { exampleItem, startTestSync } from '../testing/start-test-sync.ts';
 import { useTestLog } from '../testing/use-test-log.ts';
@@ -127,6 +127,42 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
       enabled: false,
     });
     await slapd.modify(deleteEntry(dn));
+  });
+
+  it('keeps the name of somebody who comes back for them, and gives another to who wants it too', async () => {
+    const group = `cn=circle a,ou=groups,${slapd.baseDn}`;
+    const sync = await startSync(slapd, {
+      items: [exampleItem('circle', { kind: 'group', dn: group }, { onRemoval: 'keep' })],
+    });
+    const member = (kind: 'add' | 'delete', dn: string) =>
+      slapd.modify(`dn: ${group}\nchangetype: modify\n${kind}: member\nmember: ${dn}\n-\n\n`);
+    const gone = await add('henk');
+    await member('add', gone);
+    await sync.run();
+    const first = (await sync.user('henk'))!;
+    await member('delete', gone);
+    await sync.run();
+    expect((await findUserById(sync.db, first.id))?.directory?.goneAt).toBeDefined();
+    const twin = `cn=Henk Twee,ou=leiden,ou=people,${slapd.baseDn}`;
+    const entry = {
+      objectClass: 'inetOrgPerson',
+      uid: 'henk',
+      sn: 'Twee',
+      mail: 'henk2@example.test',
+    };
+    await slapd.modify(addEntry(twin, { ...entry, cn: 'Henk Twee' }));
+    left.push(twin);
+    await member('add', gone);
+    await member('add', twin);
+    await sync.run();
+    expect(await findUserById(sync.db, first.id)).toMatchObject({ username: 'henk' });
+    expect((await findUserById(sync.db, first.id))?.directory?.goneAt).toBeUndefined();
+    expect((await sync.users()).find(({ lastName }) => lastName === 'Twee')?.username).toMatch(
+      /^henk(2)?@example\.test$/,
+    );
+    expect(await sync.run()).toBe(0);
+    await member('delete', gone);
+    await member('delete', twin);
   });
 
   it('never takes a user of somebody else', async () => {
@@ -267,7 +303,7 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     const sync = await startSync(slapd);
     await sync.run();
     const zoe = (await sync.user('zoe'))!;
-    const phone = zoe.authenticators[0]!;
+    const phone = zoe.authenticators[0] as PhoneAuthenticator;
     const verified = { ...phone, verifiedAt: new Date().toISOString() };
     await sync.mastership.write({
       kind: 'user',
@@ -288,6 +324,10 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     expect(reply).toMatchObject({ kind: 'done' });
     await sync.run({ full: true });
     expect((await sync.user('zoe'))?.authenticators).toEqual([verified]);
+    await sync.run();
+    expect(await sync.outbox.list()).toEqual([
+      expect.objectContaining({ to: phone.number, text: expect.stringContaining('ending in 00') }),
+    ]);
     sync.clock.ms += 24 * 3_600_000 + 60_000;
     await sync.run();
     expect((await sync.user('zoe'))?.authenticators).toMatchObject([

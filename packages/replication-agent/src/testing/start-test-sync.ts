@@ -1,5 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { listDirectoryUsers, readDirectorySync } from '@countersign/database';
+import { createOutbox } from '@countersign/delivery';
 import { Directory, directoryDefaults } from '@countersign/directory';
 import { sealDirectoryPassword } from '@countersign/operations';
 import type { DirectoryDocument, SyncItem, UserDocument } from '@countersign/verification';
@@ -66,6 +70,9 @@ export async function startTestSync(
   const account = { name: reader.name };
   const sealedPassword = sealDirectoryPassword(seed, { ...base, account }, reader.password);
   const directory: DirectoryDocument = { ...base, account: { ...account, sealedPassword } };
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-sync-'));
+  test.atEnd(async () => rmSync(folder, { recursive: true, force: true }));
+  const outbox = createOutbox(join(folder, 'outbox'));
   const clock = { ms: Date.now() };
   const newEngine = () =>
     new SyncEngine({
@@ -75,6 +82,7 @@ export async function startTestSync(
       mastership: on.mastership,
       refuseChanges: () => null,
       open: (config) => new Directory(config),
+      texts: { policy: { clusterAddresses: [], allowedHosts: [] }, outbox: outbox.texts },
       events: new AgentEvents(on.db, 'node-1', () => undefined),
       log: silent,
       now: () => clock.ms,
@@ -109,6 +117,7 @@ export async function startTestSync(
   return {
     ...on,
     directory,
+    outbox,
     clock,
     term,
     write,

@@ -10,10 +10,11 @@ import {
   waitFor,
   type TestSlapd,
 } from '@countersign/testing';
-import type { PhoneAuthenticator, SyncItem } from '@countersign/verification';
+import { defaultSettings, type PhoneAuthenticator, type SyncItem } from '@countersign/verification';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { exampleItem, startTestSync } from '../testing/start-test-sync.ts';
-import { useTestLog } from '../testing/use-test-log.ts';
+import { planMails } from '../mail/plan-mails.ts';
+import { silent, useTestLog } from '../testing/use-test-log.ts';
 import { importPeople } from './import-people.ts';
 
 const test = useTestLog();
@@ -203,6 +204,19 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
       ({ type }) => type === 'directory.held',
     );
     expect(told?.details).toMatchObject({ count: 7, limit: 5, hash: held!.hash });
+    const company = { ...defaultSettings.mail, administrators: ['desk@example.test'] };
+    const mails = await planMails(
+      { ...told!, userId: null, username: null, incarnation: 1, arrival: 1 },
+      {
+        db: sync.db,
+        keys: sync.keys,
+        settings: { ...defaultSettings, mail: company },
+        log: silent,
+      },
+    );
+    expect(mails).toMatchObject([
+      { to: 'desk@example.test', situation: 'approvalNeeded', text: expect.stringContaining('7') },
+    ]);
     expect(await sync.run()).toBe(0);
 
     const decide = (name: string, hash: string) =>
@@ -333,6 +347,29 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     expect((await sync.user('zoe'))?.authenticators).toMatchObject([
       { number: '+31687650000', verifiedAt: null, vouchedBy: 'test' },
     ]);
+  });
+
+  it('tells new users how to sign in where their item says so, in one row for many', async () => {
+    const base = { kind: 'container' as const, dn: `ou=utrecht,ou=people,${slapd.baseDn}` };
+    const rest = { kind: 'container' as const, dn: `ou=people,${slapd.baseDn}` };
+    const sync = await startSync(slapd, {
+      items: [exampleItem('utrecht', base, { mailOnImport: true }), exampleItem('rest', rest)],
+    });
+    await sync.run();
+    const all = await sync.users();
+    const utrecht = all.filter(({ directory }) => directory!.item === sync.directory.items[0]!.id);
+    const events = await listEvents(sync.db, { limit: 100 });
+    const welcome = events.filter(({ type }) => type === 'directory.welcome');
+    expect(welcome.map(({ details }) => (details.userIds as string[]).toSorted())).toEqual([
+      utrecht.map(({ id }) => id).sort(),
+    ]);
+    const mails = await planMails(
+      { ...welcome[0]!, userId: null, username: null, incarnation: 1, arrival: 1 },
+      { db: sync.db, keys: sync.keys, settings: defaultSettings, log: silent },
+    );
+    expect(mails.filter((mail) => mail !== null).length).toBeGreaterThan(2);
+    const [slice] = events.filter(({ type }) => type === 'directory.synced');
+    expect(slice).toMatchObject({ actor: 'directory example', details: { added: all.length } });
   });
 
   it('imports chosen people by hand, and disables them when they are gone', async () => {

@@ -126,13 +126,17 @@ export class SyncEngine {
 
   /** What was known here may be history. Runs end with the signal. */
   beginTerm(signal: AbortSignal): void {
+    const asked = [...this.#states].filter(([, { wanted }]) => wanted !== null);
     this.#states.clear();
+    // Asked for before the term was noticed.
+    for (const [id, { wanted }] of asked) this.#stateOf(id).wanted = wanted;
     this.#current = null;
     this.#signal = signal;
   }
 
   /** Starts what is due. To be called again and again. */
   async tend(): Promise<void> {
+    if (!this.#signal || this.#signal.aborted) return;
     const { settings, directories } = await this.#readSettings();
     const ids = new Set(directories.map(({ id }) => id));
     for (const [id, { running }] of this.#states)
@@ -259,6 +263,8 @@ export class SyncEngine {
 
   #start(directory: DirectoryDocument, settings: Settings): void {
     const state = this.#stateOf(directory.id);
+    // Two may have found it due at once.
+    if (state.running) return;
     const { wanted } = state;
     const progress: SyncProgress = { phase: 'connecting', done: 0, of: null, counts: noCounts() };
     const running: Running = {

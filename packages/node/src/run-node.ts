@@ -272,6 +272,7 @@ function agentConfig(about: {
     isPromotable: config.promotable,
     url: config.url,
     socketPath: about.socketPath,
+    textGateways: config.texts.gateways,
     outboxFile: findDemoOutbox(config),
     logLevel: config.log.level,
   };

@@ -332,6 +332,13 @@ export class AgentLife {
       mastership,
       refuseChanges: () => storage.refusalOf('directory.sync', { document: { removed: false } }),
       open: (directory) => new Directory(directory, { log }),
+      texts: {
+        policy: {
+          clusterAddresses: config.logServers.map(({ host }) => host),
+          allowedHosts: config.textGateways,
+        },
+        outbox: config.outboxFile === null ? null : createOutbox(config.outboxFile).texts,
+      },
       events,
       log,
     });

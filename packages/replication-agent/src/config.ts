@@ -39,7 +39,9 @@ export type AgentConfig = {
   url: string | null;
   /** Local administration socket, 0600. */
   socketPath: string;
-  /** A demo's file, where mails go instead; null anywhere else. */
+  /** Hosts of gateways for texts that may be at any address. */
+  textGateways: string[];
+  /** A demo's file, where mails and texts go instead; null anywhere else. */
   outboxFile: string | null;
   logLevel: string;
 };

@@ -184,6 +184,18 @@ export class AgentEvents {
     this.#record({ type: 'directory.held', result: 'held', details });
   }
 
+  /** A phone was told that another number takes its place. */
+  oldNumberTold({
+    outcome,
+    ...user
+  }: {
+    userId: string;
+    username: string;
+    outcome: 'sent' | 'failed' | 'nobody';
+  }): void {
+    this.#record({ type: 'directory.old_number_told', result: outcome, ...user });
+  }
+
   directoryFailed(details: { directory: string; problem: string }): void {
     this.#record({ type: 'directory.sync_failed', result: 'failed', details });
   }

@@ -275,7 +275,9 @@ export const directoryLink = z.strictObject({
           .optional(),
         seenAt: instant,
         /** It is replaced 24 hours later, and the old number told. */
-        approved: z.strictObject({ at: instant, by: line(256) }).optional(),
+        approved: z
+          .strictObject({ at: instant, by: line(256), oldTold: z.literal(true).optional() })
+          .optional(),
         /** Not asked about again, as long as the directory has this number. */
         rejected: z.strictObject({ at: instant, by: line(256) }).optional(),
       }),

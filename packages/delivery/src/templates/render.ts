@@ -66,7 +66,8 @@ export function renderMail<S extends MailSituation>(
 /** What is wrong with a text template of an operator's; [] where nothing is. */
 export function checkTextTemplate(situation: TextSituation, template: string): string[] {
   const problems = checkAgainst(textSituations[situation], template);
-  if (!listPlaceholders(template).includes('code')) problems.push('<$code$> is missing');
+  const hasCode = isIn(textSituations[situation].required, 'code');
+  if (hasCode && !listPlaceholders(template).includes('code')) problems.push('<$code$> is missing');
   if (template.length > 480) problems.push('a text template has at most 480 characters');
   if (template !== cleanLine(template, 480)) problems.push('a text template is one plain line');
   return problems;

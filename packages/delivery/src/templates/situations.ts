@@ -93,6 +93,8 @@ export const textSituations = {
   /** The user sends the code back by text. */
   replyWithCode: { required: everyText, optional: [] },
   replyWithCodeAndPin: { required: everyText, optional: [] },
+  /** To the number that another one will replace. */
+  phoneReplaced: { required: ['company_name', 'phone_ending'], optional: [] },
 } as const satisfies Record<string, Situation>;
 
 export type MailSituation = keyof typeof mailSituations;

@@ -42,6 +42,7 @@ const textValues = {
   application_name: 'VPN',
   code: '123456',
   expiry_minutes: 5,
+  phone_ending: '21',
 };
 
 describe('languages', () => {

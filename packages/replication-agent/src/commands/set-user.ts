@@ -33,6 +33,11 @@ export async function setUser(
       username: username ?? user.username,
       enabled: enabled ?? user.enabled,
     };
+    // Whoever says it by hand decides from now on: the directory gives back only what it took.
+    if (enabled !== undefined && edited.directory) {
+      const { isDisabledBySync: _, ...link } = edited.directory;
+      edited.directory = link;
+    }
     setOrClear(edited, 'displayName', displayName);
     setOrClear(edited, 'email', email);
     setOrClear(edited, 'method', method);

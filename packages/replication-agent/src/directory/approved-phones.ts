@@ -33,3 +33,21 @@ export function withApprovedPhones(user: UserDocument, now: Date): UserDocument 
     updatedAt: at,
   };
 }
+
+/** Numbers that were approved, and the phone they replace, which was not told yet. */
+export function untoldNumbers(user: UserDocument): { from: string; to: string }[] {
+  return (user.directory?.pendingPhones ?? []).flatMap(({ phone, number, approved }) => {
+    const old = user.authenticators.find(({ id }) => id === phone);
+    const isUntold = approved && !approved.oldTold && old?.type === 'phone';
+    return isUntold ? [{ from: old.number, to: number }] : [];
+  });
+}
+
+export function withOldTold(user: UserDocument, now: Date): UserDocument {
+  const link = user.directory;
+  if (!link || untoldNumbers(user).length === 0) return user;
+  const pendingPhones = link.pendingPhones!.map((one) =>
+    one.approved ? { ...one, approved: { ...one.approved, oldTold: true as const } } : one,
+  );
+  return { ...user, directory: { ...link, pendingPhones }, updatedAt: now.toISOString() };
+}

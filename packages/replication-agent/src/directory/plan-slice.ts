@@ -8,7 +8,7 @@ import {
 } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
 import { flawOf } from '../flaw-of.ts';
-import { withApprovedPhones } from './approved-phones.ts';
+import { withApprovedPhones, withOldTold } from './approved-phones.ts';
 import { effectOf, riskOf, type Effect } from './decide.ts';
 import { goneUser, keptName, onRemovalOf, releasesName, withReleasedName } from './gone-user.ts';
 import { mergePerson, usernamesFor, type Treatment } from './merge-person.ts';
@@ -26,7 +26,7 @@ export type Wish =
       /** What an administrator may have to approve is left as it is. */
       isHeld: boolean;
     }
-  | { kind: 'gone' | 'approved phones' | 'purge'; object: string };
+  | { kind: 'gone' | 'approved phones' | 'old told' | 'purge'; object: string };
 
 export type PlannedChange = {
   object: string;
@@ -59,15 +59,19 @@ type Options = {
   claimed: Set<string>;
 };
 
+/** Whoever has a name that is wanted, by its key, and the objects of all wishes of the slice. */
+type Others = { holders: Map<string, UserDocument>; objects: ReadonlySet<string> };
+
 export const NAME_TAKEN = 'name taken by another user';
 
 /** What these wishes come to by what the replica has, and who holds the names they want. */
 export async function planSlice(wishes: readonly Wish[], options: Options): Promise<SlicePlan> {
   const { users, holders } = await readUsersOf(wishes, options);
   const plan: SlicePlan = { changes: [], again: [], late: [], refused: [] };
+  const objects = new Set(wishes.map(({ object }) => object));
   for (const wish of wishes) {
     const user = users.get(wish.object) ?? null;
-    if (wish.kind === 'person') planPerson(wish, user, holders, plan, options);
+    if (wish.kind === 'person') planPerson(wish, user, { holders, objects }, plan, options);
     else if (user) planOther(wish.kind, user, plan, options);
   }
   return plan;
@@ -103,12 +107,12 @@ async function readUsersOf(
 function planPerson(
   wish: Extract<Wish, { kind: 'person' }>,
   user: UserDocument | null,
-  holders: Map<string, UserDocument>,
+  others: Others,
   plan: SlicePlan,
   options: Options,
 ): void {
   const { directory, now } = options;
-  const username = chooseName(wish, user, holders, plan, options);
+  const username = chooseName(wish, user, others, plan, options);
   if (username === null) return;
   const { person, treatment, isHeld, item, object } = wish;
   const merge = { directory, person, treatment, isHeld, username, newId: uuidv7(), now };
@@ -123,7 +127,7 @@ function planPerson(
 function chooseName(
   wish: Extract<Wish, { kind: 'person' }>,
   user: UserDocument | null,
-  holders: Map<string, UserDocument>,
+  { holders, objects }: Others,
   plan: SlicePlan,
   { directory, now, isFinal, claimed }: Options,
 ): string | null {
@@ -137,7 +141,8 @@ function chooseName(
     if (!isClaimed && !holder) return name;
     if (holder && releasesName(holder, directory.id, wish.object)) {
       const isPlanned = plan.changes.some(({ before }) => before?.id === holder.id);
-      if (!isPlanned) {
+      // One change of a user in a slice: who may come back in this one is looked at again after it.
+      if (!isPlanned && !objects.has(holder.directory!.object)) {
         const { object } = holder.directory!;
         const after = withReleasedName(holder, now);
         plan.changes.push({
@@ -176,10 +181,12 @@ function planOther(
     plan.changes.push({ object, before: user, after: null, effect: 'purged', risk: null, item });
     return;
   }
-  const after =
-    kind === 'gone'
-      ? goneUser(user, onRemovalOf(user, directory.items), now)
-      : withApprovedPhones(user, now);
+  const edits = {
+    gone: () => goneUser(user, onRemovalOf(user, directory.items), now),
+    'approved phones': () => withApprovedPhones(user, now),
+    'old told': () => withOldTold(user, now),
+  };
+  const after = edits[kind]();
   if (after !== user) addChange(plan, { object, before: user, after, item }, options);
 }
 

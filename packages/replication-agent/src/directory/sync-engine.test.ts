@@ -1,13 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import {
-  findUserById,
-  findUsersByKey,
-  listDirectoryUsers,
-  listEvents,
-  readDirectorySync,
-} from '@countersign/database';
-import { Directory, directoryDefaults } from '@countersign/directory';
-import { sealDirectoryPassword } from '@countersign/operations';
+import { findUserById, findUsersByKey, listEvents } from '@countersign/database';
+import { Directory } from '@countersign/directory';
 import {
   addEntry,
   deleteEntry,
@@ -17,142 +10,28 @@ import {
   waitFor,
   type TestSlapd,
 } from '@countersign/testing';
-import type { DirectoryDocument, SyncItem, UserDocument } from '@countersign/verification';
+import { defaultSettings, type PhoneAuthenticator, type SyncItem } from '@countersign/verification';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { exampleItem, startTestSync } from '../testing/start-test-sync.ts';
+import { planMails } from '../mail/plan-mails.ts';
 import { silent, useTestLog } from '../testing/use-test-log.ts';
-import { startTestMaster } from '../testing/start-test-master.ts';
-import { AgentEvents } from '../events.ts';
 import { importPeople } from './import-people.ts';
-import { SyncEngine } from './sync-engine.ts';
 
 const test = useTestLog();
-type Master = Awaited<ReturnType<typeof startTestMaster>>;
 
-const usual: Omit<SyncItem, 'id' | 'name' | 'scope'> = {
-  enabled: true,
-  method: 'text',
-  language: null,
-  phones: [{ kind: 'mobile', use: 'primary' }],
-  vouchForPhones: 'import',
-  mailOnImport: false,
-  onRemoval: 'disable',
-  update: {
-    username: 'always',
-    names: 'always',
-    mail: 'always',
-    description: 'always',
-    phones: 'always',
-    method: 'import',
-    language: 'import',
-  },
-};
+type Sync = Awaited<ReturnType<typeof startTestSync>>;
+
+function startSync(
+  slapd: TestSlapd,
+  { master, ...more }: { master?: Sync; items?: SyncItem[]; name?: string } = {},
+): Promise<Sync> {
+  const { ldapUrl, baseDn, reader } = slapd;
+  const about = { type: 'ldap' as const, servers: [ldapUrl], baseDn, reader, ...more };
+  return startTestSync(test, about, master);
+}
 
 function renaming(dn: string, rdn: string): string {
   return `dn: ${dn}\nchangetype: modrdn\nnewrdn: ${rdn}\ndeleteoldrdn: 1\n\n`;
-}
-
-function itemOf(name: string, scope: SyncItem['scope'], more: Partial<SyncItem> = {}): SyncItem {
-  return { ...usual, id: randomUUID(), name, scope, ...more };
-}
-
-/** A master with a directory of its own, whose clock can be put forward. */
-async function startSync(
-  slapd: TestSlapd,
-  {
-    master,
-    items,
-    name = 'example',
-    more = {},
-  }: {
-    master?: Master;
-    items?: SyncItem[];
-    name?: string;
-    more?: Partial<DirectoryDocument>;
-  } = {},
-) {
-  const on = master ?? (await startTestMaster(test));
-  const { seed } = on.keys;
-  const base = {
-    ...directoryDefaults('ldap'),
-    id: randomUUID(),
-    servers: [slapd.ldapUrl],
-    startTls: false,
-    certificates: { authorities: null, pinned: [], serverName: null },
-  };
-  const account = { name: slapd.reader.name };
-  const sealedPassword = sealDirectoryPassword(seed, { ...base, account }, slapd.reader.password);
-  const directory: DirectoryDocument = {
-    ...base,
-    name,
-    type: 'ldap',
-    domains: [`${name}.test`],
-    account: { ...account, sealedPassword },
-    baseDn: slapd.baseDn,
-    defaultCountry: 'NL',
-    sync: { enabled: true, intervalMinutes: 1, changes: 'auto', fullHours: 24 },
-    items: items ?? [itemOf('all', { kind: 'domain' })],
-    createdAt: new Date().toISOString(),
-    updatedAt: new Date().toISOString(),
-    ...more,
-  };
-  const clock = { ms: Date.now() };
-  const newEngine = () =>
-    new SyncEngine({
-      db: on.db,
-      seedKey: seed,
-      baseRevision: 0,
-      mastership: on.mastership,
-      refuseChanges: () => null,
-      open: (config) => new Directory(config),
-      events: new AgentEvents(on.db, 'node-1', () => undefined),
-      log: silent,
-      now: () => clock.ms,
-    });
-  let engine = newEngine();
-  const term = new AbortController();
-  engine.beginTerm(term.signal);
-  const write = async (document: DirectoryDocument) => {
-    await on.mastership.write({ kind: 'directory', id: document.id, document });
-  };
-  await write(directory);
-
-  /** One run to its end; how many changes stand in the log more than before. */
-  async function run(options: { full?: boolean; dryRun?: boolean } = {}): Promise<number> {
-    const before = await on.readLogEnd();
-    clock.ms += 60_000;
-    await engine.ask(directory, { full: false, dryRun: false, ...options });
-    await engine.untilIdle(directory.id);
-    return (await on.readLogEnd()) - before;
-  }
-  const users = async () => {
-    const all: UserDocument[] = [];
-    for (;;) {
-      const page = await listDirectoryUsers(on.db, directory.id, {
-        afterId: all.at(-1)?.id,
-        limit: 1000,
-      });
-      all.push(...page);
-      if (page.length < 1000) return all;
-    }
-  };
-  return {
-    ...on,
-    directory,
-    clock,
-    term,
-    write,
-    run,
-    users,
-    user: async (username: string) =>
-      (await users()).find((one) => one.username === username) ?? null,
-    sync: async () => (await readDirectorySync(on.db, directory.id))!,
-    engine: () => engine,
-    /** As another node does it that becomes master. */
-    async restart() {
-      engine = newEngine();
-      engine.beginTerm(new AbortController().signal);
-    },
-  };
 }
 
 describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
@@ -251,6 +130,42 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     await slapd.modify(deleteEntry(dn));
   });
 
+  it('keeps the name of somebody who comes back for them, and gives another to who wants it too', async () => {
+    const group = `cn=circle a,ou=groups,${slapd.baseDn}`;
+    const sync = await startSync(slapd, {
+      items: [exampleItem('circle', { kind: 'group', dn: group }, { onRemoval: 'keep' })],
+    });
+    const member = (kind: 'add' | 'delete', dn: string) =>
+      slapd.modify(`dn: ${group}\nchangetype: modify\n${kind}: member\nmember: ${dn}\n-\n\n`);
+    const gone = await add('henk');
+    await member('add', gone);
+    await sync.run();
+    const first = (await sync.user('henk'))!;
+    await member('delete', gone);
+    await sync.run();
+    expect((await findUserById(sync.db, first.id))?.directory?.goneAt).toBeDefined();
+    const twin = `cn=Henk Twee,ou=leiden,ou=people,${slapd.baseDn}`;
+    const entry = {
+      objectClass: 'inetOrgPerson',
+      uid: 'henk',
+      sn: 'Twee',
+      mail: 'henk2@example.test',
+    };
+    await slapd.modify(addEntry(twin, { ...entry, cn: 'Henk Twee' }));
+    left.push(twin);
+    await member('add', gone);
+    await member('add', twin);
+    await sync.run();
+    expect(await findUserById(sync.db, first.id)).toMatchObject({ username: 'henk' });
+    expect((await findUserById(sync.db, first.id))?.directory?.goneAt).toBeUndefined();
+    expect((await sync.users()).find(({ lastName }) => lastName === 'Twee')?.username).toMatch(
+      /^henk(2)?@example\.test$/,
+    );
+    expect(await sync.run()).toBe(0);
+    await member('delete', gone);
+    await member('delete', twin);
+  });
+
   it('never takes a user of somebody else', async () => {
     const sync = await startSync(slapd);
     await sync.mastership.handle(sync.command('user.add', { username: 'Alice' }));
@@ -289,6 +204,19 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
       ({ type }) => type === 'directory.held',
     );
     expect(told?.details).toMatchObject({ count: 7, limit: 5, hash: held!.hash });
+    const company = { ...defaultSettings.mail, administrators: ['desk@example.test'] };
+    const mails = await planMails(
+      { ...told!, userId: null, username: null, incarnation: 1, arrival: 1 },
+      {
+        db: sync.db,
+        keys: sync.keys,
+        settings: { ...defaultSettings, mail: company },
+        log: silent,
+      },
+    );
+    expect(mails).toMatchObject([
+      { to: 'desk@example.test', situation: 'approvalNeeded', text: expect.stringContaining('7') },
+    ]);
     expect(await sync.run()).toBe(0);
 
     const decide = (name: string, hash: string) =>
@@ -312,7 +240,7 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
 
   it('takes nobody away for an answer that cannot be built on', async () => {
     const scope = { kind: 'container' as const, dn: `ou=utrecht,ou=people,${slapd.baseDn}` };
-    const item = itemOf('utrecht', scope, { onRemoval: 'remove' });
+    const item = exampleItem('utrecht', scope, { onRemoval: 'remove' });
     const sync = await startSync(slapd, { items: [item] });
     await sync.run();
     const known = await sync.users();
@@ -350,7 +278,7 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
 
   it('keeps somebody who left a group for 30 days, with all authenticators', async () => {
     const group = `cn=vpn users,ou=groups,${slapd.baseDn}`;
-    const item = itemOf('vpn', { kind: 'group', dn: group }, { onRemoval: 'remove' });
+    const item = exampleItem('vpn', { kind: 'group', dn: group }, { onRemoval: 'remove' });
     const sync = await startSync(slapd, { items: [item] });
     await sync.run();
     expect((await sync.users()).map(({ username }) => username).sort()).toEqual(
@@ -389,7 +317,7 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     const sync = await startSync(slapd);
     await sync.run();
     const zoe = (await sync.user('zoe'))!;
-    const phone = zoe.authenticators[0]!;
+    const phone = zoe.authenticators[0] as PhoneAuthenticator;
     const verified = { ...phone, verifiedAt: new Date().toISOString() };
     await sync.mastership.write({
       kind: 'user',
@@ -410,11 +338,38 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     expect(reply).toMatchObject({ kind: 'done' });
     await sync.run({ full: true });
     expect((await sync.user('zoe'))?.authenticators).toEqual([verified]);
+    await sync.run();
+    expect(await sync.outbox.list()).toEqual([
+      expect.objectContaining({ to: phone.number, text: expect.stringContaining('ending in 00') }),
+    ]);
     sync.clock.ms += 24 * 3_600_000 + 60_000;
     await sync.run();
     expect((await sync.user('zoe'))?.authenticators).toMatchObject([
       { number: '+31687650000', verifiedAt: null, vouchedBy: 'test' },
     ]);
+  });
+
+  it('tells new users how to sign in where their item says so, in one row for many', async () => {
+    const base = { kind: 'container' as const, dn: `ou=utrecht,ou=people,${slapd.baseDn}` };
+    const rest = { kind: 'container' as const, dn: `ou=people,${slapd.baseDn}` };
+    const sync = await startSync(slapd, {
+      items: [exampleItem('utrecht', base, { mailOnImport: true }), exampleItem('rest', rest)],
+    });
+    await sync.run();
+    const all = await sync.users();
+    const utrecht = all.filter(({ directory }) => directory!.item === sync.directory.items[0]!.id);
+    const events = await listEvents(sync.db, { limit: 100 });
+    const welcome = events.filter(({ type }) => type === 'directory.welcome');
+    expect(welcome.map(({ details }) => (details.userIds as string[]).toSorted())).toEqual([
+      utrecht.map(({ id }) => id).sort(),
+    ]);
+    const mails = await planMails(
+      { ...welcome[0]!, userId: null, username: null, incarnation: 1, arrival: 1 },
+      { db: sync.db, keys: sync.keys, settings: defaultSettings, log: silent },
+    );
+    expect(mails.filter((mail) => mail !== null).length).toBeGreaterThan(2);
+    const [slice] = events.filter(({ type }) => type === 'directory.synced');
+    expect(slice).toMatchObject({ actor: 'directory example', details: { added: all.length } });
   });
 
   it('imports chosen people by hand, and disables them when they are gone', async () => {

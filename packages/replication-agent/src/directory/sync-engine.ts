@@ -1,5 +1,6 @@
 import type { Log } from '@countersign/cluster';
 import {
+  listApprovedPhones,
   readApplied,
   readDirectorySync,
   readSettings,
@@ -15,12 +16,15 @@ import {
   type DirectoryDocument,
   type DirectorySyncDocument,
   type Settings,
+  type UserDocument,
 } from '@countersign/verification';
 import type { AgentEvents } from '../events.ts';
 import type { Mastership } from '../mastership.ts';
+import { untoldNumbers } from './approved-phones.ts';
 import { basisOf } from './basis.ts';
 import type { DirectoryReader } from './directory-reader.ts';
 import type { ImportOptions } from './import-people.ts';
+import type { Wish } from './plan-slice.ts';
 import { problemOf } from './problem-of.ts';
 import {
   noCounts,
@@ -32,7 +36,8 @@ import {
 } from './run-sync.ts';
 import { limitOf } from './safeguard.ts';
 import { isWorthKeeping, nextDocument, type Finished } from './sync-document.ts';
-import { SyncStoppedError, type WriterOptions } from './write-slices.ts';
+import { tellOldNumber, type TellOptions } from './tell-old-number.ts';
+import { SyncStoppedError, writeSlices, type WriterOptions } from './write-slices.ts';
 
 export type SyncEngineOptions = {
   db: Database;
@@ -41,7 +46,12 @@ export type SyncEngineOptions = {
   mastership: Pick<Mastership, 'pipeline' | 'lane' | 'hasApplied' | 'rewrite'>;
   refuseChanges: WriterOptions['refuseChanges'];
   open(config: DirectoryConfig): DirectoryReader;
-  events: Pick<AgentEvents, 'beginDirectorySlice' | 'directoryHeld' | 'directoryFailed'>;
+  events: Pick<
+    AgentEvents,
+    'beginDirectorySlice' | 'directoryHeld' | 'directoryFailed' | 'oldNumberTold'
+  >;
+  /** Sends texts to numbers that are to be replaced. */
+  texts: Omit<TellOptions, 'seedKey'>;
   log: Log;
   /** Unix milliseconds. */
   now?: () => number;
@@ -57,6 +67,8 @@ const FIND_GONE_MS = 10 * 60_000;
 const FIND_GONE_SHARE = 50;
 /** More users than this that wait for an approval are looked at by reading everything. */
 const HELD_REREAD_MAX = 2000;
+/** Old numbers that are told in one run; the others in the next. */
+const TOLD_AT_ONCE = 20;
 const HELD_MAIL_MS = 3_600_000;
 
 type Wanted = { full: boolean; dryRun: boolean };
@@ -114,13 +126,17 @@ export class SyncEngine {
 
   /** What was known here may be history. Runs end with the signal. */
   beginTerm(signal: AbortSignal): void {
+    const asked = [...this.#states].filter(([, { wanted }]) => wanted !== null);
     this.#states.clear();
+    // Asked for before the term was noticed.
+    for (const [id, { wanted }] of asked) this.#stateOf(id).wanted = wanted;
     this.#current = null;
     this.#signal = signal;
   }
 
   /** Starts what is due. To be called again and again. */
   async tend(): Promise<void> {
+    if (!this.#signal || this.#signal.aborted) return;
     const { settings, directories } = await this.#readSettings();
     const ids = new Set(directories.map(({ id }) => id));
     for (const [id, { running }] of this.#states)
@@ -247,6 +263,8 @@ export class SyncEngine {
 
   #start(directory: DirectoryDocument, settings: Settings): void {
     const state = this.#stateOf(directory.id);
+    // Two may have found it due at once.
+    if (state.running) return;
     const { wanted } = state;
     const progress: SyncProgress = { phase: 'connecting', done: 0, of: null, counts: noCounts() };
     const running: Running = {
@@ -301,6 +319,7 @@ export class SyncEngine {
         settings,
       );
     } catch (error) {
+      if (!signal.aborted && error instanceof SyncStoppedError) state.problem = error.message;
       if (signal.aborted || error instanceof SyncStoppedError) throw error;
       const problem = problemOf(error);
       if (running.dryRun) return this.#keepDryRun(state, running, { problem, result: null });
@@ -372,8 +391,50 @@ export class SyncEngine {
     if (findsGone && !running.dryRun) {
       state.lastGoneAt = this.#now();
       state.findGoneMs = result.findGoneMs;
+      await this.#tellOldNumbers(directory, settings, signal);
     }
     return result;
+  }
+
+  /** Sent before it is noted: a text that comes twice does less harm than none. */
+  async #tellOldNumbers(
+    directory: DirectoryDocument,
+    settings: Settings,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { db, events } = this.#options;
+    const users = await listApprovedPhones(db, directory.id, new Date(this.#now()));
+    const untold = users.filter((user) => untoldNumbers(user).length > 0).slice(0, TOLD_AT_ONCE);
+    const told: Wish[] = [];
+    for (const user of untold) {
+      signal.throwIfAborted();
+      const outcomes: string[] = [];
+      for (const numbers of untoldNumbers(user)) {
+        const outcome = await this.#tellOldNumber(user, numbers, settings);
+        events.oldNumberTold({ userId: user.id, username: user.username, outcome });
+        outcomes.push(outcome);
+      }
+      if (outcomes.includes('failed')) continue;
+      told.push({ kind: 'old told', object: user.directory!.object });
+    }
+    const about = { directory, actor: `directory ${directory.name}`, isFinal: false };
+    await writeSlices(told, { ...about, allowsRisk: false }, this.#writer());
+  }
+
+  async #tellOldNumber(
+    user: UserDocument,
+    numbers: { from: string; to: string },
+    settings: Settings,
+  ): Promise<'sent' | 'failed' | 'nobody'> {
+    const { seedKey, texts, log } = this.#options;
+    try {
+      return await tellOldNumber(user, numbers, settings, { seedKey, ...texts });
+    } catch (error) {
+      // What it says may hold secrets.
+      const name = error instanceof Error ? error.name : 'error';
+      log.warn({ error: name }, 'a number that is to be replaced was not told');
+      return 'failed';
+    }
   }
 
   #keepDryRun(

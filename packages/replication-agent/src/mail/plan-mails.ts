@@ -54,7 +54,6 @@ const TO_USERS: Record<string, ToUser> = {
   'user.add': tellNewUser,
   'user.add-many': tellNewUser,
   'directory.welcome': tellNewUser,
-  'directory.import': tellNewUser,
   'directory.approve-phone': tellPhone,
   'directory.phone_changed': tellPhone,
   'authenticator.enroll': tellEnrolled,

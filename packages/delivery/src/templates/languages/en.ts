@@ -27,6 +27,9 @@ export const language: Language = {
     replyWithCodeAndPin:
       '<$company_name$>: to sign in to <$application_name$>, ' +
       'reply with <$code$> followed by your PIN within <$expiry_minutes$> minutes.',
+    phoneReplaced:
+      '<$company_name$>: tomorrow your phone becomes the number ending in <$phone_ending$>. ' +
+      'Not you? Tell your help desk now.',
   },
   mails: {
     phonesImported: {

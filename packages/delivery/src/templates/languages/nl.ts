@@ -27,6 +27,9 @@ export const language: Language = {
     replyWithCodeAndPin:
       '<$company_name$>: antwoord binnen <$expiry_minutes$> minuten met <$code$> gevolgd door ' +
       'uw pincode om u aan te melden bij <$application_name$>.',
+    phoneReplaced:
+      '<$company_name$>: morgen wordt uw telefoon het nummer dat eindigt op <$phone_ending$>. ' +
+      'Klopt dat niet? Bel de helpdesk.',
   },
   mails: {
     phonesImported: {

@@ -63,7 +63,9 @@ async function readSince(
       }
       if (place === null) continue;
       found[kind as keyof typeof found].push(...entries);
-      if (found.all.length > CHANGES_MAX) return tooManyChanges;
+      if (found.all.length > CHANGES_MAX) {
+        return { ...tooManyChanges, cursor: cursorOf(newestAt ?? 0, place) };
+      }
     }
   }
   if (newestAt === null) return fullNeeded(`the directory shows no ${names.modified}`);
@@ -80,14 +82,15 @@ async function readSince(
     return createdAt === null || since === null || createdAt < since;
   });
   await addPeopleBelow(client, config, { containers: moved.map(({ dn }) => dn), changed });
-  if (changed.size > CHANGES_MAX) return tooManyChanges;
+  const cursor = cursorOf(newestAt, place);
+  if (changed.size > CHANGES_MAX) return { ...tooManyChanges, cursor };
   return {
     kind: 'changes',
     changed: [...changed],
     gone: [],
     areRemovalsTold: false,
     haveGroupsChanged: found.all.length > 0,
-    cursor: writePlace({ newestAt, seenAt: whenSeen(newestAt, place) }),
+    cursor,
   };
 }
 
@@ -113,6 +116,10 @@ function readPlace(cursor: string): Place | null {
   const newestAt = parseTime(newest);
   if (newestAt === null || !/^\d{1,11}$/.test(seen)) return null;
   return { newestAt, seenAt: seen === '0' ? 'settled' : Number(seen) * 1000 };
+}
+
+function cursorOf(newestAt: number, before: Place | null) {
+  return writePlace({ newestAt, seenAt: whenSeen(newestAt, before) });
 }
 
 function writePlace({ newestAt, seenAt }: Place) {

@@ -2,12 +2,14 @@ import {
   addEntry,
   addValues,
   hasSamba,
+  hasSlapd,
   startTestSamba,
+  startTestSlapd,
   type TestSamba,
 } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { readingOf, readPages, sambaConfig } from './open-for-test.ts';
+import { readingOf, readPages, sambaConfig, slapdConfig } from './testing/open-for-test.ts';
 import { readChanges } from './read-changes.ts';
 import { readMembers } from './read-members.ts';
 import { readByObjects } from './read-people.ts';
@@ -62,4 +64,27 @@ describe.skipIf(!hasSamba)('an Active Directory of 2,500 people and more (Samba)
     expect(changes).toMatchObject({ changed: [], gone: [], haveGroupsChanged: false });
     expect(tookMs).toBeLessThan(1000);
   });
+});
+
+describe.skipIf(!hasSlapd)('an OpenLDAP of more people than are read as changes', () => {
+  it('that were all made in one second is read in full once more, and not for ever', async () => {
+    const slapd = await startTestSlapd({ people: 20_100, tls: false });
+    try {
+      const reading = readingOf(slapdConfig(slapd));
+      const first = await readChanges(reading, null);
+      if (first.kind !== 'changes') throw new Error(first.why);
+      const [newest] = (first.cursor as { since: string }).since.split('/');
+      const minuteAgo = Math.floor(Date.now() / 1000) - 60;
+      const since = `${newest}/${minuteAgo}`;
+      const again = await readChanges(reading, { kind: 'timestamps', since });
+      expect(again).toMatchObject({
+        kind: 'full needed',
+        cursor: { kind: 'timestamps', since: `${newest}/0` },
+      });
+      const settled = again.kind === 'full needed' ? again.cursor! : null;
+      expect(await readChanges(reading, settled)).toMatchObject({ kind: 'changes', changed: [] });
+    } finally {
+      await slapd.stop();
+    }
+  }, 60_000);
 });

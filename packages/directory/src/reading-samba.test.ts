@@ -3,7 +3,7 @@ import { Attribute, Change, Client, Control } from 'ldapts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { dnKey } from './dn.ts';
-import { readingOf, readPages, sambaConfig } from './open-for-test.ts';
+import { readingOf, readPages, sambaConfig } from './testing/open-for-test.ts';
 import { readChanges } from './read-changes.ts';
 import { readMembers } from './read-members.ts';
 import { hasContainer, listObjects, readByDns, readByObjects, readPeople } from './read-people.ts';

@@ -10,7 +10,7 @@ import { Client, Control } from 'ldapts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { dnKey } from './dn.ts';
-import { readingOf, readPages, slapdConfig } from './open-for-test.ts';
+import { readingOf, readPages, slapdConfig } from './testing/open-for-test.ts';
 import { readChanges } from './read-changes.ts';
 import { readMembers } from './read-members.ts';
 import { hasContainer, listObjects, readByDns, readByObjects, readPeople } from './read-people.ts';

@@ -95,8 +95,11 @@ export type Changes =
       haveGroupsChanged: boolean;
       cursor: ChangesCursor;
     }
-  /** The directory cannot go on from there (no right, no such control, too old, another server). */
-  | { kind: 'full needed'; why: string };
+  /**
+   * The directory cannot go on from there (no right, no such control, too old, another server), or too much changed:
+   * then changes are read from `cursor` on once everything was.
+   */
+  | { kind: 'full needed'; why: string; cursor?: ChangesCursor };
 
 /** Why somebody cannot sign in, or that they can. */
 export type SignIn =

@@ -37,6 +37,8 @@ export type SyncInput = {
   isDryRun: boolean;
   /** Where the changes are read from; null: everything is read. */
   cursor: ChangesCursor | null;
+  /** Where changes are read from after everything was: taken already. */
+  cursorAfter?: ChangesCursor | undefined;
   /** Whose steps wait for an approval: they are looked at again in each run. */
   heldObjects: ReadonlySet<string>;
   /** Objects that are gone are looked for too, where changes do not tell of them. */
@@ -59,7 +61,7 @@ export type SyncLine = { username: string; what: string; why: string | null };
 
 export type SyncResult =
   /** The directory cannot tell its changes from there on. */
-  | { kind: 'full needed'; why: string }
+  | { kind: 'full needed'; why: string; cursor?: ChangesCursor }
   | {
       kind: 'done';
       cursor: ChangesCursor | null;
@@ -117,7 +119,7 @@ class SyncRun {
   async readAll(): Promise<SyncResult> {
     const { directory, reader, signal, progress } = this.#input;
     // Taken before anything is read: what changes meanwhile is read again.
-    const start = directory.sync.changes === 'full' ? null : await reader.readChanges(null);
+    const start = await this.#placeOfNow();
     const placed = await placeItems(directory, reader);
     progress.phase = 'reading';
     const users = await countDirectoryUsers(this.#options.db, directory.id);
@@ -136,7 +138,15 @@ class SyncRun {
     if (seen.size === 0 && users > 0) throw nobody(users);
     progress.phase = 'people who are gone';
     await this.#takeUnseen(seen, placed);
-    return this.#conclude(placed, start?.kind === 'changes' ? start.cursor : null);
+    return this.#conclude(placed, start);
+  }
+
+  async #placeOfNow(): Promise<ChangesCursor | null> {
+    const { directory, reader, cursorAfter } = this.#input;
+    if (cursorAfter) return cursorAfter;
+    if (directory.sync.changes === 'full') return null;
+    const changes = await reader.readChanges(null);
+    return changes.kind === 'changes' ? changes.cursor : null;
   }
 
   async readChanges(from: ChangesCursor): Promise<SyncResult> {

@@ -385,7 +385,7 @@ export class SyncEngine {
     if (result.kind === 'full needed') {
       log.info({ directory: directory.name, why: result.why }, 'everything is read');
       running.kind = 'full';
-      result = await runSync({ ...input, kind: 'full' }, writer);
+      result = await runSync({ ...input, kind: 'full', cursorAfter: result.cursor }, writer);
     }
     if (result.kind === 'full needed') throw new Error(result.why);
     if (findsGone && !running.dryRun) {

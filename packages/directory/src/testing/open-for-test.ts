@@ -1,10 +1,10 @@
 import type { TestSamba, TestSlapd } from '@countersign/testing';
-import { Connection } from './connection.ts';
-import { directoryDefaults } from './defaults.ts';
-import { parseServer } from './open-socket.ts';
-import type { Reading } from './reading.ts';
-import { readPeople } from './read-people.ts';
-import type { DirectoryConfig, Person } from './types.ts';
+import { Connection } from '../connection.ts';
+import { directoryDefaults } from '../defaults.ts';
+import { parseServer } from '../open-socket.ts';
+import type { Reading } from '../reading.ts';
+import { readPeople } from '../read-people.ts';
+import type { DirectoryConfig, Person } from '../types.ts';
 
 /** A new connection for each piece of work, bound as the account that reads. */
 export function readingOf(config: DirectoryConfig): Reading {

@@ -77,10 +77,10 @@ export type DirectoryPorts = {
     directory: DirectoryDocument,
     search: { text?: string; under?: string; limit: number },
   ): Promise<{ people: PersonPreview[]; isMore: boolean }>;
-  /** How somebody's first factor comes out. 429 where it is asked too often. */
+  /** How somebody's first factor comes out, and the event that the actor asked. 429 where it is asked too often. */
   checkSignIn(
     directory: DirectoryDocument,
-    who: { username: string; password: string },
+    who: { username: string; password: string; actor: string },
   ): Promise<SignInCheck>;
   /** Users of any directory with a number that waits for an administrator. */
   listPendingPhones(limit: number): Promise<UserDocument[]>;

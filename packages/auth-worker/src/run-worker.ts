@@ -116,7 +116,7 @@ export async function runWorker(
     providersOf: (settings) => texts.providersOf(settings),
     events,
   });
-  const directories = new OpenDirectories({ db, seedKey: keys.seed, log });
+  const directories = new OpenDirectories({ db, node: config.node, seedKey: keys.seed, log });
   const firstFactor = new FirstFactor((document, who, password) =>
     directories.signIn(document, who, password),
   );

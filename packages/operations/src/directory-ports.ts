@@ -8,6 +8,7 @@ import {
   type StoredDirectory,
 } from '@countersign/api';
 import {
+  beginAttempts,
   findTakenKeys,
   findUsersByObject,
   listDirectoriesWithSync,
@@ -36,6 +37,7 @@ import {
   type SyncItem,
   type UserDocument,
 } from '@countersign/verification';
+import { newEvent } from './new-event.ts';
 import { completeDirectory, flawOfDirectory } from './complete-directory.ts';
 import { configOf, directoryConfigOf } from './directory-config.ts';
 
@@ -65,14 +67,16 @@ type Opened = {
  */
 export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
   readonly #db: Database;
+  readonly #node: string;
   readonly #seedKey: PurposeKey;
   readonly #log: Log;
   readonly #opened = new Map<string, Opened>();
   #running = 0;
   #checks: number[] = [];
 
-  constructor(options: { db: Database; seedKey: PurposeKey; log?: Log }) {
+  constructor(options: { db: Database; node: string; seedKey: PurposeKey; log?: Log }) {
     this.#db = options.db;
+    this.#node = options.node;
     this.#seedKey = options.seedKey;
     this.#log = options.log;
   }
@@ -114,7 +118,7 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
   /** A wrong password counts at the directory: who asks is held back well before anybody is locked out at large. */
   async checkSignIn(
     document: DirectoryDocument,
-    who: { username: string; password: string },
+    who: { username: string; password: string; actor: string },
   ): Promise<SignInCheck> {
     const now = performance.now();
     this.#checks = this.#checks.filter((at) => now - at < 60_000);
@@ -126,6 +130,22 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
     const outcome = await this.#use(document, ({ directory }) =>
       directory.signIn({ name: who.username }, who.password),
     );
+    const told = await this.#toldOf(document, outcome);
+    // The name that was typed may be a password: only what it turned out to be is kept.
+    const event = newEvent({
+      type: 'directory.check',
+      node: this.#node,
+      actor: who.actor,
+      username: told.outcome === 'accepted' ? told.user : null,
+      result: told.outcome,
+      reason: told.outcome === 'refused' ? told.reason : null,
+      details: { directory: document.name },
+    });
+    await beginAttempts(this.#db, [{ reservation: null, event, isFinal: true }]);
+    return told;
+  }
+
+  async #toldOf(document: DirectoryDocument, outcome: SignIn): Promise<SignInCheck> {
     if (outcome.kind === 'refused') return { outcome: 'refused', reason: outcome.reason };
     if (outcome.kind === 'unavailable') {
       return { outcome: 'unavailable', problem: escapeUntrusted(outcome.problem, SAID_MAX) };

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { StoredDirectory } from '@countersign/api';
-import { applyChanges, initApplied, type Database } from '@countersign/database';
+import { applyChanges, initApplied, takeFinalOutbox, type Database } from '@countersign/database';
 import { OpenDirectories } from '@countersign/operations';
 import {
   hasSamba,
@@ -31,7 +31,7 @@ beforeEach(async () => {
   await db.sql`truncate documents, users, user_names, directories, command_results, applied`;
   await initApplied(db, makeIncarnation());
   revision = 0;
-  directories = new OpenDirectories({ db, seedKey: keys.seed });
+  directories = new OpenDirectories({ db, node: 'node-1', seedKey: keys.seed });
 });
 afterEach(() => directories[Symbol.asyncDispose]());
 
@@ -98,7 +98,7 @@ describe.skipIf(!hasSlapd)('an OpenLDAP', () => {
 
   it('is tested once at a time on a node', async () => {
     await add();
-    await using other = new OpenDirectories({ db, seedKey: keys.seed });
+    await using other = new OpenDirectories({ db, node: 'node-1', seedKey: keys.seed });
     const document = await only();
     slapd.pause();
     const tests = [directories, other].map((each) => each.test(document));
@@ -150,18 +150,24 @@ describe.skipIf(!hasSlapd)('an OpenLDAP', () => {
     const check = await directories.checkSignIn(document, {
       username: 'ALICE',
       password: slapd.personPassword,
+      actor: 'help desk',
     });
     expect(check).toMatchObject({ outcome: 'accepted', user: 'ally' });
-    expect(await directories.checkSignIn(document, { username: 'alice', password: 'x' })).toEqual({
-      outcome: 'refused',
-      reason: 'wrong_password',
-    });
+    const wrong = { username: 'alice', password: 'x', actor: 'help desk' };
+    const refused = { outcome: 'refused', reason: 'wrong_password' };
+    expect(await directories.checkSignIn(document, wrong)).toEqual(refused);
+    const events = (await takeFinalOutbox(db, 1000)).map(({ event }) => event);
+    expect(events.filter(({ type }) => type === 'directory.check')).toMatchObject([
+      { actor: 'help desk', username: 'ally', result: 'accepted' },
+      { actor: 'help desk', username: null, result: 'refused', reason: 'wrong_password' },
+    ]);
   });
 
   it('tries no more than 20 passwords a minute', async () => {
     await add();
     const document = await only();
-    const check = () => directories.checkSignIn(document, { username: 'nobody', password: 'x' });
+    const check = () =>
+      directories.checkSignIn(document, { username: 'nobody', password: 'x', actor: 'help desk' });
     for (let count = 0; count < 20; count += 1) await check();
     await expect(check()).rejects.toMatchObject({ status: 429, code: 'too_many_checks' });
   });
@@ -217,7 +223,7 @@ describe.skipIf(!hasSamba)('an Active Directory (Samba)', () => {
     const { people } = await directories.previewPeople(document, { text: 'alice', limit: 10 });
     expect(people).toMatchObject([{ username: 'alice@corp.test', problem: null }]);
     for (const username of ['alice', `${samba.netbios}\\alice`, 'alice@corp.test']) {
-      const who = { username, password: samba.personPassword };
+      const who = { username, password: samba.personPassword, actor: 'help desk' };
       expect(await directories.checkSignIn(document, who)).toMatchObject({ outcome: 'accepted' });
     }
     const { groups } = await directories.listGroups(document, 'Domain Admins');

@@ -46,7 +46,12 @@ export async function serveSocket(options: {
     sealer: sealerOf(keys.command),
     attemptKey: keys['attempt-id'],
   };
-  const directories = new OpenDirectories({ db, seedKey: keys.seed, log: options.log });
+  const directories = new OpenDirectories({
+    db,
+    node: config.node,
+    seedKey: keys.seed,
+    log: options.log,
+  });
   const ports: ApiPorts = {
     ...replicaPorts({
       db,

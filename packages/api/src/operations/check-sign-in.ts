@@ -1,6 +1,7 @@
 import { directoryPassword } from '@countersign/verification';
 import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
+import { callerOf } from '../authenticate-caller.ts';
 import { directoryParams, findOneDirectory } from '../directory-view.ts';
 import type { DirectoryPorts, SignInCheck } from '../ports.ts';
 import { noQuery, plainText, problemReply } from '../schemas.ts';
@@ -36,7 +37,10 @@ export function checkSignIn(api: ApiServer, directories: DirectoryPorts): void {
     },
     async (request) => {
       const { document } = await findOneDirectory(directories, request.params.name);
-      return directories.checkSignIn(document, request.body);
+      return directories.checkSignIn(document, {
+        ...request.body,
+        actor: callerOf(request).name,
+      });
     },
   );
 }

@@ -62,6 +62,7 @@ export const userView = z.object({
   firstName: z.string().nullable(),
   lastName: z.string().nullable(),
   description: z.string().nullable(),
+  group: z.string().nullable(),
   email: z.string().nullable(),
   /** null: a local user. */
   directory: directoryView.nullable(),
@@ -139,6 +140,7 @@ function viewUser(
     firstName: document.firstName ?? null,
     lastName: document.lastName ?? null,
     description: document.description ?? null,
+    group: document.group ?? null,
     email: document.email ?? null,
     directory: document.directory ? viewDirectory(document.directory, directories) : null,
     enabled: document.enabled,

@@ -11,6 +11,7 @@ export type User = {
   firstName?: string | null;
   lastName?: string | null;
   description?: string | null;
+  group?: string | null;
   directory?: UserDirectory | null;
   email: string | null;
   enabled: boolean;
@@ -79,6 +80,7 @@ export function describeUser(untrusted: User): string[] {
     ...givenNames(user),
     ['email', user.email ?? '-'],
     ...(user.description ? [['description', user.description]] : []),
+    ...(user.group ? [['group', user.group]] : []),
     ...(user.directory ? describeDirectory(user.directory) : []),
     ['enabled', user.enabled ? 'yes' : 'no'],
     [

@@ -15,7 +15,7 @@ const ACTIVE_DIRECTORY: AttributeMap = {
   mail: 'mail',
   description: 'description',
   language: 'preferredLanguage',
-  groups: 'memberOf',
+  group: 'department',
   phones: {
     business: 'telephoneNumber',
     home: 'homePhone',

@@ -60,6 +60,7 @@ it('a person of Active Directory has all that the mapping names', () => {
     displayName: 'Alice Ångström',
     mail: 'Alice.A@corp.test',
     description: 'Finance',
+    department: 'Desk',
     preferredLanguage: 'nl-NL',
     telephoneNumber: '020 624 1111 x890',
     homePhone: '020 624 2222',
@@ -79,6 +80,7 @@ it('a person of Active Directory has all that the mapping names', () => {
     lastName: 'Ångström',
     displayName: 'Alice Ångström',
     description: 'Finance',
+    group: 'Desk',
     language: 'nl',
     phones: {
       business: { number: '+31206241111', extension: '890' },

@@ -21,7 +21,7 @@ const DISABLED_ATTRIBUTES = {
 
 /** The attributes that {@link readPerson} looks at: no others need be asked for. */
 export function personAttributes(config: Pick<PersonConfig, 'type' | 'attributes'>): string[] {
-  const { uniqueIdType: _type, usernames, phones, groups: _groups, ...others } = config.attributes;
+  const { uniqueIdType: _type, usernames, phones, ...others } = config.attributes;
   const all = [...Object.values(others), ...usernames, ...Object.values(phones)];
   const named = [...all, ...DISABLED_ATTRIBUTES[config.type]].filter((name) => name !== null);
   return [...new Map(named.map((name) => [name.toLowerCase(), name])).values()];
@@ -78,6 +78,7 @@ export function readPerson(entry: Entry, config: PersonConfig): Person | Refused
     lastName: read(attributes.lastName),
     displayName: read(attributes.displayName),
     description: read(attributes.description),
+    group: read(attributes.group),
     language: readLanguage(read, attributes.language, dropped),
     phones: readPhones(read, config, dropped),
     isDisabled,

@@ -17,7 +17,7 @@ export type AttributeMap = {
   mail: string | null;
   description: string | null;
   language: string | null;
-  groups: string | null;
+  group: string | null;
   phones: Record<PhoneKind, string | null>;
   extension: string | null;
 };
@@ -68,6 +68,7 @@ export type Person = {
   lastName: string | null;
   displayName: string | null;
   description: string | null;
+  group: string | null;
   /** Two letters. */
   language: string | null;
   phones: Partial<Record<PhoneKind, { number: string; extension: string | null }>>;

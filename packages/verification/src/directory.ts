@@ -47,8 +47,8 @@ const attributeMap = z.strictObject({
   mail: attributeName.nullable(),
   description: attributeName.nullable(),
   language: attributeName.nullable(),
-  /** The groups of a person, by their names. */
-  groups: attributeName.nullable(),
+  /** What the person is one of, such as the department: shown with the user. */
+  group: attributeName.nullable(),
   phones: z.strictObject(
     Object.fromEntries(PHONE_KINDS.map((kind) => [kind, attributeName.nullable()])) as Record<
       PhoneKind,

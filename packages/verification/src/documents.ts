@@ -155,6 +155,8 @@ export const userDocument = z.strictObject({
   firstName: name.optional(),
   lastName: name.optional(),
   description: name.optional(),
+  /** What the user is one of, such as a department. */
+  group: name.optional(),
   email: name.optional(),
   /** Of a user that came from a directory. */
   directory: directoryLink.optional(),

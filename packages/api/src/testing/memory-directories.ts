@@ -199,7 +199,7 @@ export function directoryFixture(fields: Partial<DirectoryDocument> = {}): Direc
       mail: 'mail',
       description: 'description',
       language: 'preferredLanguage',
-      groups: 'memberOf',
+      group: 'department',
       phones: {
         business: 'telephoneNumber',
         home: 'homePhone',

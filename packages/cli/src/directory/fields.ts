@@ -28,7 +28,7 @@ export const DIRECTORY_SETTINGS: Record<string, Kind> = {
   'attributes.mail': 'text?',
   'attributes.description': 'text?',
   'attributes.language': 'text?',
-  'attributes.groups': 'text?',
+  'attributes.group': 'text?',
   'attributes.phones.business': 'text?',
   'attributes.phones.home': 'text?',
   'attributes.phones.mobile': 'text?',

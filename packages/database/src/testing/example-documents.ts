@@ -89,7 +89,7 @@ export function exampleDirectory(name: string, id: string = randomUUID()): Direc
       mail: 'mail',
       description: null,
       language: null,
-      groups: null,
+      group: null,
       phones: {
         business: null,
         home: null,

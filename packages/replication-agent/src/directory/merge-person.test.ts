@@ -50,6 +50,7 @@ const alice: Person = {
   lastName: 'Éluard',
   displayName: 'Alice Éluard',
   description: null,
+  group: null,
   language: null,
   phones: { mobile: { number: '+31612345678', extension: null } },
   isDisabled: false,
@@ -133,6 +134,7 @@ describe('a person of a directory', () => {
         lastName: 'Breton',
         mails: [],
         description: 'on leave',
+        group: 'Desk',
         language: 'de',
         dn: 'CN=Alice,OU=Away,DC=corp,DC=test',
       },
@@ -141,6 +143,7 @@ describe('a person of a directory', () => {
     expect(moved).toMatchObject({
       lastName: 'Breton',
       description: 'on leave',
+      group: 'Desk',
       method: 'text',
       directory: { dn: 'CN=Alice,OU=Away,DC=corp,DC=test', mails: [] },
       updatedAt: later.toISOString(),

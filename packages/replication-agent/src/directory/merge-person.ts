@@ -103,7 +103,10 @@ function mergeFields(before: UserDocument, merge: Merge, isNew: boolean): UserDo
     setOrClear(user, 'lastName', person.lastName);
   }
   if (takes('mail')) setOrClear(user, 'email', person.mails[0] ?? null);
-  if (takes('description')) setOrClear(user, 'description', person.description);
+  if (takes('description')) {
+    setOrClear(user, 'description', person.description);
+    setOrClear(user, 'group', person.group);
+  }
   if (takes('method')) setOrClear(user, 'method', treatment.method);
   if (takes('language')) setOrClear(user, 'language', person.language ?? treatment.language);
 
@@ -145,6 +148,7 @@ function setOrClear<
     | 'firstName'
     | 'lastName'
     | 'description'
+    | 'group'
     | 'email'
     | 'method'
     | 'language',

@@ -297,7 +297,7 @@ function adviceFor(name: string, problem: string): string {
     return 'look at who that is, and decide: countersign directory approvals list';
   }
   if (problem.startsWith('directory ')) {
-    return 'see what is wrong there, from this node: countersign directory test';
+    return 'see how it stands: countersign directory sync-status; and from this node: countersign directory test';
   }
   if (problem.startsWith('the disk under')) {
     return `make room on that disk of ${name}; it comes back by itself within 30 s`;

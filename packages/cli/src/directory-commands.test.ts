@@ -346,7 +346,7 @@ it('countersign status tells of a directory with a problem, and of a plan that w
   const told = (await runCountersign(['status'], { directory, env })).stdout;
   expect(told.match(/certificate has expired/g)).toHaveLength(1);
   expect(told).toContain(
-    '  - see what is wrong there, from this node: countersign directory test\n',
+    '  - see how it stands: countersign directory sync-status; and from this node: countersign directory test\n',
   );
 });
 

@@ -74,14 +74,18 @@ async function syncOne(session: Session, name: string, options: Options): Promis
     return lastDryRun;
   }
   const isNew = last !== null && last.startedAt !== before.last?.startedAt;
-  if (isNew && last.outcome === 'failed') process.exitCode = 1;
+  // What failed as it did before is not worth a change, and so not in `last`.
+  const problem = isNew && last.outcome === 'failed' ? last.problem : status.problem;
+  if (problem) process.exitCode = 1;
   if (!session.json) {
     printLines([
-      isNew ? `${shown}: ${describeLast(last)}` : `${shown}: nothing to change`,
+      problem
+        ? `${shown}: failed: ${problem}`
+        : `${shown}: ${isNew ? describeLast(last) : 'nothing to change'}`,
       ...describeHeld(held),
     ]);
   }
-  return { last: isNew ? last : null, held };
+  return { last: isNew ? last : null, problem: problem ?? null, held };
 }
 
 function tellDryRun(name: string, { problem, counts, first }: DryRun): void {

@@ -218,6 +218,8 @@ function tryToRender(
 
 /** Of the authenticators that came with the user: a phone tells more than a token. */
 function tellNewUser(_event: PlacedEvent, user: UserDocument, options: Options): Letter | null {
+  // How to sign in is no news to whoever may not.
+  if (!user.enabled) return null;
   const made = Date.parse(user.createdAt);
   const first = user.authenticators.filter(({ createdAt }) => Date.parse(createdAt) <= made);
   const told = first.find(({ type }) => type === 'phone') ?? first[0];

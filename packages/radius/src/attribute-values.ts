@@ -1,5 +1,3 @@
-import { isIP } from 'node:net';
-
 import { formatAddress, parseAddress } from './ip-address.ts';
 import {
   type AttributeName,
@@ -11,6 +9,8 @@ import { type Attribute, largestValueBytes, RadiusError } from './radius-packet.
 import { makeVendorValue, readVendorValue, splitVendorValue } from './vendor-attributes.ts';
 
 const vendorSpecific = 26;
+/** NAS-IPv6-Address, Login-IPv6-Host, Framed-IPv6-Address. */
+const ipv6Types: ReadonlySet<number> = new Set([95, 98, 168]);
 
 /** The values of all attributes of this name, in order; a vendor's are looked up in type 26. */
 export function findValues(
@@ -93,9 +93,11 @@ export function makeAttribute(
 function makeValue({ name, kind, type }: NamedAttribute, value: string | number): Buffer {
   if (kind === 'text' || kind === 'octets') return Buffer.from(String(value));
   if (kind === 'address') {
-    const family = type === 95 || type === 98 || type === 168 ? 6 : 4;
-    const address = isIP(String(value)) === family ? parseAddress(String(value)) : null;
-    if (!address) throw new RadiusError(`${name} takes an IPv${family} address`);
+    const family = ipv6Types.has(type) ? 6 : 4;
+    const address = parseAddress(value.toString());
+    if (address?.length !== (family === 6 ? 16 : 4)) {
+      throw new RadiusError(`${name} takes an IPv${family} address`);
+    }
     return address;
   }
   const number = typeof value === 'number' || /^\d{1,10}$/.test(value) ? Number(value) : NaN;

@@ -15,7 +15,10 @@ export function checkReply(
     requestCode: number;
     requestAuthenticator: Buffer;
     secret: Buffer;
-    /** `require`: replies to Access-Requests and Status-Server without one are refused. */
+    /**
+     * `require`: replies to Access-Requests without one are refused. Those to Status-Server are
+     * not: FreeRADIUS sends none there, and all that one could win is that a server counts as alive.
+     */
     messageAuthenticator: 'require' | 'off';
   },
 ): { packet: Packet } | { refusal: ReplyRefusal } {
@@ -28,9 +31,9 @@ export function checkReply(
   if (!checkResponseAuthenticator(packet.bytes, expected)) return { refusal: 'wrong_secret' };
   const check = checkMessageAuthenticator(packet.bytes, expected);
   if (check === 'invalid') return { refusal: 'message_authenticator_invalid' };
-  const isAccounting = expected.requestCode === packetCodes.accountingRequest;
+  const isSignIn = expected.requestCode === packetCodes.accessRequest;
   const hasEap = packet.attributes.some(({ type }) => type === eapMessage);
-  const isNeeded = hasEap || (expected.messageAuthenticator === 'require' && !isAccounting);
+  const isNeeded = hasEap || (expected.messageAuthenticator === 'require' && isSignIn);
   if (check === 'missing' && isNeeded) return { refusal: 'message_authenticator_missing' };
   return { packet };
 }

@@ -190,8 +190,8 @@ describe('servers in order', () => {
     const [port = 0] = await takeFreePorts(1);
     await using client = makeClient([{ port, name: 'server-1' }], { triesPerServer: 1_000 });
     const sent = client.send(alice, { timeoutMs: 10_000 });
-    await using _server = await startServer({ port });
-    expect(await sent).toMatchObject({ kind: 'answered' });
+    await using server = await startServer({ port });
+    expect(await sent).toMatchObject({ kind: 'answered', server: server.name });
   });
 
   it('all dead are asked all the same', async () => {

@@ -181,7 +181,7 @@ home_server ${name} {
   type = ${type}
   ipaddr = 127.0.0.1
   port = ${port}
-  secret = ${to.secret}
+  secret = "${to.secret}"
   response_window = 10
   zombie_period = 20
   status_check = none

@@ -1,4 +1,12 @@
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createSecretKey,
+  type Hmac,
+  type KeyObject,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 
 import { type Attribute, encodePacket, headerBytes, packetCodes } from './radius-packet.ts';
 
@@ -87,7 +95,7 @@ export function checkMessageAuthenticator(
   if (found === -1) return 'missing';
   const isComputed = computedRequests.includes(bytes[0] ?? 0);
   const own = isComputed ? zeros : bytes.subarray(4, headerBytes);
-  const expected = createHmac('md5', secret)
+  const expected = startHmac(secret)
     .update(bytes.subarray(0, 4))
     .update(requestAuthenticator ?? own)
     .update(bytes.subarray(headerBytes, found + 2))
@@ -105,7 +113,7 @@ function putMessageAuthenticator(
   const others = packet.attributes.filter(({ type }) => type !== messageAuthenticator);
   const attributes = [{ type: messageAuthenticator, value: zeros }, ...others];
   const bytes = encodePacket({ ...packet, authenticator, attributes });
-  createHmac('md5', secret)
+  startHmac(secret)
     .update(bytes)
     .digest()
     .copy(bytes, headerBytes + 2);
@@ -120,4 +128,13 @@ function hash(bytes: Buffer, authenticator: Buffer, secret: Buffer): Buffer {
     .update(bytes.subarray(headerBytes))
     .update(secret)
     .digest();
+}
+
+// With a key object made once an HMAC takes a fifth of the time (13 to 3 µs).
+const keys = new WeakMap<Buffer, KeyObject>();
+
+function startHmac(secret: Buffer): Hmac {
+  const key = keys.get(secret) ?? createSecretKey(secret);
+  keys.set(secret, key);
+  return createHmac('md5', key);
 }

@@ -4,7 +4,7 @@ import { decodePacket, type Packet, packetCodes } from './radius-packet.ts';
 export type ReplyRefusal =
   | 'malformed'
   | 'unexpected_code'
-  | 'wrong_secret'
+  | 'response_authenticator_invalid'
   | 'message_authenticator_missing'
   | 'message_authenticator_invalid';
 
@@ -28,7 +28,8 @@ export function checkReply(
   if (!replyCodes[expected.requestCode]?.includes(packet.code)) {
     return { refusal: 'unexpected_code' };
   }
-  if (!checkResponseAuthenticator(packet.bytes, expected)) return { refusal: 'wrong_secret' };
+  if (!checkResponseAuthenticator(packet.bytes, expected))
+    return { refusal: 'response_authenticator_invalid' };
   const check = checkMessageAuthenticator(packet.bytes, expected);
   if (check === 'invalid') return { refusal: 'message_authenticator_invalid' };
   const isSignIn = expected.requestCode === packetCodes.accessRequest;

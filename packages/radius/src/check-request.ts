@@ -17,7 +17,7 @@ export type RequestCheck =
   | 'ambiguous_request'
   | 'message_authenticator_missing'
   | 'message_authenticator_invalid'
-  | 'wrong_secret';
+  | 'request_authenticator_invalid';
 
 /** Whether a request came from who shares the secret, as far as its kind can show that. */
 export function checkRequest(
@@ -34,7 +34,7 @@ export function checkRequest(
   const check = checkMessageAuthenticator(bytes, { secret });
   if (check === 'invalid') return 'message_authenticator_invalid';
   if (code === accountingRequest) {
-    return checkRequestAuthenticator(bytes, secret) ? 'valid' : 'wrong_secret';
+    return checkRequestAuthenticator(bytes, secret) ? 'valid' : 'request_authenticator_invalid';
   }
   const types = attributes.map(({ type }) => type);
   if (check === 'missing') {

@@ -100,7 +100,7 @@ describe('a reply', () => {
   it.each([
     ['without Message-Authenticator', unsigned, 'message_authenticator_missing'],
     ['with a forged Message-Authenticator', forged, 'message_authenticator_invalid'],
-    ['with another secret', withSecret('another'), 'wrong_secret'],
+    ['with another secret', withSecret('another'), 'response_authenticator_invalid'],
     ['of an accounting server', withCode(5), 'unexpected_code'],
     ['cut short', (packet: Packet) => signed(packet).subarray(0, 30), 'malformed'],
   ] as const)('%s is not believed, and the right one after it is', async (_what, make, reason) => {

@@ -177,7 +177,6 @@ export class RadiusClient implements AsyncDisposable {
     target: Target,
     request: ClientRequest,
     { stop, giveUpAt, isLast }: { stop: AbortSignal; giveUpAt: number; isLast: boolean },
-    tries = this.#bounds.triesPerServer,
   ): Promise<Outcome> {
     const { secret, messageAuthenticator } = target;
     const exchange = { secret, authenticator: randomBytes(16) };
@@ -201,7 +200,9 @@ export class RadiusClient implements AsyncDisposable {
       const { identifier } = slot;
       const bytes = signRequest({ ...fillIn(request, exchange), identifier }, secret);
       requestAuthenticator = bytes.subarray(4, 20);
-      for (let wait = this.#bounds.firstWaitMs, left = tries; left > 0; left -= 1) {
+      // A dead one's trial should cost its user little.
+      let left = target.health.isDead && !isLast ? 1 : this.#bounds.triesPerServer;
+      for (let wait = this.#bounds.firstWaitMs; left > 0; left -= 1) {
         slot.send(bytes).catch(onError);
         const forMs = Math.min(wait * (0.9 + randomInt(201) / 1_000), giveUpAt - performance.now());
         const reply = await waitUpTo(waiting.promise, forMs, stop);
@@ -246,7 +247,7 @@ export class RadiusClient implements AsyncDisposable {
     const status = { code: packetCodes.statusServer, attributes: [] };
     const giveUpAt = performance.now() + this.#bounds.firstWaitMs;
     const stop = this.#closing.signal;
-    await this.#ask(target, status, { stop, giveUpAt, isLast: false }, 1).catch(() => undefined);
+    await this.#ask(target, status, { stop, giveUpAt, isLast: false }).catch(() => undefined);
     if (target.health.isDead) this.#probeLater(target);
   }
 

@@ -344,7 +344,7 @@ describe('accounting', () => {
     await using peer = await openUdpPeer({ port: trial.accountingPort });
     peer.send(makeAsk({ code: 4, secret: Buffer.from('another') }));
     peer.send(makeAsk({ code: 1 }));
-    await trial.untilRefused('wrong_secret');
+    await trial.untilRefused('request_authenticator_invalid');
     await trial.untilRefused('unexpected_code');
     await trial.expectSilenceThenService();
   });

@@ -18,6 +18,7 @@ import { bindUdpSocket, closeUdpSocket } from './udp-socket.ts';
 /** Who may send: found by its address for every packet, so that a change works at once. */
 export interface ServerClient {
   readonly name: string;
+  /** Not empty. Give the same Buffer each time: what is derived from it is kept with it. */
   readonly secret: Buffer;
   readonly messageAuthenticator: MessageAuthenticatorPolicy;
 }
@@ -91,9 +92,9 @@ export interface ServerOptions {
   ) => Promise<Reply | 'drop'>;
   /** False: Status-Server goes unanswered, so that clients turn to another server. */
   readonly isServing?: () => boolean;
-  /** At most once a minute for each client, or stranger's address, and reason. */
+  /** At most once a minute for each client, or stranger's address, and reason. Must not throw. */
   readonly onRefused?: (refusal: Refusal<ServerRefusal>) => void;
-  /** What broke: a handler that threw, a reply that could not be made, a socket. */
+  /** What broke: a handler that threw, a reply that could not be made, a socket. Must not throw. */
   readonly onError?: (error: unknown) => void;
   readonly bounds?: Partial<ServerBounds>;
 }

@@ -169,10 +169,10 @@ describe('servers in order', () => {
     await using second = await startServer({ name: 'server-2' });
     await using client = makeClient([first, second], { triesPerServer: 1, firstWaitMs: 100 });
     const mallory = { code: 1, attributes: [makeAttribute('User-Name', 'mallory')] };
-    for (let count = 0; count < 3; count += 1) {
-      const silent = client.send(mallory);
-      expect(await client.send(alice)).toMatchObject({ server: 'server-1' });
-      expect(await silent).toMatchObject({ server: 'server-2' });
+    const silent = Array.from({ length: 5 }, () => client.send(mallory));
+    expect(await client.send(alice)).toMatchObject({ server: 'server-1' });
+    for (const result of await Promise.all(silent)) {
+      expect(result).toMatchObject({ server: 'server-2' });
     }
     expect(client.servers().map(({ isDead }) => isDead)).toEqual([false, false]);
   });

@@ -14,9 +14,9 @@ it('dies of so many unanswered requests within the window, not of older ones', (
 
 it('lives while it answers others', () => {
   const health = new ServerHealth(bounds);
-  for (let now = 0; now < 500; now += 100) {
-    health.answered(now + 50);
-    expect(health.wentUnanswered({ sentAt: now, now: now + 60 })).toBe(false);
+  health.answered(50);
+  for (const sentAt of [0, 10, 20, 50]) {
+    expect(health.wentUnanswered({ sentAt, now: 100 })).toBe(false);
   }
   expect(health.isDead).toBe(false);
 });

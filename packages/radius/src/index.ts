@@ -36,6 +36,8 @@ export { type Attribute, packetCodes, RadiusError } from './radius-packet.ts';
 export {
   RadiusServer,
   type Reply,
+  type SeenDatagram,
+  type Served,
   type ServerBounds,
   type ServerClient,
   type ServerOptions,

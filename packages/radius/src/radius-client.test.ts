@@ -194,6 +194,23 @@ describe('servers in order', () => {
     expect(await sent).toMatchObject({ kind: 'answered', server: server.name });
   });
 
+  it('a dead one that knows no Status-Server is tried by one packet of a request now and then', async () => {
+    let asked = 0;
+    await using first = await openFake((packet) => {
+      if (packet.code === 1) asked += 1;
+    });
+    await using second = await startServer({ name: 'server-2' });
+    await using client = makeClient([first, second], { deadAfter: 1, deadMs: 1 });
+    const counts: number[] = [];
+    for (let count = 0; count < 3; count += 1) {
+      expect(await client.send(alice)).toMatchObject({ server: 'server-2' });
+      counts.push(asked);
+      const since = performance.now();
+      await waitFor('its time', () => performance.now() - since > 2, { timeoutMs: 5_000 });
+    }
+    expect(counts).toEqual([3, 4, 5]);
+  });
+
   it('all dead are asked all the same', async () => {
     let isSilent = true;
     await using first = await openFake((packet, reply) => {

@@ -12,6 +12,7 @@ import type { Attribute, Packet } from './radius-packet.ts';
 import {
   RadiusServer,
   type Reply,
+  type SeenDatagram,
   type ServerBounds,
   type ServerClient,
   type ServerOptions,
@@ -263,6 +264,28 @@ describe('from outside', () => {
     ]);
   });
 
+  it('who watches sees every datagram, from whom, and what became of it', async () => {
+    const seen: SeenDatagram[] = [];
+    await using trial = await start({ onSeen: (one) => seen.push(one) });
+    await using stranger = await openUdpPeer({ port: trial.port, from: '127.0.0.9' });
+    const sent = trial.ask({ attributes: [makeAttribute('User-Name', 'alice')] });
+    await trial.peer.untilReceived(1);
+    trial.peer.send(sent);
+    await trial.peer.untilReceived(2);
+    trial.peer.send(Buffer.alloc(3));
+    await trial.untilRefused('malformed');
+    stranger.send(sent);
+    await waitFor('all', () => seen.length === 4, { timeoutMs: 5_000 });
+    expect(seen.map(({ client, outcome }) => `${client} ${outcome}`)).toEqual([
+      'vpn handled',
+      'vpn duplicate',
+      'vpn malformed',
+      'null unknown_client',
+    ]);
+    expect(seen[0]?.from).toEqual({ address: '127.0.0.1', port: trial.peer.port });
+    expect(findText(seen[0]?.packet?.attributes ?? [], 'User-Name')).toBe('alice');
+  });
+
   it('another client cannot get the answer, nor end the wait, of a request by sending its bytes', async () => {
     const gate = Promise.withResolvers<Reply>();
     let aborts = 0;
@@ -508,6 +531,7 @@ async function start(given: {
   clients?: Record<string, ServerClient>;
   handle?: ServerOptions['handle'];
   isServing?: () => boolean;
+  onSeen?: (seen: SeenDatagram) => void;
   onError?: (error: unknown) => void;
   bounds?: Partial<ServerBounds>;
 }): Promise<Trial> {

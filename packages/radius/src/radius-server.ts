@@ -55,6 +55,19 @@ export type ServerRefusal =
   | 'reply_not_sent'
   | 'closing';
 
+const servedOutcomes = ['handled', 'duplicate', 'status', 'status_unanswered'] as const;
+export type Served = (typeof servedOutcomes)[number];
+
+/** A datagram and what became of it, for `radius watch`. */
+export interface SeenDatagram {
+  readonly service: Service;
+  readonly from: { readonly address: string; readonly port: number };
+  /** Null: a stranger, whose datagram is not even read. */
+  readonly client: string | null;
+  readonly packet: { readonly code: number; readonly attributes: readonly Attribute[] } | null;
+  readonly outcome: Served | ServerRefusal;
+}
+
 export interface ServerBounds {
   /** Handlers running at once. */
   maxPending: number;
@@ -96,6 +109,8 @@ export interface ServerOptions {
   readonly onRefused?: (refusal: Refusal<ServerRefusal>) => void;
   /** What broke: a handler that threw, a reply that could not be made, a socket. Must not throw. */
   readonly onError?: (error: unknown) => void;
+  /** Every datagram, while somebody watches: show its attributes by showAttributes only. */
+  readonly onSeen?: (seen: SeenDatagram) => void;
   readonly bounds?: Partial<ServerBounds>;
 }
 
@@ -217,55 +232,78 @@ export class RadiusServer implements AsyncDisposable {
     this.#counts.received += 1;
     const address = normalizeAddress(way.remote.address) ?? way.remote.address;
     const client = this.#options.findClient(address);
-    if (!client) return this.#refuse({ source: address, isKnown: false }, 'unknown_client');
-    const known = { source: client.name, isKnown: true };
-    const decoded = decodePacket(datagram);
-    if ('malformation' in decoded) return this.#refuse(known, 'malformed');
-    const { packet } = decoded;
+    const decoded = client && decodePacket(datagram);
+    const packet = decoded && 'packet' in decoded ? decoded.packet : null;
+    const outcome = !client
+      ? 'unknown_client'
+      : packet
+        ? this.#take(packet, client, { ...way, address })
+        : 'malformed';
+    if (!isServed(outcome)) {
+      this.#refuse({ source: client?.name ?? address, isKnown: client !== null }, outcome);
+    }
+    const { service, remote } = way;
+    const from = { address, port: remote.port };
+    this.#options.onSeen?.({ service, from, client: client?.name ?? null, packet, outcome });
+  }
+
+  #take(
+    packet: Packet,
+    client: ServerClient,
+    way: Way & { address: string },
+  ): Served | ServerRefusal {
     const { secret, messageAuthenticator: policy } = client;
     const check = checkRequest(packet, { service: way.service, secret, policy });
-    if (check === 'unsigned') this.#refuse(known, 'message_authenticator_observed_missing');
-    else if (check !== 'valid') return this.#refuse(known, check);
-    if (this.#state !== 'open') return this.#refuse(known, 'closing');
+    if (check === 'unsigned') {
+      this.#refuse(
+        { source: client.name, isKnown: true },
+        'message_authenticator_observed_missing',
+      );
+    } else if (check !== 'valid') return check;
+    if (this.#state !== 'open') return 'closing';
     if (packet.code === packetCodes.statusServer) return this.#answerStatus(packet, client, way);
-    this.#begin(packet, client, way, address);
+    return this.#begin(packet, client, way);
   }
 
   // Not kept for duplicates: what matters is how it is now (RFC 5997 §4.2).
-  #answerStatus(packet: Packet, client: ServerClient, way: Way): void {
-    if (this.#options.isServing?.() === false) return;
+  #answerStatus(packet: Packet, client: ServerClient, way: Way): Served {
+    if (this.#options.isServing?.() === false) return 'status_unanswered';
     const { accessAccept, accountingResponse } = packetCodes;
     const code = way.service === 'authentication' ? accessAccept : accountingResponse;
     const reply = this.#makeReply({ code, attributes: [] }, packet, client);
     if (reply) this.#send(reply, client, way);
+    return 'status';
   }
 
-  #begin(packet: Packet, client: ServerClient, way: Way, address: string): void {
+  #begin(
+    packet: Packet,
+    client: ServerClient,
+    way: Way & { address: string },
+  ): Served | ServerRefusal {
     const key = `${way.at} ${way.remote.port} ${packet.identifier} ${way.remote.address}`;
     const begun = this.#recent.begin(key, packet.bytes, performance.now());
     if (begun.kind !== 'new') {
       this.#counts.duplicates += 1;
       if (begun.kind === 'answered') this.#send(begun.reply, client, way);
-      return;
+      return 'duplicate';
     }
     const pendingOfClient = this.#pendingPerClient.get(client.name) ?? 0;
     const { maxPending, maxPendingPerClient } = this.#bounds;
     if (this.#pending >= maxPending || pendingOfClient >= maxPendingPerClient) {
       begun.finish(null, performance.now());
-      return this.#refuse({ source: client.name, isKnown: true }, 'too_many_pending');
+      return 'too_many_pending';
     }
     this.#pending += 1;
     this.#pendingPerClient.set(client.name, pendingOfClient + 1);
-    const request = makeRequest(packet, client, way.service, {
-      address,
-      port: way.remote.port,
-    });
+    const from = { address: way.address, port: way.remote.port };
+    const request = makeRequest(packet, client, way.service, from);
     void this.#handle(request, client, begun.abort).then((reply) => {
       this.#release(client.name);
       const bytes = reply && this.#makeReply(reply, packet, client);
       if (begun.finish(bytes, performance.now()) && bytes) this.#send(bytes, client, way);
       this.#noteIdle();
     });
+    return 'handled';
   }
 
   // Never rejects. Waits for the handler even when its time is over: it still holds memory.
@@ -346,6 +384,10 @@ export class RadiusServer implements AsyncDisposable {
   #refuse(who: { source: string; isKnown: boolean }, reason: ServerRefusal): void {
     this.#refusals.add({ ...who, reason }, performance.now());
   }
+}
+
+function isServed(outcome: Served | ServerRefusal): outcome is Served {
+  return (servedOutcomes as readonly string[]).includes(outcome);
 }
 
 const proxyState = 33;

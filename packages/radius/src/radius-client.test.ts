@@ -12,7 +12,8 @@ import { decodePacket, type Packet } from './radius-packet.ts';
 import { RadiusServer, type Reply, type ServerOptions } from './radius-server.ts';
 
 const secret = Buffer.from('target secret');
-const quick: Partial<ClientBounds> = { firstWaitMs: 30, longestWaitMs: 60, probeEveryMs: 30 };
+// Long enough that a busy machine answers in time.
+const quick: Partial<ClientBounds> = { firstWaitMs: 250, longestWaitMs: 250, probeEveryMs: 30 };
 const alice = { code: 1, attributes: [makeAttribute('User-Name', 'alice')] };
 const accept: Reply = { code: 2, attributes: [] };
 
@@ -167,7 +168,7 @@ describe('servers in order', () => {
       if (findText(packet.attributes, 'User-Name') === 'alice') reply(signed(packet));
     });
     await using second = await startServer({ name: 'server-2' });
-    await using client = makeClient([first, second], { triesPerServer: 1, firstWaitMs: 100 });
+    await using client = makeClient([first, second], { triesPerServer: 1 });
     const mallory = { code: 1, attributes: [makeAttribute('User-Name', 'mallory')] };
     const silent = Array.from({ length: 5 }, () => client.send(mallory));
     expect(await client.send(alice)).toMatchObject({ server: 'server-1' });

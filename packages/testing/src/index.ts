@@ -17,6 +17,13 @@ export {
 export { type SlapdPerson } from './slapd-people.ts';
 export { type SambaPeople, type SambaStaffMember } from './samba-people.ts';
 export {
+  type FreeradiusRole,
+  type FreeradiusUser,
+  hasFreeradius,
+  startTestFreeradius,
+  type TestFreeradius,
+} from './start-test-freeradius.ts';
+export {
   hasKannel,
   startTestKannel,
   type ReceivedText,

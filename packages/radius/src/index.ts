@@ -1,0 +1,53 @@
+export {
+  findText,
+  findValue,
+  findValues,
+  makeAttribute,
+  makeReplyMessages,
+  readAddress,
+  readInteger,
+  readText,
+  showAttributes,
+  type ShownAttribute,
+} from './attribute-values.ts';
+export type { ReplyRefusal } from './check-reply.ts';
+export type { MessageAuthenticatorPolicy, Service } from './check-request.ts';
+export {
+  type AttributeKind,
+  type AttributeName,
+  dictionary,
+  findAttributeByName,
+  findAttributeByType,
+  type NamedAttribute,
+} from './dictionary.ts';
+export { type Exchange, longestPasswordBytes, reencryptAttributes } from './hidden-attributes.ts';
+export { normalizeAddress } from './ip-address.ts';
+export { makeJoinContent } from './join-content.ts';
+export { type ClientAddresses, makeClientMatcher, parseNetwork } from './match-client.ts';
+export {
+  type ClientBounds,
+  type ClientOptions,
+  type ClientRequest,
+  type ClientResult,
+  RadiusClient,
+  type TargetServer,
+} from './radius-client.ts';
+export { type Attribute, packetCodes, RadiusError } from './radius-packet.ts';
+export {
+  RadiusServer,
+  type Reply,
+  type SeenDatagram,
+  type Served,
+  type ServerBounds,
+  type ServerClient,
+  type ServerOptions,
+  type ServerRefusal,
+  type ServerRequest,
+} from './radius-server.ts';
+export type { Refusal } from './refusal-counts.ts';
+export {
+  findSignInProtocol,
+  type MschapV2,
+  readMschapV2,
+  type SignInProtocol,
+} from './sign-in-protocol.ts';

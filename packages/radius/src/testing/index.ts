@@ -1,0 +1,1 @@
+export { fuzzPackets, type FuzzCount } from './fuzz-packets.ts';

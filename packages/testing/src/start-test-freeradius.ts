@@ -1,0 +1,302 @@
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+import { spawnSupervised } from '@countersign/engines';
+
+import { takeFreePorts } from './free-ports.ts';
+import { waitFor } from './wait-for.ts';
+
+/** A user of the target's users file. */
+export interface FreeradiusUser {
+  name: string;
+  password: string;
+  /** Attributes of the accept, as in a users file: `Class := "vpn"`. */
+  reply?: readonly string[];
+  /** After the right password it asks with this text for this code (Access-Challenge). */
+  challenge?: { text: string; code: string };
+}
+
+export type FreeradiusRole =
+  /**
+   * Verifies PAP, CHAP and MSCHAPv2, answers accounting. Before 3.2.5 it puts no
+   * Message-Authenticator into replies unless told; `unsigned` leaves it so.
+   */
+  | { role: 'target'; users: readonly FreeradiusUser[]; unsigned?: boolean }
+  /** Sends everything on to a server on loopback. */
+  | { role: 'proxy'; to: { port: number; accountingPort: number; secret: string } };
+
+export interface TestFreeradius {
+  port: number;
+  accountingPort: number;
+  /** Of its clients, any address on loopback. */
+  secret: string;
+  pid: number;
+  /** What it wrote so far. */
+  log(): Promise<string>;
+  /** As kill -9. */
+  kill(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
+const find = (name: string) => folders.map((folder) => join(folder, name)).find(existsSync);
+
+const binary = find('freeradius') ?? find('radiusd');
+
+/** Whether Debian's packages `freeradius` and `freeradius-utils`, or their like, are installed. */
+export const hasFreeradius = binary !== undefined && find('radclient') !== undefined;
+
+const startDeadlineMs = 15_000;
+const secret = 'testing-secret';
+
+/** A real FreeRADIUS 3 on free loopback ports, with a configuration of its own. */
+export async function startTestFreeradius(
+  options: FreeradiusRole & { ports?: { port: number; accountingPort: number } },
+): Promise<TestFreeradius> {
+  const folder = await mkdtemp(join(tmpdir(), 'countersign-freeradius-'));
+  const [freePort = 0, freeAccountingPort = 0] = options.ports ? [] : await takeFreePorts(2);
+  const { port, accountingPort } = options.ports ?? {
+    port: freePort,
+    accountingPort: freeAccountingPort,
+  };
+  const ports = { port, accountingPort };
+  const logFile = join(folder, 'freeradius.log');
+  await mkdir(join(folder, 'raddb'));
+  const write = (name: string, text: string) =>
+    writeFile(join(folder, 'raddb', name), text, { mode: 0o600 });
+  const users = options.role === 'target' ? options.users : [];
+  await write('users', users.map(renderUser).join('\n'));
+  await write('dictionary', '');
+  await write('radiusd.conf', renderConfig(options, { folder, ...ports }));
+
+  const server = await spawnSupervised({
+    command: binary ?? 'freeradius',
+    args: ['-fxx', '-l', 'stdout', '-d', join(folder, 'raddb')],
+    cwd: folder,
+    env: {},
+    logFile,
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs: 2_000,
+  });
+  const log = () => readFile(logFile, 'utf8');
+  const stop = async () => {
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const isReady = async () => (await log()).includes('Ready to process requests');
+    const ended = server.exited.then(() => Promise.reject(new Error('FreeRADIUS ended')));
+    await Promise.race([waitFor('FreeRADIUS', isReady, { timeoutMs: startDeadlineMs }), ended]);
+  } catch (error) {
+    const text = await log();
+    await stop();
+    throw new Error(`FreeRADIUS did not start:\n${text.slice(-2_000)}`, { cause: error });
+  }
+  const kill = async () => {
+    process.kill(server.pid, 'SIGKILL');
+    await server.exited;
+  };
+  return { ...ports, secret, pid: server.pid, log, kill, stop };
+}
+
+function renderUser({ name, password, reply = [] }: FreeradiusUser): string {
+  const lines = reply.map((line) => `\t${line}`).join(',\n');
+  return `"${name}" Cleartext-Password := "${password}"\n${lines}\n`;
+}
+
+// FreeRADIUS 3 wants one statement a line.
+function renderConfig(
+  options: FreeradiusRole,
+  { folder, port, accountingPort }: { folder: string; port: number; accountingPort: number },
+): string {
+  return `
+prefix = /usr
+localstatedir = ${folder}
+logdir = ${folder}
+radacctdir = ${folder}
+run_dir = ${folder}
+libdir = ${['/usr/lib/freeradius', '/usr/lib64/freeradius'].find(existsSync) ?? '/usr/lib/freeradius'}
+name = test
+max_request_time = 30
+cleanup_delay = 2
+max_requests = 4096
+hostname_lookups = no
+log {
+  auth = no
+}
+security {
+  max_attributes = 200
+  reject_delay = 0
+  status_server = yes
+}
+thread pool {
+  start_servers = 2
+  max_servers = 4
+  min_spare_servers = 1
+  max_spare_servers = 2
+  max_requests_per_server = 0
+}
+client loopback {
+  ipaddr = 127.0.0.0/8
+  secret = ${secret}
+  nas_type = other
+}
+modules {
+  pap {
+  }
+  chap {
+  }
+  mschap {
+    use_mppe = yes
+  }
+  always ok {
+    rcode = ok
+  }
+  files {
+    filename = ${folder}/raddb/users
+  }
+}
+${options.role === 'proxy' ? renderProxy(options.to) : 'proxy_requests = no'}
+server default {
+  listen {
+    type = auth
+    ipaddr = 127.0.0.1
+    port = ${port}
+  }
+  listen {
+    type = acct
+    ipaddr = 127.0.0.1
+    port = ${accountingPort}
+  }
+${options.role === 'proxy' ? proxySections : renderTargetSections(options)}
+}
+`;
+}
+
+function renderProxy(to: { port: number; accountingPort: number; secret: string }): string {
+  const home = (name: string, type: string, port: number) => `
+home_server ${name} {
+  type = ${type}
+  ipaddr = 127.0.0.1
+  port = ${port}
+  secret = "${to.secret}"
+  response_window = 10
+  zombie_period = 20
+  status_check = none
+}
+home_server_pool ${name}_pool {
+  type = fail-over
+  home_server = ${name}
+}
+`;
+  return `
+proxy_requests = yes
+proxy server {
+  default_fallback = no
+}
+${home('home_auth', 'auth', to.port)}
+${home('home_acct', 'acct', to.accountingPort)}
+realm home {
+  auth_pool = home_auth_pool
+  acct_pool = home_acct_pool
+  nostrip
+}
+`;
+}
+
+const proxySections = `
+  authorize {
+    update control {
+      &Proxy-To-Realm := "home"
+    }
+  }
+  preacct {
+    update control {
+      &Proxy-To-Realm := "home"
+    }
+  }
+  accounting {
+    ok
+  }
+`;
+
+function renderTargetSections({
+  users,
+  unsigned = false,
+}: {
+  users: readonly FreeradiusUser[];
+  unsigned?: boolean;
+}): string {
+  const sign = unsigned
+    ? 'ok'
+    : `update reply {
+      &Message-Authenticator := 0x00
+    }`;
+  return `
+  authorize {
+    chap
+    mschap
+    files
+${users.map(renderExpectedCode).join('')}
+    pap
+  }
+  authenticate {
+    Auth-Type PAP {
+      pap {
+        ok = 1
+      }
+${users.map(renderQuestion).join('')}
+    }
+    Auth-Type CHAP {
+      chap
+    }
+    Auth-Type MS-CHAP {
+      mschap
+    }
+  }
+  preacct {
+    ok
+  }
+  accounting {
+    ok
+  }
+  post-auth {
+    ${sign}
+    Post-Auth-Type REJECT {
+      ${sign}
+    }
+    Post-Auth-Type Challenge {
+      ${sign}
+    }
+  }
+`;
+}
+
+// With a State the answer to the question takes the password's place.
+function renderExpectedCode({ name, challenge }: FreeradiusUser): string {
+  if (!challenge) return '';
+  return `
+    if (&User-Name == "${name}" && &State) {
+      update control {
+        &Cleartext-Password := "${challenge.code}"
+      }
+    }
+`;
+}
+
+function renderQuestion({ name, challenge }: FreeradiusUser): string {
+  if (!challenge) return '';
+  return `
+      if (&User-Name == "${name}" && !&State) {
+        update reply {
+          &State := 0x61736b6564
+          &Reply-Message := "${challenge.text}"
+        }
+        update control {
+          &Response-Packet-Type := Access-Challenge
+        }
+      }
+`;
+}

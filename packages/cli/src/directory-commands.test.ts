@@ -289,6 +289,21 @@ describe('countersign directory sync', () => {
     expect(status.stdout).toContain('last: 2026-05-01 12:00:00 full: 25 people, 3 added');
   });
 
+  it('fails each time that it fails in the same way, and not for what waits for an approval', async () => {
+    const document = directoryFixture();
+    const empty = { id: document.id, cursor: null, basis: null, lastFullAt: null, taken: [] };
+    const stored = (outcome: 'failed' | 'held', problem: string) => {
+      const last = { startedAt: at, endedAt: at, kind: 'full' as const, outcome, problem, counts };
+      memory.stored = [{ document, sync: { ...empty, last, held: null } }];
+      memory.statuses = [{ ...idle, problem }];
+    };
+    stored('failed', 'dc1: no answer');
+    const failed = await countersign(['sync', 'corp']);
+    expect(failed).toMatchObject({ code: 1, stdout: 'corp: failed: dc1: no answer\n' });
+    stored('held', '7 users wait');
+    expect(await countersign(['sync', 'corp'])).toMatchObject({ code: 0 });
+  });
+
   it('tells what a dry run would do', async () => {
     memory.stored = [{ document: directoryFixture(), sync: null }];
     const first = [{ username: 'alice\u202e', what: 'disable' }];

@@ -31,6 +31,7 @@ export function addApprovalCommands(directory: Command): void {
     const reply = await session.call({ method: 'GET', path: PATH });
     if (session.json) return printJson(reply);
     const { approvals: all, isMore } = reply as { approvals: Approval[]; isMore: boolean };
+    if (all.length === 0) return printLines(['nothing waits']);
     const rows = all.map((one) => [
       one.hash.slice(0, 12),
       one.directory,

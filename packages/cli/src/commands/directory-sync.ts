@@ -75,7 +75,8 @@ async function syncOne(session: Session, name: string, options: Options): Promis
   }
   const isNew = last !== null && last.startedAt !== before.last?.startedAt;
   // What failed as it did before is not worth a change, and so not in `last`.
-  const problem = isNew && last.outcome === 'failed' ? last.problem : status.problem;
+  const isHeld = last?.outcome === 'held' && (isNew || last.problem === status.problem);
+  const problem = isHeld ? null : isNew ? last.problem : status.problem;
   if (problem) process.exitCode = 1;
   if (!session.json) {
     printLines([
@@ -85,7 +86,7 @@ async function syncOne(session: Session, name: string, options: Options): Promis
       ...describeHeld(held),
     ]);
   }
-  return { last: isNew ? last : null, problem: problem ?? null, held };
+  return { last: isNew ? last : null, problem, held };
 }
 
 function tellDryRun(name: string, { problem, counts, first }: DryRun): void {

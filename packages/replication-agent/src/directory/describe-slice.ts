@@ -49,8 +49,7 @@ function changedPhone({ before, after }: PlannedChange): {
     before!.authenticators.flatMap((one) => (one.type === 'phone' ? [[one.id, one.number]] : [])),
   );
   for (const one of after!.authenticators) {
-    const number = numbers.get(one.id);
-    if (one.type !== 'phone' || number === undefined || number === one.number) continue;
+    if (one.type !== 'phone' || numbers.get(one.id) === one.number) continue;
     return { authenticator: one.id, ending: one.number.slice(-2) };
   }
   return {};

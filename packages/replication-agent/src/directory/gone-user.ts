@@ -41,9 +41,10 @@ export function releasesName(user: UserDocument, directoryId: string, object: st
   );
 }
 
-/** The user under a name that nobody asks for, so that a new account can have its old one (security rule 5). */
+/** The user under a name that nobody asks for, so that a new account can have its old ones (security rule 5). */
 export function withReleasedName(user: UserDocument, now: Date): UserDocument {
-  return { ...user, username: keptName(user), updatedAt: now.toISOString() };
+  const directory = { ...user.directory!, names: [], mails: [] };
+  return { ...user, username: keptName(user), directory, updatedAt: now.toISOString() };
 }
 
 /** At most 256 bytes, also as a key. */

@@ -338,6 +338,20 @@ describe('phones', () => {
     expect(merged(known, { phones: other }, { isHeld: true })).toBe(known);
   });
 
+  it('count as another phone where a trusted number is gone, or one comes to somebody who has a method', () => {
+    const none = merged(known, { phones: {} });
+    expect([none.authenticators, riskOf(known, none)]).toEqual([[], 'phone']);
+    expect(merged(known, { phones: {} }, { isHeld: true })).toBe(known);
+
+    const always = { item: { vouchForPhones: 'always' as const } };
+    const backup = { ...alice.phones, home: other.mobile };
+    expect(riskOf(verified, merged(verified, { phones: backup }))).toBeNull();
+    const gained = merged(verified, { phones: backup }, always);
+    expect([gained.authenticators.length, riskOf(verified, gained)]).toEqual([2, 'phone']);
+    expect(merged(verified, { phones: backup }, { ...always, isHeld: true })).toBe(verified);
+    expect(riskOf(none, merged(none, {}, always))).toBeNull();
+  });
+
   it('stay as they are where they come with the import alone', () => {
     const update = { ...item.update, phones: 'import' } as const;
     expect(merged(known, { phones: other }, { item: { update } })).toBe(known);
@@ -364,6 +378,7 @@ describe('a user who is gone', () => {
     const gone = goneUser(known, 'keep', later);
     const released = withReleasedName(gone, later);
     expect(released.username).toBe('alice (kept, 7f1c9a52)');
+    expect(released.directory).toMatchObject({ names: [], mails: [] });
     checkDocument('user', released);
     const long = { ...gone, username: '\ufdfa'.repeat(7) };
     expect(Buffer.byteLength(keptName(long).normalize('NFKC'))).toBeLessThanOrEqual(256);

@@ -42,42 +42,45 @@ export function mergePhones(user: UserDocument, merge: Merge, isNew: boolean): U
       if (waiting && phone) pending.push(waiting);
     } else if (phone?.verifiedAt) {
       if (number && !isSame(phone, number)) pending.push(pendingOf(user, id, number, merge));
-    } else if (!merge.isHeld || !isTrustedChange(phone, number)) {
+    } else {
       authenticators = withPhone(authenticators, { id, use, phone, number }, merge, isNew);
     }
   }
   const { pendingPhones: _, ...link } = user.directory!;
+  const isLeft = merge.isHeld && hasAnotherPhone(user, { authenticators });
   return {
     ...user,
-    authenticators,
+    authenticators: isLeft ? user.authenticators : authenticators,
     directory: { ...link, ...(pending.length > 0 && { pendingPhones: pending }) },
   };
 }
 
-/** Whether a phone that somebody vouched for, or that has verified, has another number now. */
-export function hasAnotherPhone(before: UserDocument | null, after: UserDocument): boolean {
-  return (before?.authenticators ?? []).some((one) => {
-    if (one.type !== 'phone') return false;
-    const now = after.authenticators.find(({ id }) => id === one.id) as PhoneAuthenticator;
-    return isTrusted(one) && now !== undefined && now.number !== one.number;
-  });
+type WithAuthenticators = Pick<UserDocument, 'authenticators'>;
+
+/**
+ * Whether a number is gone that somebody vouched for, or that has verified, or there is such a number more beside what
+ * the user had: whoever writes their own may clear it first, or write another attribute.
+ */
+export function hasAnotherPhone(before: WithAuthenticators, after: WithAuthenticators): boolean {
+  const [had, has] = [numbersOf(before), numbersOf(after)];
+  if (had.trusted.some((number) => !has.all.has(number))) return true;
+  return before.authenticators.length > 0 && has.trusted.some((number) => !had.all.has(number));
 }
 
-function isTrusted(phone: PhoneAuthenticator): boolean {
-  return phone.vouchedBy !== null || phone.verifiedAt !== null;
-}
-
-function isTrustedChange(phone: PhoneAuthenticator | undefined, number: Number | null): boolean {
-  return phone !== undefined && number !== null && isTrusted(phone) && !isSame(phone, number);
+function numbersOf({ authenticators }: WithAuthenticators) {
+  const phones = authenticators.filter((one) => one.type === 'phone');
+  const trusted = phones.filter((one) => one.vouchedBy !== null || one.verifiedAt !== null);
+  const numberOf = ({ number }: PhoneAuthenticator) => number;
+  return { all: new Set(phones.map(numberOf)), trusted: trusted.map(numberOf) };
 }
 
 function wantedOf({ treatment, person }: Merge): Record<Use, Number | null> {
-  const numbersOf = (use: Use) =>
+  const numbersFor = (use: Use) =>
     treatment.phones
       .filter((each) => each.use === use)
       .flatMap(({ kind }) => person.phones[kind] ?? []);
-  const primary = numbersOf('primary')[0] ?? null;
-  const backup = numbersOf('backup').find((number) => !primary || !isEqual(number, primary));
+  const primary = numbersFor('primary')[0] ?? null;
+  const backup = numbersFor('backup').find((number) => !primary || !isEqual(number, primary));
   return { primary, backup: backup ?? null };
 }
 

@@ -44,6 +44,10 @@ export type SyncInput = {
   /** Objects that are gone are looked for too, where changes do not tell of them. */
   findsGone: boolean;
   sync: DirectorySyncDocument | null;
+  /** Steps that the safeguard counts still. */
+  taken: DirectorySyncDocument['taken'];
+  /** Told of such steps as they are sent, however the run ends. */
+  onTaken(count: number): void;
   settings: Settings;
   signal: AbortSignal;
   progress: SyncProgress;
@@ -67,8 +71,6 @@ export type SyncResult =
       cursor: ChangesCursor | null;
       /** Changes that stand in the log. */
       written: number;
-      /** Steps among them that the safeguard counts. */
-      taken: number;
       held: {
         hash: string;
         isNew: boolean;
@@ -107,7 +109,6 @@ class SyncRun {
   readonly #late = new Set<string>();
   readonly #claimed = new Set<string>();
   #written = 0;
-  #taken = 0;
   #findGoneMs = 0;
 
   constructor(input: SyncInput, options: WriterOptions) {
@@ -283,10 +284,11 @@ class SyncRun {
     if (wishes.length === 0) return;
     const plan = await this.#plan(wishes, false);
     const risky = new Set<string>();
-    for (const { object, risk, before } of plan.changes) {
+    for (const { object, risk, before, after } of plan.changes) {
       if (!risk || !before) continue;
       risky.add(object);
-      this.#risky.set(object, { userId: before.id, username: before.username, what: risk });
+      const step = { userId: before.id, username: before.username, what: risk };
+      this.#risky.set(object, risk === 'phone' ? { ...step, numbers: numbersOf(after!) } : step);
     }
     // Only what differs takes a turn; what a slice comes to is decided in it.
     const objects = new Set([...plan.changes, ...plan.again].map(({ object }) => object));
@@ -309,15 +311,18 @@ class SyncRun {
   }
 
   async #write(wishes: Wish[], rules: { isFinal: boolean; allowsRisk: boolean }): Promise<void> {
-    const { directory, isDryRun } = this.#input;
+    const { directory, isDryRun, onTaken } = this.#input;
     if (wishes.length === 0 || isDryRun) return;
     this.#stopIfOver();
     const actor = `directory ${directory.name}`;
-    const written = await writeSlices(wishes, { directory, actor, ...rules }, this.#options);
+    const written = await writeSlices(
+      wishes,
+      { directory, actor, onTaken, ...rules },
+      this.#options,
+    );
     this.#note(written, true);
     for (const { object } of written.late) this.#late.add(object);
     this.#written += written.changes.length;
-    this.#taken += written.changes.filter(({ risk }) => risk !== null).length;
   }
 
   /** Counts what was done, or in a dry run what would be. */
@@ -359,7 +364,6 @@ class SyncRun {
       kind: 'done',
       cursor,
       written: this.#written,
-      taken: this.#taken,
       held,
       findGoneMs: this.#findGoneMs,
       counts: this.#counts,
@@ -369,11 +373,13 @@ class SyncRun {
 
   /** All of what an administrator may have to approve, or none of it. */
   async #settleRisky(placed: readonly Placed[]) {
-    const { directory, sync, settings, isDryRun } = this.#input;
+    const { directory, reader, sync, taken, settings, isDryRun } = this.#input;
     const { db, now } = this.#options;
+    // One may have been renamed or moved while people were read.
+    if (this.#risky.size > 0) await checkContainers(directory, reader);
     const steps = [...this.#risky.values()];
     const users = await countDirectoryUsers(db, directory.id);
-    const { taken = [], held = null } = sync ?? {};
+    const held = sync?.held ?? null;
     const limits = settings.directories;
     const judged = judgeSteps({ steps, taken, users, held, limits, now: now() });
     const isHeld = judged.kind === 'hold';
@@ -464,6 +470,10 @@ function nobody(users: number): UnusableAnswerError {
   return new UnusableAnswerError(
     `the directory gave nobody, and ${users} of its users are known here: nobody was disabled or removed`,
   );
+}
+
+function numbersOf({ authenticators }: UserDocument): string[] {
+  return authenticators.flatMap((one) => (one.type === 'phone' ? one.number : [])).toSorted();
 }
 
 function batchesOf<T>(all: readonly T[]): T[][] {

@@ -34,6 +34,19 @@ const heldOf = (count: number, what: 'approved' | 'rejected' | null) => ({
 });
 
 describe('what waits for an administrator', () => {
+  it('is another plan with another number, whoever asked for the first', () => {
+    const phone = (number: string) =>
+      hashOfSteps([{ userId: 'user-1', username: 'u1', what: 'phone', numbers: [number] }]);
+    expect(phone('+31612345678')).toBe(phone('+31612345678'));
+    expect(phone('+31612345678')).not.toBe(phone('+31687654321'));
+  });
+
+  it('does not count what a clock noted that ran ahead', () => {
+    const taken = [{ at: hoursAgo(-24 * 365), count: 5 }];
+    expect(judge(5, { taken }).kind).toBe('go');
+    expect(judge(5, { taken: [{ at: hoursAgo(-1), count: 1 }] }).kind).toBe('hold');
+  });
+
   it('is more than the number of users, all of it', () => {
     expect(judge(0).kind).toBe('go');
     expect(judge(5).kind).toBe('go');

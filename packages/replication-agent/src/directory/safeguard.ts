@@ -1,9 +1,16 @@
 import { createHash } from 'node:crypto';
+import { hasPassed } from './has-passed.ts';
 import type { DirectorySyncDocument, Settings } from '@countersign/verification';
 
 /** What is done to a user that an administrator may have to approve. */
 export type Risk = 'disable' | 'remove' | 'phone';
-export type RiskyStep = { userId: string; username: string; what: Risk };
+export type RiskyStep = {
+  userId: string;
+  username: string;
+  what: Risk;
+  /** Those that the user would have, where it is about a phone. */
+  numbers?: readonly string[];
+};
 
 type Taken = DirectorySyncDocument['taken'];
 type Held = NonNullable<DirectorySyncDocument['held']>;
@@ -41,7 +48,9 @@ export function judgeSteps(input: SafeguardInput): Judged {
 
 /** Of who and what, all of it: the same steps have the same hash, in whatever order they were found. */
 export function hashOfSteps(steps: readonly RiskyStep[]): string {
-  const lines = steps.map(({ userId, what }) => `${userId} ${what}`).toSorted();
+  const lines = steps
+    .map(({ userId, what, numbers = [] }) => [userId, what, ...numbers].join(' '))
+    .toSorted();
   return createHash('sha256').update(lines.join('\n')).digest('hex');
 }
 
@@ -59,7 +68,7 @@ function isWithinLimits({ steps, taken, users, limits, now }: SafeguardInput): b
 
 /** What counts still: the steps of the last 24 hours. */
 export function takenSince(taken: Taken, now: Date): Taken {
-  return taken.filter(({ at }) => Date.parse(at) > now.getTime() - DAY_MS - PERIOD_MS);
+  return taken.filter(({ at }) => !hasPassed(Date.parse(at), DAY_MS + PERIOD_MS, now.getTime()));
 }
 
 /** With so many more, in the period of now; at most 300 periods. */

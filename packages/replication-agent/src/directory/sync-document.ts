@@ -4,6 +4,7 @@ import {
   type DirectorySyncDocument,
   type SyncCounts,
 } from '@countersign/verification';
+import { hasPassed } from './has-passed.ts';
 import type { SyncKind, SyncResult } from './run-sync.ts';
 import { withTaken } from './safeguard.ts';
 
@@ -13,6 +14,8 @@ export type Finished = {
   startedAt: string;
   basis: string;
   counts: SyncCounts;
+  /** Steps that the safeguard counts, which do not stand in the document yet. */
+  taken: number;
   result: Extract<SyncResult, { kind: 'done' }> | null;
   problem: string | null;
 };
@@ -24,7 +27,7 @@ const KEEP_PLACE_MS = 10 * 60_000;
 export function nextDocument(
   stored: DirectorySyncDocument | null,
   id: string,
-  { kind, startedAt, basis, counts, result, problem }: Finished,
+  { kind, startedAt, basis, counts, taken: count, result, problem }: Finished,
   now: Date,
 ): DirectorySyncDocument {
   const before: DirectorySyncDocument = stored ?? {
@@ -39,14 +42,15 @@ export function nextDocument(
   const at = now.toISOString();
   const outcome = problem !== null ? 'failed' : result?.held ? 'held' : 'done';
   const last = { startedAt, endedAt: at, kind, outcome, problem, counts } as const;
-  if (!result) return { ...before, last };
+  const taken = withTaken(before.taken, count, now);
+  if (!result) return { ...before, last, taken };
   return {
     ...before,
     cursor: result.cursor,
     basis: kind === 'full' ? basis : before.basis,
     lastFullAt: kind === 'full' ? at : before.lastFullAt,
     last,
-    taken: withTaken(before.taken, result.taken, now),
+    taken,
     held: heldOf(before.held, result.held, at),
   };
 }
@@ -59,7 +63,9 @@ function heldOf(
   if (!held) return null;
   if (before?.hash === held.hash) return before;
   const { hash, steps, of } = held;
-  const first = steps.slice(0, HELD_NAMES_MAX);
+  const first = steps
+    .slice(0, HELD_NAMES_MAX)
+    .map(({ userId, username, what }) => ({ userId, username, what }));
   return { hash, at: before?.at ?? at, count: steps.length, of, first, decision: null };
 }
 
@@ -75,7 +81,7 @@ export function isWorthKeeping(
   if (stored.basis !== next.basis || !isDeepStrictEqual(stored.held, next.held)) return true;
   const { added, changed, disabled, removed, kept } = counts;
   if (added + changed + disabled + removed + kept > 0) return true;
-  const isOld = nowMs - Date.parse(stored.last.endedAt) >= KEEP_PLACE_MS;
+  const isOld = hasPassed(Date.parse(stored.last.endedAt), KEEP_PLACE_MS, nowMs);
   const isElsewhere = !isDeepStrictEqual(stored.cursor, next.cursor);
   return isOld && (isElsewhere || stored.lastFullAt !== next.lastFullAt);
 }

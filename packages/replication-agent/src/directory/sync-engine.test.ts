@@ -276,6 +276,116 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     expect(sync.engine().problems()).toEqual([]);
   });
 
+  it('takes nobody away for a container that is renamed while people are read', async () => {
+    const dn = `ou=utrecht,ou=people,${slapd.baseDn}`;
+    const sync = await startSync(slapd, {
+      items: [exampleItem('utrecht', { kind: 'container', dn })],
+    });
+    await sync.run();
+    const known = await sync.users();
+    // The safeguard lets them go.
+    const changes = { 'directories.approvalUsers': 999, 'directories.approvalPercent': 100 };
+    await sync.mastership.handle(sync.command('settings.set', { changes }));
+    sync.around.open = (reader) => {
+      const hasContainer = async (container: string) => {
+        const has = await Directory.prototype.hasContainer.call(reader, container);
+        if (has) await slapd.modify(renaming(dn, 'ou=elsewhere'));
+        return has;
+      };
+      return Object.assign(reader, { hasContainer });
+    };
+    await sync.run({ full: true });
+    await slapd.modify(renaming(`ou=elsewhere,ou=people,${slapd.baseDn}`, 'ou=utrecht'));
+    expect((await sync.sync()).last?.problem).toMatch(/there is no container/);
+    expect(await sync.users()).toEqual(known);
+  });
+
+  it('counts who was disabled by a run that failed after it', async () => {
+    const sync = await startSync(slapd);
+    const leavers: string[] = [];
+    for (const each of [1, 2, 3, 4, 5, 6]) leavers.push(await add(`leaver${each}`));
+    await sync.run();
+    for (const dn of leavers.slice(0, 5)) await slapd.modify(deleteEntry(dn));
+    // Whoever wants a name that is taken is looked at last.
+    const twin = `cn=Twin,ou=leiden,ou=people,${slapd.baseDn}`;
+    const entry = { objectClass: 'inetOrgPerson', cn: 'Twin', sn: 'T', uid: 'alice' };
+    await slapd.modify(addEntry(twin, entry));
+    left.push(twin);
+    sync.around.open = (reader) => {
+      const readByObjects: typeof reader.readByObjects = async (objects, onRefused) => {
+        const gone = (await sync.users()).filter((user) => user.directory?.goneAt);
+        if (gone.length > 0) throw new Error('the server stopped');
+        return Directory.prototype.readByObjects.call(reader, objects, onRefused);
+      };
+      return Object.assign(reader, { readByObjects });
+    };
+    await sync.run({ full: true });
+    expect((await sync.sync()).last).toMatchObject({ problem: 'the server stopped' });
+    sync.around.open = (reader) => reader;
+    await slapd.modify(deleteEntry(leavers[5]!));
+    await sync.run({ full: true });
+    expect((await sync.sync()).held).toMatchObject({ count: 1 });
+  });
+
+  it('stops when the directory is removed or decided about otherwise, and begins anew by that', async () => {
+    const sync = await startSync(slapd);
+    await sync.run();
+    const [item] = sync.directory.items;
+    const meanwhile = { do: async () => {} };
+    sync.around.open = (reader) => {
+      const readPeople: typeof reader.readPeople = async function* (...given) {
+        await meanwhile.do();
+        await sync.engine().tend();
+        yield* Directory.prototype.readPeople.apply(reader, given);
+      };
+      return Object.assign(reader, { readPeople });
+    };
+    const disabled = async () => (await sync.users()).filter(({ enabled }) => !enabled).length;
+    const before = await disabled();
+    const leaver = await add('leaver');
+    await sync.run();
+    await slapd.modify(deleteEntry(leaver));
+    const keeping = { ...sync.directory, items: [{ ...item!, onRemoval: 'keep' as const }] };
+    meanwhile.do = () => sync.write(keeping);
+    await sync.run({ full: true });
+    expect(await disabled()).toBe(before);
+    expect(await sync.user('leaver')).toMatchObject({ enabled: true });
+
+    const count = (await sync.users()).length;
+    await add('newcomer');
+    meanwhile.do = async () => {
+      await sync.mastership.handle(
+        sync.command('directory.remove', { name: 'example', keepUsers: true }),
+      );
+    };
+    await sync.run({ full: true });
+    expect(await sync.users()).toHaveLength(count);
+  });
+
+  it('reads everything again where a clock ran ahead, and does not wait for it', async () => {
+    const sync = await startSync(slapd);
+    const year = 365 * 24 * 3_600_000;
+    sync.clock.ms += year;
+    await sync.run();
+    sync.clock.ms -= year;
+    const { nextAt } = await sync.engine().status(sync.directory);
+    expect(Date.parse(nextAt!) - sync.clock.ms).toBeLessThanOrEqual(60_000);
+    await sync.restart();
+    await sync.run();
+    expect(Date.parse((await sync.sync()).lastFullAt!)).toBe(sync.clock.ms);
+  });
+
+  it('says nothing more of a problem once the directory is not synchronised', async () => {
+    const sync = await startSync(slapd);
+    await sync.write({ ...sync.directory, baseDn: 'dc=nowhere' });
+    await sync.run();
+    expect(sync.engine().problems()).toHaveLength(1);
+    const off = { ...sync.directory.sync, enabled: false };
+    await sync.write({ ...sync.directory, baseDn: 'dc=nowhere', sync: off });
+    await sync.engine().tend();
+    expect(sync.engine().problems()).toEqual([]);
+  });
+
   it('keeps somebody who left a group for 30 days, with all authenticators', async () => {
     const group = `cn=vpn users,ou=groups,${slapd.baseDn}`;
     const item = exampleItem('vpn', { kind: 'group', dn: group }, { onRemoval: 'remove' });

@@ -23,6 +23,7 @@ import type { Mastership } from '../mastership.ts';
 import { untoldNumbers } from './approved-phones.ts';
 import { basisOf } from './basis.ts';
 import type { DirectoryReader } from './directory-reader.ts';
+import { hasPassed } from './has-passed.ts';
 import type { ImportOptions } from './import-people.ts';
 import type { Wish } from './plan-slice.ts';
 import { problemOf } from './problem-of.ts';
@@ -34,7 +35,7 @@ import {
   type SyncProgress,
   type SyncResult,
 } from './run-sync.ts';
-import { limitOf } from './safeguard.ts';
+import { limitOf, withTaken } from './safeguard.ts';
 import { isWorthKeeping, nextDocument, type Finished } from './sync-document.ts';
 import { tellOldNumber, type TellOptions } from './tell-old-number.ts';
 import { SyncStoppedError, writeSlices, type WriterOptions } from './write-slices.ts';
@@ -79,6 +80,11 @@ type Running = {
   startedAt: string;
   progress: SyncProgress;
   ended: Promise<void>;
+  /** Of the directory that it reads. */
+  basis: string;
+  /** Nobody asked for it: it is not to go on where directories are not synchronised any more. */
+  isDue: boolean;
+  stop: AbortController;
 };
 
 type DryRun = {
@@ -109,6 +115,8 @@ type State = {
   isProblemTold: boolean;
   decidedAt: string | null;
   lastDryRun: DryRun | null;
+  /** Steps that the safeguard counts, of runs that came to no end: they are kept with the next. */
+  taken: number;
 };
 
 /** Synchronises all directories while this node is master: each by itself, at most four at a time. */
@@ -138,9 +146,7 @@ export class SyncEngine {
   async tend(): Promise<void> {
     if (!this.#signal || this.#signal.aborted) return;
     const { settings, directories } = await this.#readSettings();
-    const ids = new Set(directories.map(({ id }) => id));
-    for (const [id, { running }] of this.#states)
-      if (!ids.has(id) && !running) this.#states.delete(id);
+    this.#stopOutdated(directories, settings);
     const due: { directory: DirectoryDocument; dueAt: number }[] = [];
     for (const directory of directories) {
       const dueAt = await this.#dueAt(directory, settings);
@@ -150,6 +156,26 @@ export class SyncEngine {
     const running = [...this.#states.values()].filter((state) => state.running).length;
     for (const { directory } of due.slice(0, Math.max(0, AT_ONCE - running))) {
       this.#start(directory, settings);
+    }
+  }
+
+  /** What was read of a directory goes for nothing once somebody removed it, or decided otherwise about it. */
+  #stopOutdated(directories: readonly DirectoryDocument[], settings: Settings): void {
+    const known = new Map(directories.map((each) => [each.id, each]));
+    for (const [id, state] of this.#states) {
+      const { running } = state;
+      const directory = known.get(id);
+      if (!running) {
+        if (!directory) this.#states.delete(id);
+        continue;
+      }
+      const isSame = directory !== undefined && basisOf(directory) === running.basis;
+      const isWanted = !running.isDue || (isSame && isSynchronised(directory, settings));
+      if (isSame && isWanted) continue;
+      running.stop.abort(new SyncStoppedError('the directory was changed or removed meanwhile'));
+      // Anew, by what is decided now.
+      state.startedAt = null;
+      if (!running.isDue) state.wanted ??= { full: true, dryRun: running.dryRun };
     }
   }
 
@@ -199,10 +225,11 @@ export class SyncEngine {
 
   /** A line for each directory that cannot be synchronised, or waits for an administrator. */
   problems(): string[] {
-    const names = new Map(this.#current?.directories.map(({ id, name }) => [id, name]));
-    return [...this.#states].flatMap(([id, { problem }]) => {
-      const name = names.get(id);
-      return problem !== null && name !== undefined ? [`directory ${name}: ${problem}`] : [];
+    const { settings, directories = [] } = this.#current ?? {};
+    return directories.flatMap((directory) => {
+      const problem = this.#states.get(directory.id)?.problem ?? null;
+      const isTold = problem !== null && isSynchronised(directory, settings!);
+      return isTold ? [`directory ${directory.name}: ${problem}`] : [];
     });
   }
 
@@ -238,6 +265,7 @@ export class SyncEngine {
       isProblemTold: false,
       decidedAt: null,
       lastDryRun: null,
+      taken: 0,
     };
     this.#states.set(id, state);
     return state;
@@ -248,9 +276,11 @@ export class SyncEngine {
     const state = this.#stateOf(directory.id);
     if (state.running) return null;
     if (state.wanted) return -Infinity;
-    if (!directory.sync.enabled || !settings.directories.sync) return null;
+    if (!isSynchronised(directory, settings)) return null;
     if (state.startedAt === null) return this.#now();
     if (state.heldObjects.size > 0 && (await this.#isDecided(directory, state))) return -Infinity;
+    // Our clock may have been put back since.
+    state.startedAt = Math.min(state.startedAt, this.#now());
     return state.startedAt + directory.sync.intervalMinutes * 60_000;
   }
 
@@ -273,6 +303,9 @@ export class SyncEngine {
       startedAt: new Date(this.#now()).toISOString(),
       progress,
       ended: Promise.resolve(),
+      basis: basisOf(directory),
+      isDue: wanted === null,
+      stop: new AbortController(),
     };
     state.running = running;
     state.wanted = null;
@@ -296,13 +329,13 @@ export class SyncEngine {
     settings: Settings,
     { state, running, isFullAsked }: { state: State; running: Running; isFullAsked: boolean },
   ): Promise<void> {
-    const signal = this.#signal!;
+    const signal = AbortSignal.any([this.#signal!, running.stop.signal]);
     const sync = await readDirectorySync(this.#options.db, directory.id);
     state.decidedAt = sync?.held?.decision?.at ?? null;
-    const finished: Omit<Finished, 'kind' | 'result' | 'problem'> = {
+    const finished: Omit<Finished, 'kind' | 'taken' | 'result' | 'problem'> = {
       startedAt: running.startedAt,
       counts: running.progress.counts,
-      basis: basisOf(directory),
+      basis: running.basis,
     };
     try {
       running.kind = this.#kindOf(directory, { sync, state, isFullAsked });
@@ -315,7 +348,11 @@ export class SyncEngine {
       if (running.dryRun) return this.#keepDryRun(state, running, { problem: null, result });
       await this.#settle(
         directory,
-        { state, signal, finished: { ...finished, kind: running.kind, result, problem: null } },
+        {
+          state,
+          signal,
+          finished: { ...finished, kind: running.kind, taken: state.taken, result, problem: null },
+        },
         settings,
       );
     } catch (error) {
@@ -325,7 +362,11 @@ export class SyncEngine {
       if (running.dryRun) return this.#keepDryRun(state, running, { problem, result: null });
       await this.#settle(
         directory,
-        { state, signal, finished: { ...finished, kind: running.kind, result: null, problem } },
+        {
+          state,
+          signal,
+          finished: { ...finished, kind: running.kind, taken: state.taken, result: null, problem },
+        },
         settings,
       );
     }
@@ -345,7 +386,7 @@ export class SyncEngine {
   ): SyncKind {
     const cursor = state.cursor === undefined ? (sync?.cursor ?? null) : state.cursor;
     const lastFullAt = Math.max(Date.parse(sync?.lastFullAt ?? '') || 0, state.lastFullAt ?? 0);
-    const isOld = this.#now() - lastFullAt >= directory.sync.fullHours * 3_600_000;
+    const isOld = hasPassed(lastFullAt, directory.sync.fullHours * 3_600_000, this.#now());
     // Who waits is not known to a new master.
     const hasLostHeld = sync?.held != null && state.heldObjects.size === 0;
     const isTooMany = state.heldObjects.size > HELD_REREAD_MAX;
@@ -374,10 +415,14 @@ export class SyncEngine {
     await using reader = this.#options.open(directoryConfigOf(directory, seedKey));
     const cursor = state.cursor === undefined ? (sync?.cursor ?? null) : state.cursor;
     const pauseMs = Math.min(state.findGoneMs * FIND_GONE_SHARE, FIND_GONE_MS);
-    const findsGone = this.#now() - state.lastGoneAt >= pauseMs;
+    const findsGone = hasPassed(state.lastGoneAt, pauseMs, this.#now());
     const input = {
       ...{ directory, reader, sync, settings, signal, cursor, findsGone },
       isDryRun: running.dryRun,
+      taken: withTaken(sync?.taken ?? [], state.taken, new Date(this.#now())),
+      onTaken: (count: number) => {
+        state.taken += count;
+      },
       heldObjects: state.heldObjects,
       progress: running.progress,
     };
@@ -485,15 +530,16 @@ export class SyncEngine {
         const next = nextDocument(stored, directory.id, finished, new Date(nowMs));
         if (next.held && !next.held.decision && next.held.hash !== state.toldHash) {
           const last = stored?.held?.at ?? state.askedAt;
-          const isTime = last === null || nowMs - Date.parse(last) >= HELD_MAIL_MS;
+          const isTime = last === null || hasPassed(Date.parse(last), HELD_MAIL_MS, nowMs);
           const at = isTime ? new Date(nowMs).toISOString() : last;
           next.held = { ...next.held, at };
           if (isTime) askedAt = at;
         }
-        return isWorthKeeping(stored, next, nowMs) ? next : null;
+        return finished.taken > 0 || isWorthKeeping(stored, next, nowMs) ? next : null;
       },
     });
     if (!isKept) return;
+    state.taken -= finished.taken;
     if (isNewProblem) events.directoryFailed({ directory: directory.name, problem });
     if (askedAt !== null && result?.held) {
       const { hash, steps, of } = result.held;
@@ -503,6 +549,10 @@ export class SyncEngine {
       events.directoryHeld({ directory: directory.name, hash, count: steps.length, of, limit });
     }
   }
+}
+
+function isSynchronised(directory: DirectoryDocument, settings: Settings): boolean {
+  return directory.sync.enabled && settings.directories.sync;
 }
 
 function heldLine(count: number): string {

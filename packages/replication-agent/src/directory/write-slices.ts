@@ -41,6 +41,8 @@ type SliceAbout = {
   actor: string;
   isFinal: boolean;
   allowsRisk: boolean;
+  /** Told how many steps that the safeguard counts are sent, before it is known whether they arrive. */
+  onTaken?: ((count: number) => void) | undefined;
 };
 
 export type Written = Pick<SlicePlan, 'late' | 'refused'> & { changes: PlannedChange[] };
@@ -89,7 +91,7 @@ async function writeSlice(
   about: SliceAbout,
   options: WriterOptions,
 ): Promise<SlicePlan & { applied: Promise<void> }> {
-  const { directory, isFinal, allowsRisk } = about;
+  const { directory, isFinal, allowsRisk, onTaken } = about;
   const { mastership, db, now } = options;
   const pipeline = mastership.pipeline;
   if (!pipeline?.isOpen) throw new SyncStoppedError('this node is not master any more');
@@ -108,6 +110,8 @@ async function writeSlice(
       plan.changes.filter((one) => !safe.includes(one)).map((one) => one.object),
     );
     const again = [...plan.again, ...wishes.filter(({ object }) => unsafe.has(object))];
+    const taken = safe.filter(({ risk }) => risk !== null).length;
+    if (taken > 0) onTaken?.(taken);
     const sent = await send(safe, about, pipeline, options);
     const applied = conclude(sent, pipeline, deadline, options);
     applied.catch(() => undefined);

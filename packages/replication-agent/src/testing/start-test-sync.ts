@@ -7,6 +7,7 @@ import { createOutbox } from '@countersign/delivery';
 import { Directory, directoryDefaults } from '@countersign/directory';
 import { sealDirectoryPassword } from '@countersign/operations';
 import type { DirectoryDocument, SyncItem, UserDocument } from '@countersign/verification';
+import type { DirectoryReader } from '../directory/directory-reader.ts';
 import { SyncEngine } from '../directory/sync-engine.ts';
 import { AgentEvents } from '../events.ts';
 import { startTestMaster } from './start-test-master.ts';
@@ -74,6 +75,7 @@ export async function startTestSync(
   test.atEnd(async () => rmSync(folder, { recursive: true, force: true }));
   const outbox = createOutbox(join(folder, 'outbox'));
   const clock = { ms: Date.now() };
+  const around = { open: (reading: Directory): DirectoryReader => reading };
   const newEngine = () =>
     new SyncEngine({
       db: on.db,
@@ -81,7 +83,7 @@ export async function startTestSync(
       baseRevision: 0,
       mastership: on.mastership,
       refuseChanges: () => null,
-      open: (config) => new Directory(config),
+      open: (config) => around.open(new Directory(config)),
       texts: { policy: { clusterAddresses: [], allowedHosts: [] }, outbox: outbox.texts },
       events: new AgentEvents(on.db, 'node-1', () => undefined),
       log: silent,
@@ -119,6 +121,8 @@ export async function startTestSync(
     directory,
     outbox,
     clock,
+    /** What a test puts between the synchronisation and the real directory. */
+    around,
     term,
     write,
     run,

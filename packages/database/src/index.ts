@@ -40,7 +40,7 @@ export {
   readDirectorySync,
   listUsersWithPendingPhones,
 } from './directories.ts';
-export { listApprovedPhones, listRemovedUsers } from './directory-chores.ts';
+export { listApprovedPhones, listLeftSyncs, listRemovedUsers } from './directory-chores.ts';
 export { listEpochMarks, listEpochs } from './epochs.ts';
 export { dropEventsBefore, ensureEventPartitions } from './event-partitions.ts';
 export type { DroppedEvents } from './event-partitions.ts';

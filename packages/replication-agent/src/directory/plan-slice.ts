@@ -49,7 +49,7 @@ export type SlicePlan = {
 
 type Options = {
   db: Database;
-  directory: DirectoryDocument;
+  directory: Pick<DirectoryDocument, 'id' | 'items'>;
   now: Date;
   /** Whoever has a name of the directory keeps it now. */
   isFinal: boolean;

@@ -4,7 +4,6 @@ import {
   findUsersByObject,
   listApprovedPhones,
   listDirectoryUsers,
-  listRemovedUsers,
 } from '@countersign/database';
 import type {
   DirectoryDocument,
@@ -359,7 +358,7 @@ class SyncRun {
     const held = placed ? await this.#settleRisky(placed) : null;
     progress.phase = 'finishing';
     if (placed) await this.#settleLate(placed);
-    await this.#doChores();
+    await this.#replacePhones();
     return {
       kind: 'done',
       cursor,
@@ -375,8 +374,9 @@ class SyncRun {
   async #settleRisky(placed: readonly Placed[]) {
     const { directory, reader, sync, taken, settings, isDryRun } = this.#input;
     const { db, now } = this.#options;
+    if (this.#risky.size === 0) return null;
     // One may have been renamed or moved while people were read.
-    if (this.#risky.size > 0) await checkContainers(directory, reader);
+    await checkContainers(directory, reader);
     const steps = [...this.#risky.values()];
     const users = await countDirectoryUsers(db, directory.id);
     const held = sync?.held ?? null;
@@ -425,20 +425,16 @@ class SyncRun {
     }
   }
 
-  /** Numbers whose 24 hours are over, and users who were removed long enough ago. */
-  async #doChores(): Promise<void> {
-    const { directory, settings, isDryRun, findsGone } = this.#input;
+  /** Numbers whose 24 hours are over. */
+  async #replacePhones(): Promise<void> {
+    const { directory, isDryRun, findsGone } = this.#input;
     if (isDryRun || !findsGone) return;
     const { db, now } = this.#options;
-    const nowMs = now().getTime();
-    const dayAgo = new Date(nowMs - PHONE_HOLD_MS);
-    const removed = new Date(nowMs - settings.directories.removedDays * 24 * 3_600_000);
+    const dayAgo = new Date(now().getTime() - PHONE_HOLD_MS);
     const approved = await listApprovedPhones(db, directory.id, dayAgo);
-    const old = await listRemovedUsers(db, directory.id, removed);
-    const wish = (kind: 'approved phones' | 'purge') => (user: UserDocument) => {
-      return { kind, object: user.directory!.object };
-    };
-    const wishes = [...approved.map(wish('approved phones')), ...old.map(wish('purge'))];
+    const wishes = approved.map((user): Wish => {
+      return { kind: 'approved phones', object: user.directory!.object };
+    });
     await this.#write(wishes, { isFinal: false, allowsRisk: true });
   }
 

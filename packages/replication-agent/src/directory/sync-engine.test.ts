@@ -421,6 +421,20 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     await member('add');
     await sync.run();
     expect((await sync.user('bob'))?.id).not.toBe(bob.id);
+
+    // Nor is anything kept for longer of a directory that is there no more.
+    await member('delete');
+    await sync.run();
+    await sync.mastership.handle(
+      sync.command('directory.remove', { name: 'example', keepUsers: true }),
+    );
+    const kept = async () => (await sync.users()).filter(({ removedAt }) => removedAt).length;
+    expect([await kept(), await sync.sync()]).toEqual([1, expect.anything()]);
+    sync.clock.ms += 31 * 24 * 3_600_000;
+    await sync.engine().tend();
+    await sync.engine().untilIdle(sync.directory.id);
+    expect([await kept(), await sync.sync()]).toEqual([0, null]);
+    await member('add');
   });
 
   it('asks before a phone that has verified gets another number, and waits a day then', async () => {

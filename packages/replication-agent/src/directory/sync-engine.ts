@@ -26,6 +26,7 @@ import type { DirectoryReader } from './directory-reader.ts';
 import { hasPassed } from './has-passed.ts';
 import type { ImportOptions } from './import-people.ts';
 import type { Wish } from './plan-slice.ts';
+import { purgeLeft } from './purge-left.ts';
 import { problemOf } from './problem-of.ts';
 import {
   noCounts,
@@ -71,6 +72,7 @@ const HELD_REREAD_MAX = 2000;
 /** Old numbers that are told in one run; the others in the next. */
 const TOLD_AT_ONCE = 20;
 const HELD_MAIL_MS = 3_600_000;
+const PURGE_MS = 10 * 60_000;
 
 type Wanted = { full: boolean; dryRun: boolean };
 
@@ -126,6 +128,8 @@ export class SyncEngine {
   readonly #states = new Map<string, State>();
   #current: ReadSettings | null = null;
   #signal: AbortSignal | null = null;
+  #purgedAt = -Infinity;
+  #purging: Promise<void> | null = null;
 
   constructor(options: SyncEngineOptions) {
     this.#options = options;
@@ -139,6 +143,7 @@ export class SyncEngine {
     // Asked for before the term was noticed.
     for (const [id, { wanted }] of asked) this.#stateOf(id).wanted = wanted;
     this.#current = null;
+    this.#purgedAt = -Infinity;
     this.#signal = signal;
   }
 
@@ -147,6 +152,7 @@ export class SyncEngine {
     if (!this.#signal || this.#signal.aborted) return;
     const { settings, directories } = await this.#readSettings();
     this.#stopOutdated(directories, settings);
+    this.#purge(directories, settings);
     const due: { directory: DirectoryDocument; dueAt: number }[] = [];
     for (const directory of directories) {
       const dueAt = await this.#dueAt(directory, settings);
@@ -157,6 +163,21 @@ export class SyncEngine {
     for (const { directory } of due.slice(0, Math.max(0, AT_ONCE - running))) {
       this.#start(directory, settings);
     }
+  }
+
+  #purge(directories: readonly DirectoryDocument[], settings: Settings): void {
+    const nowMs = this.#now();
+    if (this.#purging || !hasPassed(this.#purgedAt, PURGE_MS, nowMs)) return;
+    this.#purgedAt = nowMs;
+    const { mastership, log } = this.#options;
+    const before = new Date(nowMs - settings.directories.removedDays * 24 * 3_600_000);
+    this.#purging = purgeLeft(directories, before, { writer: this.#writer(), mastership })
+      .catch((error: unknown) => {
+        log.warn({ error: String(error) }, 'users who were removed long ago are kept still');
+      })
+      .finally(() => {
+        this.#purging = null;
+      });
   }
 
   /** What was read of a directory goes for nothing once somebody removed it, or decided otherwise about it. */
@@ -190,6 +211,7 @@ export class SyncEngine {
 
   /** Waits for the run that goes on, if any. */
   async untilIdle(directoryId: string): Promise<void> {
+    await this.#purging;
     await this.#states.get(directoryId)?.running?.ended;
   }
 

@@ -37,7 +37,7 @@ const KEPT_RESULTS = 16;
 const TRIES = 5;
 
 type SliceAbout = {
-  directory: DirectoryDocument;
+  directory: Pick<DirectoryDocument, 'id' | 'name' | 'items'>;
   actor: string;
   isFinal: boolean;
   allowsRisk: boolean;
@@ -134,7 +134,7 @@ type Sent = { lastRevision: number; isWhole: boolean; finish(): Promise<void> };
 
 async function send(
   changes: PlannedChange[],
-  { directory, actor }: { directory: DirectoryDocument; actor: string },
+  { directory, actor }: Pick<SliceAbout, 'directory' | 'actor'>,
   pipeline: ChangePipeline,
   options: WriterOptions,
 ): Promise<Sent> {

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { VerificationAttempt } from '@countersign/api';
 import { Asks } from '@countersign/cluster';
-import { takeFinalOutbox } from '@countersign/database';
+import { closeCircuit, openCircuit, takeFinalOutbox } from '@countersign/database';
 import type { SignIn } from '@countersign/directory';
 import {
   defaultSettings,
@@ -11,7 +11,7 @@ import {
   type UserDocument,
 } from '@countersign/verification';
 import { pino } from 'pino';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Circuit } from './circuit.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
@@ -43,6 +43,8 @@ let asked: { directory: string; who: object; password: string }[] = [];
 let atOnce = { now: 0, most: 0 };
 let answer: (who: { name: string } | { object: string }, password: string) => SignIn;
 let verifier: Verifier;
+/** Other workers of the cluster, with the same log servers and a store that knows what this one's does. */
+let others: Verifier[];
 
 async function ask(
   directory: DirectoryDocument,
@@ -69,26 +71,30 @@ beforeAll(async () => {
     onSettled: async () => undefined,
   });
   test.atEnd(() => asks[Symbol.asyncDispose]());
-  verifier = new Verifier({
-    node: 'node-1',
-    db,
-    gate,
-    states: test.states(),
-    asks,
-    circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
-    keys,
-    incarnation: { number: 0, id: 'one' },
-    sendText: null,
-    changePin: null,
-    firstFactor: new FirstFactor(ask),
-    metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
-      throw new Error('nobody looks');
-    }),
-    log,
-  });
+  const start = () =>
+    new Verifier({
+      node: 'node-1',
+      db,
+      gate,
+      states: test.states(),
+      asks,
+      circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
+      keys,
+      incarnation: { number: 0, id: 'one' },
+      sendText: null,
+      changePin: null,
+      firstFactor: new FirstFactor(ask),
+      metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
+        throw new Error('nobody looks');
+      }),
+      log,
+    });
+  verifier = start();
+  others = Array.from({ length: 11 }, start);
   await test.addDirectory(corp);
   await test.addDirectory(lab);
   await test.addApplication('vpn', {}, 'pass');
+  await test.addApplication('strict', { 'withoutQuorum.default': 'refuse' });
 });
 
 beforeEach(() => {
@@ -136,6 +142,40 @@ describe('a user of a directory', () => {
     expect(asked).toEqual([]);
   });
 
+  it('is asked for no more than the limit by all workers of the cluster at once', async () => {
+    const user = await addPerson();
+    const guesses = [verifier, ...others].map((worker, index) =>
+      worker.verify(attempt(user.username, { password: `guess ${index}` })),
+    );
+    await Promise.all(guesses);
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThanOrEqual(LIMIT);
+  });
+
+  it('may mistype now and then for ever: a right password ends what was counted', async () => {
+    const user = await addPerson();
+    for (let index = 0; index < LIMIT; index += 1) {
+      for (let times = 1; times < LIMIT; times += 1) {
+        const wrong = await verifier.verify(attempt(user.username, { password: 'typo' }));
+        expect(wrong).toMatchObject({ reason: 'wrong_password' });
+      }
+      const begun = await verifier.verify(attempt(user.username, { password: RIGHT }));
+      expect(begun).toMatchObject({ kind: 'challenge' });
+    }
+  });
+
+  it('is not asked for again with a key that was used, whatever the password', async () => {
+    const user = await addPerson();
+    const once = attempt(user.username, { password: RIGHT, code: code(0), key: randomUUID() });
+    expect(await verifier.verify(once)).toMatchObject({ approved: true });
+    asked = [];
+    for (let index = 0; index < 2 * LIMIT; index += 1) {
+      const other = { ...once, password: `guess ${index}` };
+      expect(await verifier.verify(other)).toMatchObject({ kind: 'conflict' });
+    }
+    expect(asked).toEqual([]);
+  });
+
   it('costs nothing when the directory cannot say, and is not let in', async () => {
     const user = await addPerson();
     answer = () => ({ kind: 'unavailable', problem: 'no server answers' });
@@ -165,6 +205,54 @@ describe('a user of a directory', () => {
     const own = events.filter(({ userId }) => userId === user.id);
     expect(own).toMatchObject([{ result: 'approved', details: { directory: 'corp' } }]);
     expect(JSON.stringify(events)).not.toContain(RIGHT);
+  });
+});
+
+describe('without the quorum', () => {
+  beforeAll(async () => {
+    const { sql } = test.db();
+    for (const name of ['node-1', 'node-2'])
+      await sql`insert into nodes (id, document, revision) values (${name}, '{}', 1)`;
+    await openCircuit(test.db(), 'test');
+  });
+  afterAll(async () => {
+    await closeCircuit(test.db());
+    await test.db().sql`delete from nodes`;
+  });
+
+  it("a user's directory is asked for no more than this node's share of the limit", async () => {
+    const user = await addPerson();
+    const guesses = [verifier, ...others].map((worker, index) =>
+      worker.verify(attempt(user.username, { password: `guess ${index}` })),
+    );
+    await Promise.all(guesses);
+    expect(atOnce.most).toBe(1);
+    for (let index = 0; index < LIMIT; index += 1) {
+      await verifier.verify(attempt(user.username, { password: `again ${index}` }));
+    }
+    expect(asked).toHaveLength(LIMIT / 2);
+    const late = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(late).toMatchObject({ reason: 'password_locked', degraded: true });
+  });
+
+  it('the second step follows a right password', async () => {
+    const user = await addPerson();
+    const wrong = await verifier.verify(attempt(user.username, { password: 'typo' }));
+    expect(wrong).toMatchObject({ reason: 'wrong_password', degraded: true });
+    const begun = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(begun).toMatchObject({ kind: 'challenge', degraded: true });
+    const done = await verifier.verify(attempt(user.username, { password: RIGHT, code: code(0) }));
+    expect(done).toMatchObject({ approved: true, degraded: true });
+  });
+
+  it('no directory is asked where the application refuses then', async () => {
+    const user = await addPerson();
+    for (let index = 0; index < 2 * LIMIT; index += 1) {
+      const typed = { password: `guess ${index}`, application: 'strict' };
+      const outcome = await verifier.verify(attempt(user.username, typed));
+      expect(outcome).toMatchObject({ reason: 'no_quorum' });
+    }
+    expect(asked).toEqual([]);
   });
 });
 

@@ -7,6 +7,7 @@ import {
   defaultSettings,
   generateSecret,
   hotp,
+  parseState,
   type DirectoryDocument,
   type UserDocument,
 } from '@countersign/verification';
@@ -42,6 +43,7 @@ const lab = exampleDirectory('lab', ['lab.test']);
 let asked: { directory: string; who: object; password: string }[] = [];
 let atOnce = { now: 0, most: 0 };
 let answer: (who: { name: string } | { object: string }, password: string) => SignIn;
+let objectOf: (name: string) => { kind: 'found'; object: string } | { kind: 'unknown' };
 let verifier: Verifier;
 /** Other workers of the cluster, with the same log servers and a store that knows what this one's does. */
 let others: Verifier[];
@@ -56,6 +58,10 @@ async function ask(
   await new Promise((resolve) => setImmediate(resolve));
   atOnce.now -= 1;
   return answer(who, password);
+}
+
+async function resolve(_directory: DirectoryDocument, name: string) {
+  return objectOf(name);
 }
 
 beforeAll(async () => {
@@ -83,7 +89,7 @@ beforeAll(async () => {
       incarnation: { number: 0, id: 'one' },
       sendText: null,
       changePin: null,
-      firstFactor: new FirstFactor(ask),
+      firstFactor: new FirstFactor({ resolve, signIn: ask }),
       metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
         throw new Error('nobody looks');
       }),
@@ -99,6 +105,7 @@ beforeAll(async () => {
 
 beforeEach(() => {
   asked = [];
+  objectOf = (name) => ({ kind: 'found', object: `object of ${name}` });
   atOnce = { now: 0, most: 0 };
   answer = (who, password) =>
     password === RIGHT
@@ -176,13 +183,16 @@ describe('a user of a directory', () => {
     expect(asked).toEqual([]);
   });
 
-  it('costs nothing when the directory cannot say, and is not let in', async () => {
+  it('costs nothing when the directory did not hear it, and is not let in', async () => {
     const user = await addPerson();
     answer = () => ({ kind: 'unavailable', problem: 'no server answers' });
     for (let index = 0; index < LIMIT + 2; index += 1) {
       const outcome = await verifier.verify(attempt(user.username, { password: RIGHT }));
       expect(outcome).toMatchObject({ reason: 'directory_unavailable' });
     }
+    answer = () => ({ kind: 'unavailable', problem: 'late', mayBeWrong: true });
+    await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect((await stateOf(user)).methods.password).toMatchObject({ failures: 1 });
     answer = () => ({ kind: 'refused', reason: 'account_locked' });
     const locked = await verifier.verify(attempt(user.username, { password: RIGHT }));
     expect(locked).toMatchObject({ reason: 'account_locked' });
@@ -276,18 +286,34 @@ describe('a stranger at an application that passes them', () => {
     const pass = (name: string, password: string) =>
       verifier.verify(attempt(name, { password, application: 'vpn' }));
     expect(await pass('CORP\\guest', RIGHT)).toMatchObject({ skipped: 'user_match_off' });
-    expect(asked).toMatchObject([{ directory: 'corp', who: { name: 'CORP\\guest' } }]);
+    expect(asked).toMatchObject([{ directory: 'corp', who: { object: 'object of CORP\\guest' } }]);
     expect(await pass('CORP\\guest', 'guess')).toMatchObject({ reason: 'wrong_password' });
     expect(await pass('guest', RIGHT)).toMatchObject({ reason: 'unknown_user' });
     expect(await pass('OTHER\\guest', RIGHT)).toMatchObject({ reason: 'unknown_user' });
   });
 
-  it('is no stranger where the object it is has a user', async () => {
+  it('is no stranger where the object it is has a user, and is not asked for there', async () => {
     const user = await addPerson();
     const { object } = user.directory!;
-    answer = () => ({ kind: 'accepted', object, dn: 'cn=alias' });
-    const alias = attempt('alias@corp.test', { password: RIGHT, application: 'vpn' });
-    expect(await verifier.verify(alias)).toMatchObject({ reason: 'unknown_user' });
+    objectOf = () => ({ kind: 'found', object });
+    for (const alias of ['alias@corp.test', `CN=${object},DC=corp,DC=test@corp.test`]) {
+      for (const password of [RIGHT, 'guess']) {
+        const typed = attempt(alias, { password, application: 'vpn' });
+        expect(await verifier.verify(typed)).toMatchObject({ reason: 'unknown_user' });
+      }
+    }
+    expect(asked).toEqual([]);
+  });
+
+  it('has one limit under all of their names, however many are tried at once', async () => {
+    objectOf = () => ({ kind: 'found', object: 'the same one' });
+    const names = ['CORP\\same', 'corp\\SAME ', 'same@corp.test', 's@corp.test'];
+    const guesses = Array.from({ length: 4 * LIMIT }, (_, index) => {
+      const name = names[index % names.length]!;
+      return verifier.verify(attempt(name, { password: `guess ${index}`, application: 'vpn' }));
+    });
+    await Promise.all(guesses);
+    expect(asked).toHaveLength(LIMIT);
   });
 
   it('is not asked for any more after the limit', async () => {
@@ -321,6 +347,12 @@ describe('wrong passwords by subject', () => {
     expect(budget.isSpent('first', limit, 2)).toBe(false);
   });
 });
+
+async function stateOf({ id }: UserDocument) {
+  const read = await test.states().readThroughLeader(id, 1000);
+  if (read.kind !== 'found') throw new Error(read.kind);
+  return parseState(read.bytes);
+}
 
 async function addPerson(): Promise<UserDocument> {
   const object = randomUUID();

@@ -11,6 +11,7 @@ import {
   type DirectoryDocument,
   type UserDocument,
 } from '@countersign/verification';
+import { waitFor } from '@countersign/testing';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Circuit } from './circuit.ts';
@@ -43,6 +44,7 @@ const lab = exampleDirectory('lab', ['lab.test']);
 let asked: { directory: string; who: object; password: string }[] = [];
 let atOnce = { now: 0, most: 0 };
 let answer: (who: { name: string } | { object: string }, password: string) => SignIn;
+let hangs: Promise<void> | null = null;
 let objectOf: (name: string) => { kind: 'found'; object: string } | { kind: 'unknown' };
 let verifier: Verifier;
 /** Other workers of the cluster, with the same log servers and a store that knows what this one's does. */
@@ -55,6 +57,7 @@ async function ask(
 ): Promise<SignIn> {
   asked.push({ directory: directory.name, who, password });
   atOnce = { now: atOnce.now + 1, most: Math.max(atOnce.most, atOnce.now + 1) };
+  await hangs;
   await new Promise((resolve) => setImmediate(resolve));
   atOnce.now -= 1;
   return answer(who, password);
@@ -105,6 +108,7 @@ beforeAll(async () => {
 
 beforeEach(() => {
   asked = [];
+  hangs = null;
   objectOf = (name) => ({ kind: 'found', object: `object of ${name}` });
   atOnce = { now: 0, most: 0 };
   answer = (who, password) =>
@@ -266,6 +270,43 @@ describe('without the quorum', () => {
   });
 });
 
+describe('a directory that hangs', () => {
+  it('is not noticed by whoever signs in without a password, with 200 waiting for it', async () => {
+    const waiting: UserDocument[] = [];
+    for (let index = 0; index < 200; index += 1) waiting.push(await addPerson());
+    const users: UserDocument[] = [];
+    for (let index = 0; index < 50; index += 1) users.push(await test.addUser(keys.seed, secret));
+    const quiet = await tookMs(users, code(0));
+    const hanging = Promise.withResolvers<void>();
+    hangs = hanging.promise;
+    const late = waiting.map(({ username }) =>
+      verifier.verify(attempt(username, { password: RIGHT })),
+    );
+    await waitFor('all to wait', () => asked.length === waiting.length, { timeoutMs: 20_000 });
+    const beside = await tookMs(users, code(1));
+    answer = () => ({ kind: 'unavailable', problem: 'no answer' });
+    hanging.resolve();
+    for (const outcome of await Promise.all(late)) {
+      expect(outcome).toMatchObject({ reason: 'directory_unavailable' });
+    }
+    expect(middle(beside)).toBeLessThan(3 * middle(quiet) + 20);
+  }, 60_000);
+
+  it('takes no more than 1,000 places of a worker', async () => {
+    const { id, object } = { id: corp.id, object: 'somebody' };
+    const asks = Promise.withResolvers<SignIn>();
+    const factor = new FirstFactor({ resolve, signIn: () => asks.promise });
+    const user = { directory: { id, object } } as UserDocument;
+    const settings = { directories: [corp], settings: defaultSettings, address: null };
+    const waiting = Array.from({ length: 1000 }, () => factor.ofUser(user, RIGHT, settings));
+    const refused = { kind: 'refused', reason: 'directory_unavailable' };
+    expect((await factor.ofUser(user, RIGHT, settings)).judged).toEqual(refused);
+    asks.resolve({ kind: 'accepted', object, dn: 'cn=x' });
+    await Promise.all(waiting);
+    expect((await factor.ofUser(user, RIGHT, settings)).judged).toEqual({ kind: 'right' });
+  });
+});
+
 describe('whoever has no first factor here', () => {
   it('is denied as a user of no directory', async () => {
     const user = await test.addUser(keys.seed, secret);
@@ -348,6 +389,22 @@ describe('wrong passwords by subject', () => {
   });
 });
 
+/** Ms of each of some verifications, one after the other. */
+async function tookMs(users: UserDocument[], typed: string): Promise<number[]> {
+  const took: number[] = [];
+  for (const { username } of users) {
+    const startedAt = performance.now();
+    const outcome = await verifier.verify(attempt(username, { password: null, code: typed }));
+    took.push(performance.now() - startedAt);
+    expect(outcome).toMatchObject({ approved: true });
+  }
+  return took;
+}
+
+function middle(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
 async function stateOf({ id }: UserDocument) {
   const read = await test.states().readThroughLeader(id, 1000);
   if (read.kind !== 'found') throw new Error(read.kind);
@@ -368,7 +425,7 @@ function code(counter: number): string {
 
 function attempt(
   username: string,
-  typed: { password: string; code?: string; application?: string; key?: string },
+  typed: { password: string | null; code?: string; application?: string; key?: string },
 ): VerificationAttempt {
   return {
     caller: {

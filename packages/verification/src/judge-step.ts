@@ -128,6 +128,8 @@ type Recorded = Extract<Judgement, { kind: 'record' }>;
 const WRONG_CODE_STEP_MS = 30_000;
 const WRONG_CODE_REPEAT_MS = 60_000;
 const HOUR_SECONDS = 3600;
+/** What a directory was asked longer ago is answered, or lost with who asked. */
+const PASSWORD_ASK_MS = 60_000;
 
 /** Judges one step of a verification: it begins, or answers a question. Pure: the caller records the outcome. */
 export function judgeStep(input: StepInput): Judgement {
@@ -223,7 +225,8 @@ export function askPassword(input: StepInput): UserState | null {
   const { state, attempt, nowMs } = input;
   if (judgeUnasked(input) || isPasswordLocked(input)) return null;
   const own = shortId(attempt.id);
-  const isAsked = state.passwordAsks?.some(([id]) => id === own);
+  // Without the quorum it is what this step wrote itself, and was not answered.
+  const isAsked = !input.withoutQuorum && state.passwordAsks?.some(([id]) => id === own);
   const asks = otherAsks(input);
   if (isAsked || asks.length >= PASSWORD_ASKS_MAX) return null;
   return { ...state, passwordAsks: [...asks, [own, Math.floor(nowMs / 1000)]] };
@@ -241,10 +244,12 @@ function withoutAsk(input: StepInput, next: UserState): UserState {
   const { password, state } = input;
   if (!password) return next;
   const { passwordAsks: _settled, ...rest } = next;
-  const asks = otherAsks(input);
+  const isRight = password.kind === 'right' && !isPasswordLocked(input);
+  const lostBefore = Math.floor((input.nowMs - PASSWORD_ASK_MS) / 1000);
+  const asks = otherAsks(input).filter(([, at]) => !isRight || at > lostBefore);
   const left = asks.length > 0 ? { ...rest, passwordAsks: asks } : rest;
-  const counts = state.methods.password;
-  if (password.kind === 'right' && counts && !isPasswordLocked(input)) {
+  if (isRight) {
+    if (!state.methods.password) return left;
     const cleared = clearFailures(failuresOf(input, 'password'));
     return { ...left, methods: { ...left.methods, password: cleared } };
   }

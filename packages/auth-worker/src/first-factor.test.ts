@@ -1,17 +1,19 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { VerificationAttempt } from '@countersign/api';
 import { Asks } from '@countersign/cluster';
-import { takeFinalOutbox } from '@countersign/database';
+import { closeCircuit, openCircuit, takeFinalOutbox } from '@countersign/database';
 import type { SignIn } from '@countersign/directory';
 import {
   defaultSettings,
   generateSecret,
   hotp,
+  parseState,
   type DirectoryDocument,
   type UserDocument,
 } from '@countersign/verification';
+import { waitFor } from '@countersign/testing';
 import { pino } from 'pino';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Circuit } from './circuit.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
@@ -42,7 +44,11 @@ const lab = exampleDirectory('lab', ['lab.test']);
 let asked: { directory: string; who: object; password: string }[] = [];
 let atOnce = { now: 0, most: 0 };
 let answer: (who: { name: string } | { object: string }, password: string) => SignIn;
+let hangs: Promise<void> | null = null;
+let objectOf: (name: string) => { kind: 'found'; object: string } | { kind: 'unknown' };
 let verifier: Verifier;
+/** Other workers of the cluster, with the same log servers and a store that knows what this one's does. */
+let others: Verifier[];
 
 async function ask(
   directory: DirectoryDocument,
@@ -51,9 +57,14 @@ async function ask(
 ): Promise<SignIn> {
   asked.push({ directory: directory.name, who, password });
   atOnce = { now: atOnce.now + 1, most: Math.max(atOnce.most, atOnce.now + 1) };
+  await hangs;
   await new Promise((resolve) => setImmediate(resolve));
   atOnce.now -= 1;
   return answer(who, password);
+}
+
+async function resolve(_directory: DirectoryDocument, name: string) {
+  return objectOf(name);
 }
 
 beforeAll(async () => {
@@ -69,30 +80,36 @@ beforeAll(async () => {
     onSettled: async () => undefined,
   });
   test.atEnd(() => asks[Symbol.asyncDispose]());
-  verifier = new Verifier({
-    node: 'node-1',
-    db,
-    gate,
-    states: test.states(),
-    asks,
-    circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
-    keys,
-    incarnation: { number: 0, id: 'one' },
-    sendText: null,
-    changePin: null,
-    firstFactor: new FirstFactor(ask),
-    metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
-      throw new Error('nobody looks');
-    }),
-    log,
-  });
+  const start = () =>
+    new Verifier({
+      node: 'node-1',
+      db,
+      gate,
+      states: test.states(),
+      asks,
+      circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
+      keys,
+      incarnation: { number: 0, id: 'one' },
+      sendText: null,
+      changePin: null,
+      firstFactor: new FirstFactor({ resolve, signIn: ask }),
+      metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
+        throw new Error('nobody looks');
+      }),
+      log,
+    });
+  verifier = start();
+  others = Array.from({ length: 11 }, start);
   await test.addDirectory(corp);
   await test.addDirectory(lab);
   await test.addApplication('vpn', {}, 'pass');
+  await test.addApplication('strict', { 'withoutQuorum.default': 'refuse' });
 });
 
 beforeEach(() => {
   asked = [];
+  hangs = null;
+  objectOf = (name) => ({ kind: 'found', object: `object of ${name}` });
   atOnce = { now: 0, most: 0 };
   answer = (who, password) =>
     password === RIGHT
@@ -136,13 +153,50 @@ describe('a user of a directory', () => {
     expect(asked).toEqual([]);
   });
 
-  it('costs nothing when the directory cannot say, and is not let in', async () => {
+  it('is asked for no more than the limit by all workers of the cluster at once', async () => {
+    const user = await addPerson();
+    const guesses = [verifier, ...others].map((worker, index) =>
+      worker.verify(attempt(user.username, { password: `guess ${index}` })),
+    );
+    await Promise.all(guesses);
+    expect(asked.length).toBeGreaterThan(0);
+    expect(asked.length).toBeLessThanOrEqual(LIMIT);
+  });
+
+  it('may mistype now and then for ever: a right password ends what was counted', async () => {
+    const user = await addPerson();
+    for (let index = 0; index < LIMIT; index += 1) {
+      for (let times = 1; times < LIMIT; times += 1) {
+        const wrong = await verifier.verify(attempt(user.username, { password: 'typo' }));
+        expect(wrong).toMatchObject({ reason: 'wrong_password' });
+      }
+      const begun = await verifier.verify(attempt(user.username, { password: RIGHT }));
+      expect(begun).toMatchObject({ kind: 'challenge' });
+    }
+  });
+
+  it('is not asked for again with a key that was used, whatever the password', async () => {
+    const user = await addPerson();
+    const once = attempt(user.username, { password: RIGHT, code: code(0), key: randomUUID() });
+    expect(await verifier.verify(once)).toMatchObject({ approved: true });
+    asked = [];
+    for (let index = 0; index < 2 * LIMIT; index += 1) {
+      const other = { ...once, password: `guess ${index}` };
+      expect(await verifier.verify(other)).toMatchObject({ kind: 'conflict' });
+    }
+    expect(asked).toEqual([]);
+  });
+
+  it('costs nothing when the directory did not hear it, and is not let in', async () => {
     const user = await addPerson();
     answer = () => ({ kind: 'unavailable', problem: 'no server answers' });
     for (let index = 0; index < LIMIT + 2; index += 1) {
       const outcome = await verifier.verify(attempt(user.username, { password: RIGHT }));
       expect(outcome).toMatchObject({ reason: 'directory_unavailable' });
     }
+    answer = () => ({ kind: 'unavailable', problem: 'late', mayBeWrong: true });
+    await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect((await stateOf(user)).methods.password).toMatchObject({ failures: 1 });
     answer = () => ({ kind: 'refused', reason: 'account_locked' });
     const locked = await verifier.verify(attempt(user.username, { password: RIGHT }));
     expect(locked).toMatchObject({ reason: 'account_locked' });
@@ -168,6 +222,91 @@ describe('a user of a directory', () => {
   });
 });
 
+describe('without the quorum', () => {
+  beforeAll(async () => {
+    const { sql } = test.db();
+    for (const name of ['node-1', 'node-2'])
+      await sql`insert into nodes (id, document, revision) values (${name}, '{}', 1)`;
+    await openCircuit(test.db(), 'test');
+  });
+  afterAll(async () => {
+    await closeCircuit(test.db());
+    await test.db().sql`delete from nodes`;
+  });
+
+  it("a user's directory is asked for no more than this node's share of the limit", async () => {
+    const user = await addPerson();
+    const guesses = [verifier, ...others].map((worker, index) =>
+      worker.verify(attempt(user.username, { password: `guess ${index}` })),
+    );
+    await Promise.all(guesses);
+    expect(atOnce.most).toBe(1);
+    for (let index = 0; index < LIMIT; index += 1) {
+      await verifier.verify(attempt(user.username, { password: `again ${index}` }));
+    }
+    expect(asked).toHaveLength(LIMIT / 2);
+    const late = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(late).toMatchObject({ reason: 'password_locked', degraded: true });
+  });
+
+  it('the second step follows a right password', async () => {
+    const user = await addPerson();
+    const wrong = await verifier.verify(attempt(user.username, { password: 'typo' }));
+    expect(wrong).toMatchObject({ reason: 'wrong_password', degraded: true });
+    const begun = await verifier.verify(attempt(user.username, { password: RIGHT }));
+    expect(begun).toMatchObject({ kind: 'challenge', degraded: true });
+    const done = await verifier.verify(attempt(user.username, { password: RIGHT, code: code(0) }));
+    expect(done).toMatchObject({ approved: true, degraded: true });
+  });
+
+  it('no directory is asked where the application refuses then', async () => {
+    const user = await addPerson();
+    for (let index = 0; index < 2 * LIMIT; index += 1) {
+      const typed = { password: `guess ${index}`, application: 'strict' };
+      const outcome = await verifier.verify(attempt(user.username, typed));
+      expect(outcome).toMatchObject({ reason: 'no_quorum' });
+    }
+    expect(asked).toEqual([]);
+  });
+});
+
+describe('a directory that hangs', () => {
+  it('is not noticed by whoever signs in without a password, with 200 waiting for it', async () => {
+    const waiting: UserDocument[] = [];
+    for (let index = 0; index < 200; index += 1) waiting.push(await addPerson());
+    const users: UserDocument[] = [];
+    for (let index = 0; index < 50; index += 1) users.push(await test.addUser(keys.seed, secret));
+    const quiet = await tookMs(users, code(0));
+    const hanging = Promise.withResolvers<void>();
+    hangs = hanging.promise;
+    const late = waiting.map(({ username }) =>
+      verifier.verify(attempt(username, { password: RIGHT })),
+    );
+    await waitFor('all to wait', () => asked.length === waiting.length, { timeoutMs: 20_000 });
+    const beside = await tookMs(users, code(1));
+    answer = () => ({ kind: 'unavailable', problem: 'no answer' });
+    hanging.resolve();
+    for (const outcome of await Promise.all(late)) {
+      expect(outcome).toMatchObject({ reason: 'directory_unavailable' });
+    }
+    expect(middle(beside)).toBeLessThan(3 * middle(quiet) + 20);
+  }, 60_000);
+
+  it('takes no more than 1,000 places of a worker', async () => {
+    const { id, object } = { id: corp.id, object: 'somebody' };
+    const asks = Promise.withResolvers<SignIn>();
+    const factor = new FirstFactor({ resolve, signIn: () => asks.promise });
+    const user = { directory: { id, object } } as UserDocument;
+    const settings = { directories: [corp], settings: defaultSettings, address: null };
+    const waiting = Array.from({ length: 1000 }, () => factor.ofUser(user, RIGHT, settings));
+    const refused = { kind: 'refused', reason: 'directory_unavailable' };
+    expect((await factor.ofUser(user, RIGHT, settings)).judged).toEqual(refused);
+    asks.resolve({ kind: 'accepted', object, dn: 'cn=x' });
+    await Promise.all(waiting);
+    expect((await factor.ofUser(user, RIGHT, settings)).judged).toEqual({ kind: 'right' });
+  });
+});
+
 describe('whoever has no first factor here', () => {
   it('is denied as a user of no directory', async () => {
     const user = await test.addUser(keys.seed, secret);
@@ -188,18 +327,34 @@ describe('a stranger at an application that passes them', () => {
     const pass = (name: string, password: string) =>
       verifier.verify(attempt(name, { password, application: 'vpn' }));
     expect(await pass('CORP\\guest', RIGHT)).toMatchObject({ skipped: 'user_match_off' });
-    expect(asked).toMatchObject([{ directory: 'corp', who: { name: 'CORP\\guest' } }]);
+    expect(asked).toMatchObject([{ directory: 'corp', who: { object: 'object of CORP\\guest' } }]);
     expect(await pass('CORP\\guest', 'guess')).toMatchObject({ reason: 'wrong_password' });
     expect(await pass('guest', RIGHT)).toMatchObject({ reason: 'unknown_user' });
     expect(await pass('OTHER\\guest', RIGHT)).toMatchObject({ reason: 'unknown_user' });
   });
 
-  it('is no stranger where the object it is has a user', async () => {
+  it('is no stranger where the object it is has a user, and is not asked for there', async () => {
     const user = await addPerson();
     const { object } = user.directory!;
-    answer = () => ({ kind: 'accepted', object, dn: 'cn=alias' });
-    const alias = attempt('alias@corp.test', { password: RIGHT, application: 'vpn' });
-    expect(await verifier.verify(alias)).toMatchObject({ reason: 'unknown_user' });
+    objectOf = () => ({ kind: 'found', object });
+    for (const alias of ['alias@corp.test', `CN=${object},DC=corp,DC=test@corp.test`]) {
+      for (const password of [RIGHT, 'guess']) {
+        const typed = attempt(alias, { password, application: 'vpn' });
+        expect(await verifier.verify(typed)).toMatchObject({ reason: 'unknown_user' });
+      }
+    }
+    expect(asked).toEqual([]);
+  });
+
+  it('has one limit under all of their names, however many are tried at once', async () => {
+    objectOf = () => ({ kind: 'found', object: 'the same one' });
+    const names = ['CORP\\same', 'corp\\SAME ', 'same@corp.test', 's@corp.test'];
+    const guesses = Array.from({ length: 4 * LIMIT }, (_, index) => {
+      const name = names[index % names.length]!;
+      return verifier.verify(attempt(name, { password: `guess ${index}`, application: 'vpn' }));
+    });
+    await Promise.all(guesses);
+    expect(asked).toHaveLength(LIMIT);
   });
 
   it('is not asked for any more after the limit', async () => {
@@ -234,6 +389,28 @@ describe('wrong passwords by subject', () => {
   });
 });
 
+/** Ms of each of some verifications, one after the other. */
+async function tookMs(users: UserDocument[], typed: string): Promise<number[]> {
+  const took: number[] = [];
+  for (const { username } of users) {
+    const startedAt = performance.now();
+    const outcome = await verifier.verify(attempt(username, { password: null, code: typed }));
+    took.push(performance.now() - startedAt);
+    expect(outcome).toMatchObject({ approved: true });
+  }
+  return took;
+}
+
+function middle(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+async function stateOf({ id }: UserDocument) {
+  const read = await test.states().readThroughLeader(id, 1000);
+  if (read.kind !== 'found') throw new Error(read.kind);
+  return parseState(read.bytes);
+}
+
 async function addPerson(): Promise<UserDocument> {
   const object = randomUUID();
   const link = { id: corp.id, object, dn: `CN=${object},DC=corp,DC=test`, item: null };
@@ -248,7 +425,7 @@ function code(counter: number): string {
 
 function attempt(
   username: string,
-  typed: { password: string; code?: string; application?: string; key?: string },
+  typed: { password: string | null; code?: string; application?: string; key?: string },
 ): VerificationAttempt {
   return {
     caller: {

@@ -8,17 +8,26 @@ import type {
 } from '@countersign/verification';
 import { PasswordBudget } from './password-budget.ts';
 
-export type AskDirectory = (
-  directory: DirectoryDocument,
-  who: { name: string } | { object: string },
-  password: string,
-) => Promise<SignIn>;
+/** Directories as this node reaches them; {@link SignIn} has what is answered. */
+export type DirectoriesToAsk = {
+  resolve(
+    directory: DirectoryDocument,
+    name: string,
+  ): Promise<
+    | { kind: 'found'; object: string }
+    | { kind: 'unknown' | 'ambiguous' }
+    | { kind: 'unavailable'; problem: string }
+  >;
+  signIn(directory: DirectoryDocument, who: { object: string }, password: string): Promise<SignIn>;
+};
 
 /** `target`: by which directory; null: none was asked. */
 export type PasswordProof = { judged: PasswordJudged; target: { id: string; name: string } | null };
 
 /** Whoever signs in from one address is refused after so many wrong passwords in the same time. */
 const FAILURES_PER_ADDRESS = 50;
+/** Of the verifications that a worker has under way at once, so many may wait for directories. */
+const WAITING_MAX = 1000;
 
 export type AskedDirectories = {
   directories: readonly DirectoryDocument[];
@@ -31,11 +40,12 @@ export type AskedDirectories = {
  * rules to record.
  */
 export class FirstFactor {
-  readonly #ask: AskDirectory;
+  readonly #toAsk: DirectoriesToAsk;
   readonly #budget = new PasswordBudget();
+  #waiting = 0;
 
-  constructor(ask: AskDirectory) {
-    this.#ask = ask;
+  constructor(toAsk: DirectoriesToAsk) {
+    this.#toAsk = toAsk;
   }
 
   /** Asks the directory that the user is from, about the object that the user is: no name counts there. */
@@ -48,33 +58,61 @@ export class FirstFactor {
     const directory = asked.directories.find(({ id }) => id === link?.id);
     if (!link || !directory) return refused('no_directory');
     return this.#countForAddress(asked, async () => {
-      const answer = await this.#ask(directory, { object: link.object }, password);
-      return { judged: judgedOf(answer), target: targetOf(directory) };
+      const judged = await this.#ask(directory, link.object, password);
+      return { judged, target: targetOf(directory) };
     });
   }
 
-  /** Asks for somebody who is no user: the one directory that knows the name, and nobody by that object is a user. */
+  /**
+   * Asks for somebody who is no user: the one directory that the name is of, about whom it is there. Whoever is a user
+   * by another of their names is not asked for here: those guesses would count nowhere (rule 2).
+   */
   async ofStranger(
     name: string,
     password: string,
     asked: AskedDirectories & { isUser(directoryId: string, object: string): Promise<boolean> },
   ): Promise<PasswordProof> {
     const { directories, settings, isUser } = asked;
-    const limit = limitOf(settings, settings.lockout.passwordFailures);
-    const subject = `name ${name}`;
-    if (this.#budget.isSpent(subject, limit, Date.now())) return refused('password_locked');
     return this.#countForAddress(asked, async () => {
       const candidates = whoseName(name, directories);
       if (candidates.length !== 1) return refused('unknown_user');
       const [directory] = candidates as [DirectoryDocument];
-      const answer = await this.#ask(directory, { name }, password);
-      const judged = judgedOf(answer);
-      if (judged.kind === 'wrong') this.#budget.add(subject, limit, Date.now());
-      if (answer.kind === 'accepted' && (await isUser(directory.id, answer.object))) {
-        return refused('unknown_user');
-      }
+      const found = await this.#resolve(directory, name);
+      if (found.kind === 'unavailable') return refused('directory_unavailable');
+      if (found.kind !== 'found') return refused('unknown_user');
+      const { object } = found;
+      if (await isUser(directory.id, object)) return refused('unknown_user');
+      const limit = limitOf(settings, settings.lockout.passwordFailures);
+      const subject = `object ${directory.id} ${object}`;
+      if (this.#budget.isSpent(subject, limit, Date.now())) return refused('password_locked');
+      // Until it is answered it counts: guesses at once are no more than the limit.
+      this.#budget.add(subject, limit, Date.now());
+      const judged = await this.#ask(directory, object, password);
+      if (!mayBeWrong(judged)) this.#budget.giveBack(subject);
       return { judged, target: targetOf(directory) };
     });
+  }
+
+  #ask(directory: DirectoryDocument, object: string, password: string): Promise<PasswordJudged> {
+    return this.#bounded(refused('directory_unavailable').judged, async () =>
+      judgedOf(await this.#toAsk.signIn(directory, { object }, password)),
+    );
+  }
+
+  #resolve(directory: DirectoryDocument, name: string) {
+    const unavailable = { kind: 'unavailable', problem: 'too many wait' } as const;
+    return this.#bounded(unavailable, () => this.#toAsk.resolve(directory, name));
+  }
+
+  /** Directories that hang must not take the places of those who need none. */
+  async #bounded<T, U>(otherwise: U, work: () => Promise<T>): Promise<T | U> {
+    if (this.#waiting >= WAITING_MAX) return otherwise;
+    this.#waiting += 1;
+    try {
+      return await work();
+    } finally {
+      this.#waiting -= 1;
+    }
   }
 
   async #countForAddress(
@@ -86,9 +124,13 @@ export class FirstFactor {
     const subject = `address ${address}`;
     if (this.#budget.isSpent(subject, limit, Date.now())) return refused('password_locked');
     const proof = await work();
-    if (proof.judged.kind === 'wrong') this.#budget.add(subject, limit, Date.now());
+    if (mayBeWrong(proof.judged)) this.#budget.add(subject, limit, Date.now());
     return proof;
   }
+}
+
+function mayBeWrong(judged: PasswordJudged): boolean {
+  return judged.kind === 'wrong' || (judged.kind === 'refused' && judged.mayBeWrong === true);
 }
 
 /** Nothing was asked, and nothing is proven. */
@@ -121,7 +163,10 @@ function whoseName(
 
 function judgedOf(answer: SignIn): PasswordJudged {
   if (answer.kind === 'accepted') return { kind: 'right' };
-  if (answer.kind === 'unavailable') return { kind: 'refused', reason: 'directory_unavailable' };
+  if (answer.kind === 'unavailable') {
+    const doubt = answer.mayBeWrong ? { mayBeWrong: true as const } : {};
+    return { kind: 'refused', reason: 'directory_unavailable', ...doubt };
+  }
   if (answer.reason === 'wrong_password') return { kind: 'wrong' };
   return { kind: 'refused', reason: REASONS[answer.reason] };
 }

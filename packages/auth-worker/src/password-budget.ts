@@ -20,6 +20,14 @@ export class PasswordBudget {
     if (this.#counts.size > SUBJECTS_MAX) this.#counts.delete(this.#counts.keys().next().value!);
   }
 
+  /** What was added before the answer was known, and was not wrong. */
+  giveBack(subject: string): void {
+    const known = this.#counts.get(subject);
+    if (!known) return;
+    if (known.failures > 1) known.failures -= 1;
+    else this.#counts.delete(subject);
+  }
+
   #recent(subject: string, minutes: number, nowMs: number): Count {
     const known = this.#counts.get(subject);
     const isOver = !known || nowMs - known.sinceMs >= minutes * 60_000;

@@ -117,9 +117,7 @@ export async function runWorker(
     events,
   });
   const directories = new OpenDirectories({ db, node: config.node, seedKey: keys.seed, log });
-  const firstFactor = new FirstFactor((document, who, password) =>
-    directories.signIn(document, who, password),
-  );
+  const firstFactor = new FirstFactor(directories);
   const work = new AbortController();
   let life = beginLife(await waitForPlace(db, signal));
 

@@ -35,6 +35,7 @@ import {
   spareCodeHash,
 } from '@countersign/operations';
 import {
+  askPassword,
   ATTEMPTS_KEPT_MS,
   beginsLockout,
   challengeOutcome,
@@ -44,7 +45,6 @@ import {
   findApplication,
   findAttempt,
   isUsedClaim,
-  isPasswordLocked,
   judgeStep,
   lockoutOf,
   mergeClaims,
@@ -52,6 +52,7 @@ import {
   methodRow,
   parseState,
   settingsFor,
+  settlePassword,
   StateError,
   usernameKey,
   withoutQuorumPolicy,
@@ -63,6 +64,7 @@ import {
   type Judgement,
   type Question,
   type Settings,
+  type StepInput,
   type TextClaim,
   type UserDocument,
   type UserState,
@@ -145,6 +147,8 @@ const MAX_IN_FLIGHT = 4000;
 const DENIALS_PAUSE_MS = 50;
 const CONFIRM_MS = 300;
 const POLL_MS = 300;
+/** Held while a directory is asked for a user's password without the quorum. */
+const PASSWORD_ITEM = 'password';
 
 /** What a step leaves to be done when the user's next one may begin: it may take seconds. */
 type Later = { kind: 'later'; finish(): Promise<VerificationOutcome> };
@@ -174,6 +178,9 @@ type Step = {
 };
 
 type Judged = Extract<Judgement, { kind: 'record' }>;
+type Known = { state: UserState; revision: number };
+/** isAlone: the quorum is away. */
+type Begun = Known & { mayAsk: boolean; isAlone: boolean };
 type Asking = { question: Question; askedAt: number };
 
 /** `verify(attempt)`: the one function behind every protocol. No verdict leaves before it is recorded. */
@@ -293,28 +300,71 @@ export class Verifier {
   }
 
   /**
-   * Asks the directory, in the user's turn: the next guess waits until this one is counted. It is not asked where the
-   * rules deny in any case, or know the verdict already; should they see it otherwise a moment later, nothing is proven.
+   * Asks the directory, in the user's turn, once it is recorded that it is asked. It is not where the rules deny in any
+   * case, or know the verdict already; should they see it otherwise a moment later, nothing is proven.
    */
   async #prove(
-    { password }: VerificationAttempt,
-    user: VerificationRead['users'][number] & { state: UserState },
-    { attemptId }: AttemptIds,
+    step: Step,
+    password: string,
+    local: Known,
+    isCircuitOpen: boolean,
     asked: AskedDirectories,
-  ): Promise<Step['proof']> {
-    if (password === null) return null;
+  ): Promise<Known & { isAlone: boolean }> {
     const { firstFactor } = this.#options;
-    const nowMs = Date.now();
-    if (!firstFactor) return { ...refused('no_directory'), at: nowMs };
-    const document = withStopFacts(user.document, user.stopFacts, nowMs);
-    const isOut = !document.enabled || isBlocked(document, nowMs);
-    if (isOut) return { ...refused('busy'), at: nowMs };
-    const state = mergeClaims(user.state, unmergedIn(user.reservations), asked.settings, nowMs);
-    const isKnown = findAttempt(state, attemptId, nowMs) !== null;
-    if (isKnown || isPasswordLocked({ user: document, state, settings: asked.settings, nowMs })) {
-      return { ...refused('busy'), at: nowMs };
+    step.proof = { ...refused(firstFactor ? 'busy' : 'no_directory'), at: Date.now() };
+    if (!firstFactor) return { ...local, isAlone: isCircuitOpen };
+    const begun = isCircuitOpen
+      ? await this.#beginAskAlone(step, local)
+      : await this.#beginAsk(step, local);
+    if (begun.mayAsk) {
+      const proof = await firstFactor.ofUser(step.user, password, asked);
+      step.proof = { ...proof, at: Date.now() };
+      if (proof.target) step.event.details.directory = proof.target.name;
+      step.quorumUntil = performance.now() + QUORUM_WAIT_MS;
     }
-    return { ...(await firstFactor.ofUser(document, password, asked)), at: nowMs };
+    // Until a wrong one is counted the next has to wait.
+    if (step.proof.judged.kind !== 'wrong') await this.#withdraw(step);
+    return begun;
+  }
+
+  /** One compare-and-set before the directory counts: guesses at once, on any nodes, are no more than the limit. */
+  async #beginAsk(step: Step, local: Known): Promise<Begun> {
+    const { states, circuit, metrics } = this.#options;
+    const unmerged = unmergedIn(step.reservations);
+    let { state, revision } = local;
+    for (let lost = 0; lost <= MAX_LOST_CAS; lost += 1) {
+      const known = mergeClaims(state, unmerged, step.settings, Date.now());
+      const next = askPassword(this.#inputOf(step, known));
+      if (!next) return { mayAsk: false, isAlone: false, state, revision };
+      const remainingMs = Math.max(50, step.quorumUntil - performance.now());
+      const outcome = await states.write(step.user.id, encodeState(next), revision, remainingMs);
+      metrics.countWrite(outcome.kind);
+      if (outcome.kind === 'silent') {
+        await circuit.noteSilence(step.user.id, outcome.why);
+        return this.#beginAskAlone(step, { state, revision });
+      }
+      circuit.noteAnswer();
+      if (outcome.kind === 'written') {
+        return { mayAsk: true, isAlone: false, state: next, revision: outcome.revision };
+      }
+      const newer = await this.#readUntilNewer(step, state, revision);
+      if (newer === 'silent') return this.#beginAskAlone(step, { state, revision });
+      ({ state, revision } = newer);
+    }
+    return { mayAsk: false, isAlone: false, state, revision };
+  }
+
+  /** Without the quorum one at a time on this node, and no more than its share of the limit. */
+  async #beginAskAlone(step: Step, { state, revision }: Known): Promise<Begun> {
+    const alone = { isAlone: true, revision };
+    const policy = withoutQuorumPolicy(step.settings, step.attempt.application);
+    if (policy === 'refuse' || ownClaimIn(step)) return { ...alone, mayAsk: false, state };
+    if (await this.#reserveItem(step, PASSWORD_ITEM, 'asking', true)) {
+      return { ...alone, mayAsk: false, state };
+    }
+    const most = await this.#mostKnown(step, state);
+    const next = askPassword(this.#inputOf(step, most.state, most.local));
+    return { ...alone, mayAsk: next !== null, state: most.state };
   }
 
   /** Opens what an answer brings back, and finds whose question it was. */
@@ -433,9 +483,6 @@ export class Verifier {
     }
     event.userId = user.id;
     event.username = user.document.username;
-    const guess = await this.#firstGuess(attempt, user);
-    const proof = await this.#prove(attempt, { ...user, state: guess.state }, ids, asked);
-    if (proof?.target) event.details.directory = proof.target.name;
     const { recordNames, recordMail } = company.events;
     const { displayName, email } = user.document;
     if (recordNames && displayName) event.details.displayName = displayName;
@@ -453,7 +500,7 @@ export class Verifier {
       reservations: user.reservations,
       secrets: this.#openSecrets(user.document),
       challenge,
-      proof,
+      proof: null,
       pin: await this.#checkPin(attempt.pin, user.document),
       recoveryPlace: this.#placeOfRecoveryCode(attempt.code, user.document),
       cacheKey: null,
@@ -464,23 +511,14 @@ export class Verifier {
       return this.#repeatApproval(step, true);
     }
     step.cacheKey = this.#cacheKeyOf(step);
-    if (read.isCircuitOpen) return this.#verifyWithoutQuorum(step, guess.state, false);
-    return this.#verifyWithQuorum(step, guess.state, guess.revision);
-  }
-
-  /** This node's copy. Before a directory is asked it has to be the newest: the last guesses must be in it. */
-  async #firstGuess(
-    { password }: VerificationAttempt,
-    { id, state, stateRevision }: VerificationRead['users'][number],
-  ): Promise<{ state: UserState; revision: number }> {
-    const own = { state: state ?? emptyState(), revision: stateRevision };
-    if (password === null) return own;
-    const newest = await this.#options.states.readThroughLeader(id, CONFIRM_MS);
-    if (newest.kind !== 'found') return own;
-    const told = parseState(newest.bytes);
-    // As after a lost compare-and-set: a bucket begun anew makes nothing good again.
-    const isOlder = newest.revision < own.revision;
-    return { state: isOlder ? mergeStates(own.state, told) : told, revision: newest.revision };
+    const local = { state: user.state ?? emptyState(), revision: user.stateRevision };
+    const { password } = attempt;
+    const { state, revision, isAlone } =
+      password === null
+        ? { ...local, isAlone: read.isCircuitOpen }
+        : await this.#prove(step, password, local, read.isCircuitOpen, asked);
+    if (isAlone) return this.#verifyWithoutQuorum(step, state, false);
+    return this.#verifyWithQuorum(step, state, revision);
   }
 
   /**
@@ -500,7 +538,12 @@ export class Verifier {
     for (let lost = 0; lost <= MAX_LOST_CAS; lost += 1) {
       const known = mergeClaims(state, unmerged, step.settings, Date.now());
       const judgement = this.#judge(step, known);
-      if (judgement.kind !== 'record') return this.#conclude(step, state, judgement, false);
+      if (judgement.kind !== 'record') {
+        const newer = await this.#settlePassword(step, { state, revision }, known);
+        if (!newer) return this.#conclude(step, state, judgement, false);
+        ({ state, revision } = newer);
+        continue;
+      }
       step.event.details = { ...step.event.details, ...detailsOf(judgement) };
       // Administrators are told of it by mail.
       step.event.details.beginsLockout = beginsLockout(known, judgement.next) || undefined;
@@ -524,6 +567,27 @@ export class Verifier {
       ({ state, revision } = newer);
     }
     return this.#denyBegun(step, 'busy', false);
+  }
+
+  /**
+   * Records what came of asking a directory, where no more is recorded. Null: it is, or will be when it counts no more;
+   * else what was recorded by others meanwhile.
+   */
+  async #settlePassword(step: Step, { state, revision }: Known, known: UserState) {
+    const next = settlePassword(this.#inputOf(step, known));
+    if (!next) return null;
+    const remainingMs = Math.max(50, step.quorumUntil - performance.now());
+    const { states } = this.#options;
+    const outcome = await states.write(step.user.id, encodeState(next), revision, remainingMs);
+    this.#options.metrics.countWrite(outcome.kind);
+    if (outcome.kind === 'silent') {
+      await this.#options.circuit.noteSilence(step.user.id, outcome.why);
+      return null;
+    }
+    this.#options.circuit.noteAnswer();
+    if (outcome.kind === 'written') return null;
+    const newer = await this.#readUntilNewer(step, state, revision);
+    return newer === 'silent' ? null : newer;
   }
 
   /**
@@ -654,9 +718,9 @@ export class Verifier {
 
   /** A failure, or a text that is sent: nothing to agree on with others, but to be merged later. */
   async #claimDegraded(step: Step, judgement: Judged): Promise<VerificationOutcome | Later> {
-    await this.#withdraw(step);
     await this.#keepClaim(step, judgement.claim);
     if (judgement.pinFailure) await this.#keepClaim(step, judgement.pinFailure);
+    await this.#withdraw(step);
     step.hasBegun = true;
     const { question, claim } = judgement;
     if (question) return this.#askLater(step, { question, askedAt: claim.at }, true);
@@ -713,11 +777,15 @@ export class Verifier {
   }
 
   #judge(step: Step, state: UserState, local?: LocalCounts): Judgement {
+    return judgeStep(this.#inputOf(step, state, local));
+  }
+
+  #inputOf(step: Step, state: UserState, local?: LocalCounts): StepInput {
     const { attempt, ids, user, secrets, settings, knownNodes, challenge, proof } = step;
     const nowMs = Date.now();
     const { code } = attempt;
     const hmac = code === null ? null : keyedHash(this.#options.keys['wrong-code'], user.id, code);
-    return judgeStep({
+    return {
       user,
       secrets,
       state,
@@ -747,7 +815,7 @@ export class Verifier {
       codesNotBeforeMs: step.codesNotBeforeMs,
       medianNowMs: nowMs + this.#options.asks.medianClockOffsetMs(),
       ...(local && { withoutQuorum: { knownNodes, ...local } }),
-    });
+    };
   }
 
   /** Argon2 runs once for a step: after a lost compare-and-set only the state is judged again. */
@@ -791,9 +859,17 @@ export class Verifier {
     phase: 'cas' | 'asking',
     degraded: boolean,
   ): Promise<'replayed' | 'busy' | null> {
-    if (step.hasBegun && step.reserved === judgement.item) return null;
+    return this.#reserveItem(step, judgement.item, phase, degraded);
+  }
+
+  async #reserveItem(
+    step: Step,
+    item: string | null,
+    phase: 'cas' | 'asking',
+    degraded: boolean,
+  ): Promise<'replayed' | 'busy' | null> {
+    if (step.hasBegun && step.reserved === item) return null;
     await this.#withdraw(step);
-    const { item } = judgement;
     const outcome = await this.#begin.add({
       reservation:
         item === null
@@ -1206,10 +1282,6 @@ export class Verifier {
       details: { verification: ids.verificationId, method: attempt.method ?? 'oath' },
     });
   }
-}
-
-function isBlocked({ blocked }: UserDocument, nowMs: number): boolean {
-  return blocked !== null && nowMs < Date.parse(blocked.expiresAt);
 }
 
 /** Whether that is one of the user's own names, whoever else has it. */

@@ -14,6 +14,7 @@ import { resolveName, resolveObject } from './resolve.ts';
 import type { Resolved } from './resolve.ts';
 import { Servers } from './servers.ts';
 import { canBePassword, signInAs } from './sign-in.ts';
+import type { Asking } from './sign-in.ts';
 import { testDirectory } from './test-directory.ts';
 import type { Changes, ChangesCursor, DirectoryConfig, DirectoryTest } from './types.ts';
 import type { Person, SignIn } from './types.ts';
@@ -22,6 +23,10 @@ const QUERIES_MAX = 4;
 const SIGN_INS_MAX = 8;
 /** Sign-ins and lookups that wait for a connection. */
 const WAITERS_MAX = 1000;
+
+/** A sign-in and a lookup take no longer, whatever the deadlines of single steps add up to. */
+const SIGN_IN_MS = 10_000;
+const LOOKUP_MS = 4_000;
 
 type Log = { warn: (fields: object, message: string) => void };
 
@@ -38,9 +43,14 @@ export class Directory implements AsyncDisposable {
   readonly #queries: ConnectionPool;
   readonly #signIns: ConnectionPool;
   readonly #reading: Reading;
+  readonly #signInMs: number;
 
-  constructor(config: DirectoryConfig, { log }: { log?: Log } = {}) {
+  constructor(
+    config: DirectoryConfig,
+    { log, signInMs = SIGN_IN_MS }: { log?: Log; signInMs?: number } = {},
+  ) {
     this.config = config;
+    this.#signInMs = signInMs;
     this.#log = log;
     this.#servers = new Servers(config);
     this.#account = new AccountBinding(config.account);
@@ -81,30 +91,42 @@ export class Directory implements AsyncDisposable {
     return this.#ask((client) => searchPeople(client, this.config, query));
   }
 
-  /** Whom a name from outside means: see {@link resolveName}. */
-  async resolve(name: string): Promise<Resolved | { kind: 'unavailable'; problem: string }> {
-    return this.#resolve({ name });
+  /** Whom a name from outside means: see {@link resolveName}. Ends within 4 s. */
+  async resolve(name: string): Promise<Resolved | Unavailable> {
+    return within(LOOKUP_MS, this.#resolve({ name }), unavailable);
   }
 
   /**
    * Looks somebody up by a name from outside or by object, and binds with the DN that was found and
    * the password. At most one bind, whatever happens, but for a connection that the server closed
-   * while it lay idle.
+   * while it lay idle. Ends within 10 s; nothing is sent after that.
    */
   async signIn(who: { name: string } | { object: string }, password: string): Promise<SignIn> {
+    const asking: Asking = { isOver: false, isSent: false };
+    const signIn = await within<SignIn>(
+      this.#signInMs,
+      this.#signIn(who, password, asking),
+      (problem) => ({ ...unavailable(problem), ...(asking.isSent && { mayBeWrong: true }) }),
+    );
+    asking.isOver = true;
+    if (signIn.kind === 'unavailable') this.#warn(signIn.problem);
+    return signIn;
+  }
+
+  async #signIn(
+    who: { name: string } | { object: string },
+    password: string,
+    asking: Asking,
+  ): Promise<SignIn> {
     const found = await this.#resolve(who);
     if (found.kind === 'unavailable') return found;
     if (found.kind === 'unknown') return { kind: 'refused', reason: 'unknown_name' };
     if (found.kind === 'ambiguous') return { kind: 'refused', reason: 'ambiguous_name' };
     if (!canBePassword(password)) return { kind: 'refused', reason: 'wrong_password' };
     const { object, dn } = found;
-    const signIn = await signInAs({ object, dn }, password, {
-      config: this.config,
-      pool: this.#signIns,
-      servers: this.#servers,
-    });
-    if (signIn.kind === 'unavailable') this.#warn(signIn.problem);
-    return signIn;
+    const { config } = this;
+    const means = { config, pool: this.#signIns, servers: this.#servers, asking };
+    return signInAs({ object, dn }, password, means);
   }
 
   /** Everybody, page by page; ends only when it was certainly all. */
@@ -154,9 +176,7 @@ export class Directory implements AsyncDisposable {
     await Promise.all([this.#queries[Symbol.asyncDispose](), this.#signIns[Symbol.asyncDispose]()]);
   }
 
-  async #resolve(
-    who: { name: string } | { object: string },
-  ): Promise<Resolved | { kind: 'unavailable'; problem: string }> {
+  async #resolve(who: { name: string } | { object: string }): Promise<Resolved | Unavailable> {
     try {
       return await this.#ask((client) =>
         'name' in who
@@ -165,8 +185,7 @@ export class Directory implements AsyncDisposable {
       );
     } catch (error) {
       if (!(error instanceof DirectoryError)) throw error;
-      this.#warn(error.message);
-      return { kind: 'unavailable', problem: error.message };
+      return unavailable(error.message);
     }
   }
 
@@ -238,5 +257,22 @@ export class Directory implements AsyncDisposable {
 
   #warn(problem: string): void {
     this.#log?.warn({ directory: this.config.name, problem }, 'directory unavailable');
+  }
+}
+
+type Unavailable = { kind: 'unavailable'; problem: string };
+
+function unavailable(problem: string): Unavailable {
+  return { kind: 'unavailable', problem };
+}
+
+/** `late` is told once the time is over; what `work` comes to then is nobody's. */
+async function within<T>(ms: number, work: Promise<T>, late: (problem: string) => T): Promise<T> {
+  const over = Promise.withResolvers<T>();
+  const timer = setTimeout(() => over.resolve(late(`no answer within ${ms} ms in all`)), ms);
+  try {
+    return await Promise.race([work, over.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }

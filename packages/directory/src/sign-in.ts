@@ -14,16 +14,26 @@ const PASSWORD_BYTES_MAX = 1024;
  */
 export function canBePassword(password: string): boolean {
   const sizeBytes = Buffer.byteLength(password);
-  return sizeBytes > 0 && sizeBytes <= PASSWORD_BYTES_MAX && !password.includes('\0');
+  // What is not well formed would be sent as something else than was typed.
+  if (password.includes('\0') || !password.isWellFormed()) return false;
+  return sizeBytes > 0 && sizeBytes <= PASSWORD_BYTES_MAX;
 }
 
 type Person = { object: string; dn: string };
+
+/** isOver: nobody waits any more, so nothing is sent. */
+export type Asking = { isOver: boolean; isSent: boolean };
 
 /** One bind as a person who was looked up. */
 export async function signInAs(
   person: Person,
   password: string,
-  { config, pool, servers }: { config: DirectoryConfig; pool: ConnectionPool; servers: Servers },
+  {
+    config,
+    pool,
+    servers,
+    asking,
+  }: { config: DirectoryConfig; pool: ConnectionPool; servers: Servers; asking: Asking },
 ): Promise<SignIn> {
   const isPolicyAsked = config.type === 'ldap';
   for (let attempt = 1; ; attempt += 1) {
@@ -32,6 +42,8 @@ export async function signInAs(
     const policy = new PasswordPolicyControl();
     try {
       const answer = await pool.use((connection, isUsed) => {
+        if (asking.isOver) throw new DirectoryError('unreachable', 'it was not asked in time');
+        asking.isSent = true;
         [used, wasKept] = [connection, isUsed];
         return connection.bind(person.dn, password, isPolicyAsked ? [policy] : []);
       });
@@ -51,7 +63,9 @@ export async function signInAs(
       // A bind that was heard counts where the password is wrong. So it is sent again only where the
       // connection broke before a byte of an answer, which is how one that lay idle ends, and once.
       const mayRepeat = failure === 'closed' && !used?.hasAnswered && attempt === 1;
-      if (!mayRepeat) return { kind: 'unavailable', problem: error.message };
+      if (mayRepeat) continue;
+      const { message: problem } = error;
+      return { kind: 'unavailable', problem, ...(asking.isSent && { mayBeWrong: true }) };
     }
   }
 }

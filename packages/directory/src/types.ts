@@ -118,8 +118,11 @@ export type SignIn =
         | 'must_change_password'
         | 'not_now';
     }
-  /** No server answered, or none that can be trusted. */
-  | { kind: 'unavailable'; problem: string };
+  /**
+   * No server answered, or none that can be trusted. `mayBeWrong`: the password was sent, and the directory may have
+   * counted it as a wrong one.
+   */
+  | { kind: 'unavailable'; problem: string; mayBeWrong?: true };
 
 /** What {@link Directory.test} found: the one line that says what is wrong, and what was seen on the way. */
 export type DirectoryTest = {

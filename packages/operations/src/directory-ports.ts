@@ -156,19 +156,32 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
     return { outcome: 'accepted', object, dn, user };
   }
 
-  /** Somebody's first factor. The directory's own pool bounds how many are under way, not those who look around. */
-  async signIn(
+  /** Whom a name means there, for their first factor. Ends within 4 s. */
+  resolve(document: DirectoryDocument, name: string) {
+    return this.#answered(document, (directory) => directory.resolve(name));
+  }
+
+  /**
+   * Somebody's first factor. The directory's own pool bounds how many are under way, not those who look around. Ends
+   * within 10 s.
+   */
+  signIn(
     document: DirectoryDocument,
     who: { name: string } | { object: string },
     password: string,
   ): Promise<SignIn> {
+    return this.#answered(document, (directory) => directory.signIn(who, password));
+  }
+
+  async #answered<T>(
+    document: DirectoryDocument,
+    ask: (directory: Directory) => Promise<T>,
+  ): Promise<T | { kind: 'unavailable'; problem: string }> {
     try {
-      return await this.#held(document, ({ directory }) => directory.signIn(who, password));
+      return await this.#held(document, ({ directory }) => ask(directory));
     } catch (error) {
-      return {
-        kind: 'unavailable',
-        problem: error instanceof Error ? error.message : String(error),
-      };
+      const problem = error instanceof Error ? error.message : String(error);
+      return { kind: 'unavailable', problem };
     }
   }
 

@@ -80,7 +80,7 @@ export {
 } from './methods.ts';
 export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
 export { isTrustedAddress, parseAddressRange } from './trusted-address.ts';
-export { challengeOutcome, isPasswordLocked, judgeStep } from './judge-step.ts';
+export { askPassword, challengeOutcome, judgeStep, settlePassword } from './judge-step.ts';
 export type {
   Judgement,
   OpenChallenge,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { OathAuthenticator, UserDocument } from './documents.ts';
-import { judgeStep } from './judge-step.ts';
+import { askPassword, judgeStep, settlePassword } from './judge-step.ts';
 import type { Judgement, StepInput } from './judge-step.ts';
 import { mergeClaims } from './merge-claims.ts';
 import { asksPin, FRONT_DOORS, METHOD_TABLE } from './methods.ts';
@@ -549,6 +549,77 @@ describe('a password, where a directory holds the first factor', () => {
     expect(share(1)).toMatchObject({ verdict: approved });
     expect(share(2)).toMatchObject({ verdict: denied('password_locked') });
   });
+
+  /** The state once so many passwords are asked for that are not answered. */
+  const asking = (count: number): UserState =>
+    Array.from({ length: count }).reduce<UserState>((state, _, index) => {
+      const next = askPassword(inputOf({ code: null, state, attemptId: `ask ${index}` }));
+      if (!next) throw new Error(`ask ${index} is refused`);
+      return parseState(encodeState(next));
+    }, emptyState());
+
+  it('that is being asked for counts until it is answered, so that none can be guessed beside it', () => {
+    const state = asking(limit);
+    const more = (nowMs: number) =>
+      askPassword(inputOf({ code: null, state, attemptId: 'more', nowMs }));
+    expect(more(start)).toBeNull();
+    // Whoever asked died: then it counts as long as a wrong one.
+    expect(more(start + (defaultSettings.lockout.passwordMinutes - 1) * MINUTE)).toBeNull();
+    expect(more(start + (defaultSettings.lockout.passwordMinutes + 1) * MINUTE)).not.toBeNull();
+    // The answers to those that were asked in time are judged all the same.
+    const first = judge({ ...typed(right), state, attemptId: 'ask 0' });
+    expect(first).toMatchObject({ verdict: approved });
+    expect(nextOf(first).passwordAsks).toHaveLength(limit - 1);
+    const wrongs = Array.from({ length: limit }, (_, index) => `ask ${index}`).reduce(
+      (before, attemptId) => nextOf(judge({ ...typed(wrong), state: before, attemptId })),
+      state,
+    );
+    expect(wrongs.passwordAsks).toBeUndefined();
+    expect(wrongs.methods.password).toMatchObject({ lockouts: 1, consecutive: limit });
+  });
+
+  it('costs nothing where the directory did not hear it, and one failure where it may have', () => {
+    const settle = (password: StepInput['password']) =>
+      settlePassword(inputOf({ code: null, state: asking(1), attemptId: 'ask 0', password }));
+    const away = { kind: 'refused', reason: 'directory_unavailable' } as const;
+    expect(settle(away)).toEqual(emptyState());
+    const heard = settle({ ...away, mayBeWrong: true });
+    expect(heard?.methods.password).toMatchObject({ failures: 1 });
+    expect(heard?.passwordAsks).toBeUndefined();
+    const other = inputOf({ code: null, state: asking(1), attemptId: 'other', password: away });
+    expect(settlePassword(other)).toBeNull();
+  });
+
+  it('that is right ends what was counted, with answers that never came, but no lockout', () => {
+    const later = start + 2 * MINUTE;
+    const late = { ...typed(wrong), state: asking(2), attemptId: 'ask 1', nowMs: later };
+    const own = { code: null, attemptId: 'own', password: right, nowMs: later };
+    const mistyped = askPassword(inputOf({ ...own, state: nextOf(judge(late)) }))!;
+    expect(mistyped).toMatchObject({ methods: { password: { failures: 1 } } });
+    expect(mistyped.passwordAsks).toHaveLength(2);
+    const settled = settlePassword(inputOf({ ...own, state: mistyped }));
+    expect(settled?.methods.password).toEqual(noFailures);
+    expect(settled?.passwordAsks).toBeUndefined();
+    const locked = { ...noFailures, lockedUntil: later + MINUTE, lockouts: 1 };
+    const methods = { code: noFailures, password: locked };
+    const held = settlePassword(inputOf({ ...own, state: { ...mistyped, methods } }));
+    expect(held?.methods.password).toEqual(locked);
+  });
+
+  it('is asked for once for an attempt, but by a step whose own writing was not answered', () => {
+    const again = { code: null, state: asking(1), attemptId: 'ask 0' };
+    expect(askPassword(inputOf(again))).toBeNull();
+    const withoutQuorum = { knownNodes: 1, localFailures: {} };
+    expect(askPassword(inputOf({ ...again, withoutQuorum }))).not.toBeNull();
+  });
+
+  it('that was asked for with the quorum and counted without it is counted once', () => {
+    const { id } = inputOf({ code: null, attemptId: 'ask 0' }).attempt;
+    const claim = { id, at: start, failure: true, factor: 'password', unlockedAt: 0 } as const;
+    const merged = mergeClaims(asking(1), [claim], defaultSettings, start);
+    expect(merged.methods.password).toMatchObject({ failures: 1 });
+    expect(merged.passwordAsks ?? []).toEqual([]);
+  });
 });
 
 describe('without quorum', () => {
@@ -879,10 +950,14 @@ type Ask = Partial<Omit<StepInput, 'attempt'>> & {
 let asked = 0;
 
 function judge(ask: Ask): Judgement {
+  return judgeStep(inputOf(ask));
+}
+
+function inputOf(ask: Ask): StepInput {
   const { code, door = 'http', attemptId, keyHash = null, client = 'vpn', ...rest } = ask;
   const { user = alice, settings = defaultSettings } = rest;
   asked += 1;
-  return judgeStep({
+  return {
     user: alice,
     secrets: new Map([
       [totp.id, secret],
@@ -901,7 +976,7 @@ function judge(ask: Ask): Judgement {
       method: null,
       wrongCodeHmac: `hmac of ${code}`,
     },
-  });
+  };
 }
 
 /** Judges one after the other, each on the stored state of the one before. */

@@ -21,6 +21,7 @@ import {
   CACHES_MAX,
   findAttempt,
   noFailures,
+  PASSWORD_ASKS_MAX,
   pruneAccepted,
   recentAttempts,
   recentTexts,
@@ -88,7 +89,8 @@ export type StepInput = {
 export type PasswordJudged =
   | { kind: 'right' }
   | { kind: 'wrong' }
-  | { kind: 'refused'; reason: DenialReason };
+  /** `mayBeWrong`: nobody heard the answer, but the directory may have counted a wrong one. */
+  | { kind: 'refused'; reason: DenialReason; mayBeWrong?: true };
 
 export type OpenChallenge = {
   id: string;
@@ -126,26 +128,24 @@ type Recorded = Extract<Judgement, { kind: 'record' }>;
 const WRONG_CODE_STEP_MS = 30_000;
 const WRONG_CODE_REPEAT_MS = 60_000;
 const HOUR_SECONDS = 3600;
+/** What a directory was asked longer ago is answered, or lost with who asked. */
+const PASSWORD_ASK_MS = 60_000;
 
 /** Judges one step of a verification: it begins, or answers a question. Pure: the caller records the outcome. */
 export function judgeStep(input: StepInput): Judgement {
   const judgement = judge(input);
-  if (judgement.kind !== 'record' || !judgement.next.spent) return judgement;
+  if (judgement.kind !== 'record') return judgement;
+  const next = withoutAsk(input, judgement.next);
+  if (!next.spent) return { ...judgement, next };
   // Whatever is recorded, what is over goes: nothing else may fill the state.
-  const spent = unexpiredSpent(judgement.next.spent, input.nowMs);
-  return { ...judgement, next: { ...judgement.next, spent } };
+  return { ...judgement, next: { ...next, spent: unexpiredSpent(next.spent, input.nowMs) } };
 }
 
 function judge(input: StepInput): Judgement {
-  const { user, state, attempt, nowMs } = input;
+  const { user, attempt, nowMs } = input;
 
-  const known = findAttempt(state, attempt.id, nowMs);
-  if (known) return repeat(input, known);
-  if (isKeyTaken(input)) return { kind: 'conflict' };
-  if (!user.enabled) return denied('disabled');
-  if (user.blocked && nowMs < Date.parse(user.blocked.expiresAt)) return denied('blocked');
-  const unproven = judgePassword(input);
-  if (unproven) return unproven;
+  const settled = judgeUnasked(input) ?? judgePassword(input);
+  if (settled) return settled;
   if (input.challenge) return judgeAnswer(input, input.challenge);
 
   if (user.exempt && nowMs < Date.parse(user.exempt.until)) return skipped('exempt');
@@ -157,6 +157,17 @@ function judge(input: StepInput): Judgement {
   if (bypass) return useBypass(input, bypass);
   if (isCached(input)) return skipped('cached');
   return begin(input);
+}
+
+/** What is so whatever was typed; null: what was typed counts. */
+function judgeUnasked(input: StepInput): Judgement | null {
+  const { user, state, attempt, nowMs } = input;
+  const known = findAttempt(state, attempt.id, nowMs);
+  if (known) return repeat(input, known);
+  if (isKeyTaken(input)) return { kind: 'conflict' };
+  if (!user.enabled) return denied('disabled');
+  if (user.blocked && nowMs < Date.parse(user.blocked.expiresAt)) return denied('blocked');
+  return null;
 }
 
 function denied(reason: DenialReason): Judgement {
@@ -205,12 +216,68 @@ function judgePassword(input: StepInput): Judgement | null {
   };
 }
 
+/**
+ * What is stored before a directory is asked for a password: that it is. Guesses on other nodes see it, and it counts
+ * as a failure until its answer is recorded, so that guesses at once are no more than the limit. Null: the directory is
+ * not asked, for the rules deny in any case, or know the verdict already.
+ */
+export function askPassword(input: StepInput): UserState | null {
+  const { state, attempt, nowMs } = input;
+  if (judgeUnasked(input) || isPasswordLocked(input)) return null;
+  const own = shortId(attempt.id);
+  // Without the quorum it is what this step wrote itself, and was not answered.
+  const isAsked = !input.withoutQuorum && state.passwordAsks?.some(([id]) => id === own);
+  const asks = otherAsks(input);
+  if (isAsked || asks.length >= PASSWORD_ASKS_MAX) return null;
+  return { ...state, passwordAsks: [...asks, [own, Math.floor(nowMs / 1000)]] };
+}
+
+/** The state after the answer to {@link askPassword}, where nothing else is recorded; null: as it was. */
+export function settlePassword(input: StepInput): UserState | null {
+  const own = shortId(input.attempt.id);
+  if (!input.state.passwordAsks?.some(([id]) => id === own)) return null;
+  return withoutAsk(input, input.state);
+}
+
+/** `next` with the answer to a password: a right one ends what was counted, as it does at the directory. */
+function withoutAsk(input: StepInput, next: UserState): UserState {
+  const { password, state } = input;
+  if (!password) return next;
+  const { passwordAsks: _settled, ...rest } = next;
+  const isRight = password.kind === 'right' && !isPasswordLocked(input);
+  const lostBefore = Math.floor((input.nowMs - PASSWORD_ASK_MS) / 1000);
+  const asks = otherAsks(input).filter(([, at]) => !isRight || at > lostBefore);
+  const left = asks.length > 0 ? { ...rest, passwordAsks: asks } : rest;
+  if (isRight) {
+    if (!state.methods.password) return left;
+    const cleared = clearFailures(failuresOf(input, 'password'));
+    return { ...left, methods: { ...left.methods, password: cleared } };
+  }
+  if (password.kind !== 'refused' || !password.mayBeWrong) return left;
+  const { counts: counted } = countFailureOf(input, 'password');
+  return { ...left, methods: { ...left.methods, password: counted } };
+}
+
+/** Those of other attempts that are not over: an answer that never came counts as long as a wrong one. */
+function otherAsks({ state, attempt, user, settings, nowMs }: StepInput): [string, number][] {
+  const own = shortId(attempt.id);
+  const since = Math.max(
+    nowMs - lockoutOf(settings, 'password').resetMinutes * 60_000,
+    user.unlockedAt === null ? 0 : Date.parse(user.unlockedAt),
+  );
+  return (state.passwordAsks ?? []).filter(([id, at]) => id !== own && (at + 1) * 1000 > since);
+}
+
 /** Whether a user's directory is not asked for now, so that nobody locks the account there from here. */
-export function isPasswordLocked(
-  input: Pick<StepInput, 'user' | 'state' | 'settings' | 'withoutQuorum' | 'nowMs'>,
-): boolean {
+function isPasswordLocked(input: StepInput): boolean {
   if (isLocked(failuresOf(input, 'password'), input.nowMs)) return true;
-  return isLocalBudgetSpent(input, 'password');
+  return passwordsLeft(input) <= 0 || isLocalBudgetSpent(input, 'password');
+}
+
+function passwordsLeft(input: StepInput): number {
+  const lockout = lockoutOf(input.settings, 'password');
+  const counted = countedFailures(failuresOf(input, 'password'), lockout, input.nowMs);
+  return lockout.failures - counted - otherAsks(input).length;
 }
 
 // ---- it begins without anything typed
@@ -451,14 +518,14 @@ function failuresOf(
 
 // Nodes that cannot see each other's failures share out what is left of the limit, so that
 // splitting a cluster gives nobody more guesses (but one each, or nobody could sign in).
-function isLocalBudgetSpent(
-  input: Pick<StepInput, 'user' | 'state' | 'settings' | 'withoutQuorum' | 'nowMs'>,
-  factor: Factor,
-): boolean {
+function isLocalBudgetSpent(input: StepInput, factor: Factor): boolean {
   if (!input.withoutQuorum) return false;
   const { knownNodes, localFailures } = input.withoutQuorum;
   const lockout = lockoutOf(input.settings, factor);
-  const left = lockout.failures - countedFailures(failuresOf(input, factor), lockout, input.nowMs);
+  const left =
+    factor === 'password'
+      ? passwordsLeft(input)
+      : lockout.failures - countedFailures(failuresOf(input, factor), lockout, input.nowMs);
   return (localFailures[factor] ?? 0) >= Math.max(1, Math.floor(left / Math.max(1, knownNodes)));
 }
 
@@ -498,7 +565,7 @@ function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
     : { approved: true };
   const spent = endChallenge(input, verdict.approved ? 1 : 2);
   if (spent === 'full') return denied('busy');
-  const { pin, password } = state.methods;
+  const { pin } = state.methods;
   return {
     kind: 'record',
     verdict,
@@ -510,8 +577,6 @@ function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
         ...state.methods,
         code: clearFailures(failuresOf(input, 'code')),
         ...(pin && asksPin(row) && { pin: clearFailures(failuresOf(input, 'pin')) }),
-        ...(password &&
-          input.password && { password: clearFailures(failuresOf(input, 'password')) }),
       },
       lastWrong: null,
       attempts: withAttempt(input, {

@@ -10,6 +10,7 @@ import {
   MERGED_MAX,
   newestMerged,
   noFailures,
+  PASSWORD_ASKS_MAX,
   recentTexts,
   rememberFailures,
   shortId,
@@ -121,8 +122,13 @@ function mergeFailures(
   }
   const ids = fresh.map(([id]) => id);
   const answered = fresh.flatMap(([, claim]) => (claim.answered ? [claim.answered] : []));
+  const attempts = new Set(fresh.map(([, claim]) => shortId(claim.id)));
   return {
     ...state,
+    // Asked with the quorum, and counted without it.
+    ...(state.passwordAsks && {
+      passwordAsks: state.passwordAsks.filter(([id]) => !attempts.has(id)),
+    }),
     ...(answered.length > 0 && { spent: countAnswers(state.spent, answered, nowMs) }),
     methods,
     merged: rememberFailures(state.merged, ids, nowMs),
@@ -202,6 +208,8 @@ export function mergeStates(a: UserState, b: UserState): UserState {
     ...(a.recovery && b.recovery && { recovery: unionRecovery(a.recovery, b.recovery) }),
     ...(a.texts && b.texts && { texts: unionTexts(a.texts, b.texts) }),
     ...(a.caches && b.caches && { caches: unionCaches(a.caches, b.caches) }),
+    ...(a.passwordAsks &&
+      b.passwordAsks && { passwordAsks: unionAsks(a.passwordAsks, b.passwordAsks) }),
   };
 }
 
@@ -265,6 +273,13 @@ function unionCaches(a: Caches, b: Caches): Caches {
   const until = new Map(a);
   for (const [key, at] of b) until.set(key, Math.max(at, until.get(key) ?? 0));
   return [...until].toSorted((x, y) => x[1] - y[1] || (x[0] < y[0] ? -1 : 1)).slice(-CACHES_MAX);
+}
+
+type Asks = NonNullable<UserState['passwordAsks']>;
+
+function unionAsks(a: Asks, b: Asks): Asks {
+  const union = [...new Map([...b, ...a])];
+  return union.toSorted((x, y) => x[1] - y[1] || (x[0] < y[0] ? -1 : 1)).slice(-PASSWORD_ASKS_MAX);
 }
 
 function maxAccepted(a: UserState['accepted'], b: UserState['accepted']): UserState['accepted'] {

@@ -27,6 +27,8 @@ export const SPENT_MAX = 16;
 /** They spend a question. */
 export const WRONG_ANSWERS_MAX = 3;
 export const CACHES_MAX = 8;
+/** Of one user at once, in the whole cluster. */
+export const PASSWORD_ASKS_MAX = 8;
 /** Texts remembered of a user: the budgets of an hour and of a day are no larger. */
 export const TEXTS_MAX = 50;
 const DAY_SECONDS = 86_400;
@@ -89,6 +91,8 @@ export type UserState = {
   texts?: number[];
   /** Successes that skip the second step for a while: [keyed hash of who and where, until in Unix seconds]. */
   caches?: [key: string, untilSeconds: number][];
+  /** {@link shortId} of attempts whose password a directory is asked for, and since when, in Unix seconds. */
+  passwordAsks?: [id: string, atSeconds: number][];
 };
 
 /** Wrong answers so far, and how it ended: 0 not yet, 1 approved, 2 for nothing. */
@@ -176,6 +180,7 @@ const stateSchema = z.looseObject({
   recovery: z.tuple([count, count]).optional(),
   texts: z.array(count).optional(),
   caches: z.array(z.tuple([idText, count])).optional(),
+  passwordAsks: z.array(z.tuple([idText, count])).optional(),
 });
 
 /** @throws StateError on anything that {@link encodeState} does not make */

@@ -147,6 +147,7 @@ const MAX_IN_FLIGHT = 4000;
 const DENIALS_PAUSE_MS = 50;
 const CONFIRM_MS = 300;
 const POLL_MS = 300;
+const TOLD_MS = 150;
 /** Held while a directory is asked for a user's password without the quorum. */
 const PASSWORD_ITEM = 'password';
 
@@ -415,11 +416,17 @@ export class Verifier {
     const { states, gate } = this.#options;
     const { userId, expiresAt } = opened.challenge;
     const read = await states.readThroughLeader(userId, POLL_MS);
-    const most =
-      read.kind === 'found'
-        ? parseState(read.bytes)
-        : (await gate.pass(() => readMostKnown(this.#options, userId, DIRECT_GET_MS))).state;
-    const outcome = most && challengeOutcome(most, id);
+    const known = async () => {
+      const most = await gate.pass(() => readMostKnown(this.#options, userId, DIRECT_GET_MS));
+      return most.state && challengeOutcome(most.state, id);
+    };
+    let outcome =
+      read.kind === 'found' ? challengeOutcome(parseState(read.bytes), id) : await known();
+    if (outcome === null && read.kind === 'silent') {
+      // What another node tells when it has answered is here by then, or that node is out of reach.
+      await sleep(TOLD_MS);
+      outcome = await known();
+    }
     if (outcome === 'approved') return told({ approved: true });
     if (outcome === 'denied') return told({ approved: false, reason: 'challenge_spent' });
     if (Date.now() >= expiresAt) return told({ approved: false, reason: 'expired' });

@@ -8,6 +8,10 @@ const claimFields = { id: z.string().min(1).max(128), at: z.int().min(0) };
 const item = z.string().min(1).max(128);
 /** The item is used up, but the attempt was denied: its PIN was wrong. */
 const denied = z.literal(true).optional();
+/** A challenge, by {@link shortId}, and when it is over, in Unix seconds. */
+const ofChallenge = z.tuple([z.string().regex(/^[\w-]{16}$/), z.int().min(0)]);
+/** The question that it answered, where the item is not that question itself. */
+const ends = ofChallenge.optional();
 
 // Claims lie in a database and travel between nodes, so they are parsed where they arrive.
 const claimSchema = z.union([
@@ -18,6 +22,7 @@ const claimSchema = z.union([
     last: z.int().min(0),
     item,
     denied,
+    ends,
   }),
   z.strictObject({
     ...claimFields,
@@ -34,6 +39,7 @@ const claimSchema = z.union([
     /** Place of a recovery code in its generation, which was made at this Unix second. */
     recovery: z.int().min(0).max(30),
     generation: z.int().min(0),
+    ends,
   }),
   z.strictObject({
     ...claimFields,
@@ -42,8 +48,8 @@ const claimSchema = z.union([
     factor: z.enum(FACTORS).optional(),
     /** The administrator's unlock this failure came after, 0 if there was none. */
     unlockedAt: z.int().min(0),
-    /** What it answered wrongly: {@link shortId} of a challenge, and when that is over, in Unix seconds. */
-    answered: z.tuple([z.string().regex(/^[\w-]{16}$/), z.int().min(0)]).optional(),
+    /** What it answered wrongly. */
+    answered: ofChallenge.optional(),
   }),
   z.strictObject({ ...claimFields, text: z.literal(true) }),
 ]);

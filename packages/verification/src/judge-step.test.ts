@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { OathAuthenticator, UserDocument } from './documents.ts';
-import { askPassword, judgeStep, settlePassword } from './judge-step.ts';
+import { parseClaim } from './claims.ts';
+import { askPassword, challengeOutcome, judgeStep, settlePassword } from './judge-step.ts';
 import type { Judgement, StepInput } from './judge-step.ts';
 import { mergeClaims } from './merge-claims.ts';
 import { asksPin, FRONT_DOORS, METHOD_TABLE } from './methods.ts';
@@ -673,6 +674,13 @@ const working = METHOD_TABLE.filter(({ method }) => ['oath', 'text', 'recovery']
 describe.each(working)('the row $method $mode of the table', (row) => {
   const { method, doors, costs } = row;
   const { user, challenge, right, answer } = caseOf(row);
+
+  it('ends the question also where only the claim of the answer is known', () => {
+    const { claim } = answer(right) as Extract<Judgement, { kind: 'record' }>;
+    const elsewhere = mergeClaims(emptyState(), [parseClaim(claim)], defaultSettings, start);
+    expect(challengeOutcome(elsewhere, challenge.id)).toBe('approved');
+    expect(answer({ ...right, state: elsewhere })).toMatchObject({ kind: 'final' });
+  });
 
   it('accepts what it says, once, whatever the next question is', () => {
     const first = answer(right);

@@ -1,5 +1,5 @@
 import { isRecoveryUsed, failureId } from './claims.ts';
-import type { Claim, FailureClaim } from './claims.ts';
+import type { Claim, FailureClaim, UsedClaim } from './claims.ts';
 import type { UserDocument } from './documents.ts';
 import {
   addFailures,
@@ -552,11 +552,12 @@ function askForNextCode(input: StepInput, match: Match): Judgement {
   };
 }
 
-type Use = { item: string; claim: Claim & { item: string }; next: UserState };
+type Use = { item: string; claim: UsedClaim; next: UserState };
 
 /** The code was right and is used up, whatever the PIN was: both are recorded at once. */
-function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
+function useUp(input: StepInput, row: MethodRow, used: Use): Judgement {
   const { user, state, settings, nowMs } = input;
+  const use = { ...used, claim: withEnd(input, used.claim) };
   const { item, next } = use;
   if (asksPin(row) && input.pin === 'wrong') return useUpForNothing(input, use);
   const mustChange = asksPin(row) && user.pin && mustChangePin(user.pin, settings.pin, nowMs);
@@ -588,6 +589,13 @@ function useUp(input: StepInput, row: MethodRow, use: Use): Judgement {
     item,
     claim: verdict.approved ? use.claim : { ...use.claim, denied: true },
   };
+}
+
+/** A question that a code or recovery code answered is over too, wherever the claim is merged. */
+function withEnd({ challenge }: StepInput, claim: UsedClaim): UsedClaim {
+  if (!challenge || 'spent' in claim) return claim;
+  const until = Math.ceil(challenge.expiresAtMs / 1000);
+  return { ...claim, ends: [spentKey('challenge', challenge.id), until] };
 }
 
 function useUpForNothing(input: StepInput, { item, claim, next }: Use): Judgement {

@@ -53,23 +53,36 @@ function mergeUsed(state: UserState, claims: readonly UsedClaim[], nowMs: number
 
 /** The state itself where it has the item as used already, or where nobody can use it any more. */
 function markUsed(state: UserState, claim: UsedClaim, nowMs: number): UserState {
+  const isAnswer = !('spent' in claim) && claim.ends !== undefined;
+  const ended = isAnswer ? markSpent(state, claim.ends!, claim, nowMs) : state;
+  return markItem(ended, claim, nowMs);
+}
+
+function markItem(state: UserState, claim: UsedClaim, nowMs: number): UserState {
   if ('last' in claim) {
     const known = state.accepted[claim.authenticatorId];
     const later = laterAccepted(known, [claim.last, Math.floor(claim.at / 1000)]);
     if (later === known) return state;
     return { ...state, accepted: { ...state.accepted, [claim.authenticatorId]: later } };
   }
-  if ('spent' in claim) {
-    // A long outage leaves more of them than a state holds.
-    if (isLongOver(claim.until, nowMs)) return state;
-    const known = unexpiredSpent(state.spent, nowMs)[claim.spent];
-    const merged = maxSpent(known, [claim.until, 0, claim.denied ? 2 : 1]);
-    if (known && merged.every((value, index) => value === known[index])) return state;
-    return { ...state, spent: { ...state.spent, [claim.spent]: merged } };
-  }
+  if ('spent' in claim) return markSpent(state, [claim.spent, claim.until], claim, nowMs);
   const recovery = unionRecovery(state.recovery, [claim.generation, 1 << claim.recovery]);
   if (state.recovery?.[0] === recovery[0] && state.recovery[1] === recovery[1]) return state;
   return { ...state, recovery };
+}
+
+function markSpent(
+  state: UserState,
+  [key, until]: [string, number],
+  { denied }: UsedClaim,
+  nowMs: number,
+): UserState {
+  // A long outage leaves more of them than a state holds.
+  if (isLongOver(until, nowMs)) return state;
+  const known = unexpiredSpent(state.spent, nowMs)[key];
+  const merged = maxSpent(known, [until, 0, denied ? 2 : 1]);
+  if (known && merged.every((value, index) => value === known[index])) return state;
+  return { ...state, spent: { ...state.spent, [key]: merged } };
 }
 
 /**

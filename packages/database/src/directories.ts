@@ -78,6 +78,14 @@ export async function listDirectoryUsers(
   return rows.map((row) => row.document);
 }
 
+/** Domains of other directories, as they are written there. */
+export async function listForeignDomains(db: Database, directoryId: string): Promise<string[]> {
+  const rows = await db.sql<{ domain: string }[]>`
+    select distinct jsonb_array_elements_text(document -> 'domains') as domain
+    from directories where id <> ${directoryId}`;
+  return rows.map(({ domain }) => domain);
+}
+
 /** How many users there are of the directory; those removed and kept are none. */
 export async function countDirectoryUsers(db: Database, directoryId: string): Promise<number> {
   const [row] = await db.sql<{ count: number }[]>`

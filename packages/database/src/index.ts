@@ -37,6 +37,7 @@ export {
   listDirectories,
   listDirectoriesWithSync,
   listDirectoryUsers,
+  listForeignDomains,
   readDirectorySync,
   listUsersWithPendingPhones,
 } from './directories.ts';

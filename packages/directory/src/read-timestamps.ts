@@ -23,8 +23,12 @@ export async function readTimestamps(
 ): Promise<Changes> {
   const place = cursor === null ? null : readPlace(cursor);
   if (cursor !== null && place === null) return fullNeeded('the time of the last reading is lost');
+  if (place && isAhead(place.newestAt)) return fullNeeded('the last reading was dated ahead');
   return await withConnection((client) => readSince(client, config, place));
 }
+
+// A change that its server dated further ahead of us than this says nothing of where others are.
+const AHEAD_MS = 10 * 60_000;
 
 type Place = { newestAt: number; seenAt: number | 'settled' };
 
@@ -59,7 +63,8 @@ async function readSince(
     for await (const entries of readEntries(client, config, query)) {
       for (const entry of entries) {
         const modifiedAt = readTime(entry, names.modified);
-        if (modifiedAt !== null) newestAt = Math.max(newestAt ?? modifiedAt, modifiedAt);
+        if (modifiedAt === null || isAhead(modifiedAt)) continue;
+        newestAt = Math.max(newestAt ?? modifiedAt, modifiedAt);
       }
       if (place === null) continue;
       found[kind as keyof typeof found].push(...entries);
@@ -102,6 +107,10 @@ const ATTRIBUTES = {
 
 function readFrom({ newestAt, seenAt }: Place): number {
   return seenAt === 'settled' ? newestAt + 1000 : newestAt - OVERLAP_MS;
+}
+
+function isAhead(at: number): boolean {
+  return at > Date.now() + AHEAD_MS;
 }
 
 // Our clock only tells how long ago we saw it, never what the directory is asked for.

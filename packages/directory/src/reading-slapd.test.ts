@@ -205,6 +205,22 @@ describe.skipIf(!hasSlapd)('reading OpenLDAP', () => {
       cursor = { kind: 'timestamps', since: cursor.since.replace(/\/\d+$/, '/1') };
     };
 
+    it('of a time that lies ahead are not waited for, whoever dated it so', async () => {
+      const ahead: ChangesCursor = { kind: 'timestamps', since: '20990101000000Z/0' };
+      expect(await readChanges(reading, ahead)).toMatchObject({ kind: 'full needed' });
+      // With the control that lets such attributes be written (relax).
+      const dn = `cn=future,ou=people,${slapd.baseDn}`;
+      const entry = ['objectClass: inetOrgPerson', 'cn: future', 'sn: F', 'uid: future'];
+      const relaxed = 'control: 1.3.6.1.4.1.4203.666.5.12 true\nchangetype: add';
+      const written = 'createTimestamp: 20990101000000Z\nmodifyTimestamp: 20990101000000Z';
+      await slapd.modify([`dn: ${dn}`, relaxed, ...entry, written, '', ''].join('\n'));
+      const [future] = await readByDns(reading, [dn]);
+      await begin();
+      expect(cursor).not.toMatchObject({ since: expect.stringMatching(/^2099/) });
+      expect((await since()).changed).toContain(future!.object);
+      await remove(dn);
+    });
+
     it('who is added, changed or locked is told, in the second of the newest change too', async () => {
       await begin();
       await addPerson('newcomer');

@@ -1,5 +1,10 @@
 import type { Person } from '@countersign/directory';
-import { findUsersByKeys, findUsersByObject, type Database } from '@countersign/database';
+import {
+  findUsersByKeys,
+  findUsersByObject,
+  listForeignDomains,
+  type Database,
+} from '@countersign/database';
 import {
   usernameKey,
   type DirectoryDocument,
@@ -12,6 +17,7 @@ import { withApprovedPhones, withOldTold } from './approved-phones.ts';
 import { effectOf, riskOf, type Effect } from './decide.ts';
 import { goneUser, keptName, onRemovalOf, releasesName, withReleasedName } from './gone-user.ts';
 import { mergePerson, usernamesFor, type Treatment } from './merge-person.ts';
+import { withOwnNames } from './own-names.ts';
 import type { Risk } from './safeguard.ts';
 
 /** What is wanted of one object of the directory; what it comes to is decided when it is written. */
@@ -49,7 +55,7 @@ export type SlicePlan = {
 
 type Options = {
   db: Database;
-  directory: Pick<DirectoryDocument, 'id' | 'items'>;
+  directory: Pick<DirectoryDocument, 'id' | 'domains' | 'items'>;
   now: Date;
   /** Whoever has a name of the directory keeps it now. */
   isFinal: boolean;
@@ -69,10 +75,14 @@ export async function planSlice(wishes: readonly Wish[], options: Options): Prom
   const { users, holders } = await readUsersOf(wishes, options);
   const plan: SlicePlan = { changes: [], again: [], late: [], refused: [] };
   const objects = new Set(wishes.map(({ object }) => object));
+  const own = options.directory.domains;
+  const foreign = await listForeignDomains(options.db, options.directory.id);
   for (const wish of wishes) {
     const user = users.get(wish.object) ?? null;
-    if (wish.kind === 'person') planPerson(wish, user, { holders, objects }, plan, options);
-    else if (user) planOther(wish.kind, user, plan, options);
+    if (wish.kind === 'person') {
+      const person = withOwnNames(wish.person, { own, foreign });
+      planPerson({ ...wish, person }, user, { holders, objects }, plan, options);
+    } else if (user) planOther(wish.kind, user, plan, options);
   }
   return plan;
 }

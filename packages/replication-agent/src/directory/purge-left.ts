@@ -15,7 +15,7 @@ export async function purgeLeft(
   const users = await listRemovedUsers(writer.db, before);
   for (const [id, some] of Map.groupBy(users, (user) => user.directory!.id)) {
     const known = directories.find((each) => each.id === id);
-    const directory = known ?? { id, name: 'that was removed', items: [] };
+    const directory = known ?? { id, name: 'that was removed', domains: [], items: [] };
     const wishes = some.map((user) => ({
       kind: 'purge' as const,
       object: user.directory!.object,

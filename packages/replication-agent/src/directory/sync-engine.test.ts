@@ -183,6 +183,32 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     expect(new Set(bobs.map((one) => one?.id)).size).toBe(2);
   });
 
+  it('lets nobody be called by a name of another directory, whatever they write of themselves', async () => {
+    const sync = await startSync(slapd);
+    const thief = { mail: 'ceo@other.test' };
+    await add('thief', thief);
+    await sync.run();
+    expect((await sync.user('thief'))?.directory?.mails).toEqual(['ceo@other.test']);
+    const other = { ...sync.directory, id: randomUUID(), name: 'other', items: [] };
+    await sync.write({ ...other, domains: ['OTHER', 'Other.test'] });
+    const boss = `cn=Boss,ou=leiden,ou=people,${slapd.baseDn}`;
+    const uid = 'OTHER\\boss';
+    await slapd.modify(
+      addEntry(boss, { objectClass: 'inetOrgPerson', cn: 'Boss', sn: 'B', uid, ...thief }),
+    );
+    left.push(boss);
+    await sync.run({ full: true });
+    const all = await sync.users();
+    expect(all.find(({ username }) => username === 'thief')?.directory?.mails).toEqual([]);
+    const called = all.flatMap(({ username, directory }) => [username, ...directory!.names]);
+    expect(called.filter((name) => /^other\\|@other/i.test(name))).toEqual([]);
+    expect((await sync.sync()).last?.counts.refused).toBe(1);
+    // Domains decide what people are called: everything is read again.
+    await sync.write({ ...sync.directory, domains: ['new.test'] });
+    await sync.run();
+    expect((await sync.user('bob'))?.directory?.names).toContain('bob@new.test');
+  });
+
   it('holds back what would disable many, and does just what was approved', async () => {
     const sync = await startSync(slapd);
     await sync.run();

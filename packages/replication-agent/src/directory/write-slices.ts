@@ -37,7 +37,7 @@ const KEPT_RESULTS = 16;
 const TRIES = 5;
 
 type SliceAbout = {
-  directory: Pick<DirectoryDocument, 'id' | 'name' | 'items'>;
+  directory: Pick<DirectoryDocument, 'id' | 'name' | 'domains' | 'items'>;
   actor: string;
   isFinal: boolean;
   allowsRisk: boolean;

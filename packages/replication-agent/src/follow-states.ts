@@ -15,6 +15,8 @@ import { KeptStates } from './kept-states.ts';
 /** States of one user arriving within this are stored once. */
 const COALESCE_MS = 150;
 const READ_MS = 2000;
+/** What is stored lazily is gone when PostgreSQL dies a moment later: the next consumer reads it again. */
+const LOST = 'PostgreSQL came back without the newest of what was stored: reading it again';
 
 type FollowOptions = { db: Database; signal: AbortSignal; log: Log };
 
@@ -36,6 +38,11 @@ export async function followStates(options: FollowOptions & { states: UserStates
       await kept.begin();
     },
     async onStates(newest, last) {
+      const stored = await readPosition(db, 'states');
+      if (stored < position) {
+        position = stored;
+        throw new Error(LOST);
+      }
       const rows = parseStates(newest, log);
       await storeUserStates(db, await kept.compare(rows), last);
       position = last;
@@ -72,6 +79,11 @@ export async function followEvents(
       if ((await events.readEnd(READ_MS)) < position) position = 0;
     },
     async onEvents(batch, last) {
+      const stored = await readPosition(db, 'events');
+      if (stored < position) {
+        position = stored;
+        throw new Error(LOST);
+      }
       await storeEvents(db, batch as ArrivedEvent[], last);
       position = last;
     },

@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ApiClient, VerificationReply } from './harness/api-client.ts';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { changesSince, readDirectoryUsers, readUsers } from './harness/replica.ts';
+import { activeDirectory } from './harness/directories.ts';
 import { report } from './harness/report.ts';
 import { runCli } from './harness/run-cli.ts';
 
@@ -233,16 +234,11 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
 });
 
 async function addDirectory(api: ApiClient): Promise<void> {
-  await api.done('POST', '/api/v1/directories', {
-    name: 'corp',
-    type: 'active-directory',
-    domains: ['CORP', 'corp.test'],
-    servers: [samba.ldapsUrl],
-    certificates: { authorities: samba.authority },
-    account: { name: samba.reader.name, password: samba.reader.password },
-    baseDn: samba.baseDn,
-    sync: { enabled: false, intervalMinutes: 1 },
-  });
+  await api.done(
+    'POST',
+    '/api/v1/directories',
+    activeDirectory(samba, { enabled: false, intervalMinutes: 1 }),
+  );
   await api.done('POST', ITEM_PATH, {
     name: 'vpn',
     scope: { kind: 'group', dn: 'CN=VPN Users,OU=Groups,DC=corp,DC=test' },

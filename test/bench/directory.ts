@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasSamba, startTestSamba, startTestSlapd, waitFor } from '@countersign/testing';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { activeDirectory } from '../harness/directories.ts';
 import { enrolPeople } from '../harness/people.ts';
 import { openReplica } from '../harness/replica.ts';
 import { VerificationLoad } from '../harness/workload.ts';
@@ -107,16 +108,11 @@ async function measureFullSync(): Promise<void> {
 async function measureActiveDirectory(): Promise<void> {
   const samba = await startTestSamba({ people: 'many' });
   try {
-    await api.done('POST', '/api/v1/directories', {
-      name: 'corp',
-      type: 'active-directory',
-      domains: ['CORP', 'corp.test'],
-      servers: [samba.ldapsUrl],
-      certificates: { authorities: samba.authority },
-      account: { name: samba.reader.name, password: samba.reader.password },
-      baseDn: samba.baseDn,
-      sync: { enabled: true, intervalMinutes: 60 },
-    });
+    await api.done(
+      'POST',
+      '/api/v1/directories',
+      activeDirectory(samba, { enabled: true, intervalMinutes: 60 }),
+    );
     const startedAt = performance.now();
     await addItem('corp');
     await startSync('corp', { full: true });

@@ -1,6 +1,5 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { VerificationAttempt } from '@countersign/api';
-import { Asks } from '@countersign/cluster';
 import { closeCircuit, openCircuit, takeFinalOutbox } from '@countersign/database';
 import type { SignIn } from '@countersign/directory';
 import {
@@ -12,31 +11,19 @@ import {
   type UserDocument,
 } from '@countersign/verification';
 import { waitFor } from '@countersign/testing';
-import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Circuit } from './circuit.ts';
-import { DatabaseGate } from './database-gate.ts';
-import { WorkerEvents } from './events.ts';
 import { FirstFactor } from './first-factor.ts';
-import { WorkerMetrics } from './metrics.ts';
 import { PasswordBudget } from './password-budget.ts';
 import { exampleDirectory } from './testing/example-directory.ts';
+import { makeTestKeys, makeTestVerifier, startTestAsks } from './testing/start-test-verifier.ts';
 import { useTestStates } from './testing/use-test-states.ts';
-import { Verifier } from './verifier.ts';
+import type { Verifier } from './verifier.ts';
 
 const LIMIT = defaultSettings.lockout.passwordFailures;
 const RIGHT = 'Correct horse 1';
 const test = useTestStates();
 const secret = generateSecret();
-const key = () => ({ keyId: '00000000', key: randomBytes(32) });
-const keys = {
-  seed: key(),
-  'wrong-code': key(),
-  'attempt-id': key(),
-  challenge: key(),
-  pin: key(),
-  'spare-code': key(),
-};
+const keys = makeTestKeys();
 const corp = exampleDirectory('corp', ['CORP', 'corp.test']);
 const lab = exampleDirectory('lab', ['lab.test']);
 
@@ -68,36 +55,9 @@ async function resolve(_directory: DirectoryDocument, name: string) {
 }
 
 beforeAll(async () => {
-  const db = test.db();
-  const log = pino({ level: 'silent' });
-  const gate = new DatabaseGate(() => db.sql`select 1`);
-  const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
-  const asks = new Asks({
-    links: [test.link()],
-    node: 'node-1',
-    sealer: plain,
-    answer: async () => ({ isGranted: true, state: null }),
-    onSettled: async () => undefined,
-  });
-  test.atEnd(() => asks[Symbol.asyncDispose]());
-  const start = () =>
-    new Verifier({
-      node: 'node-1',
-      db,
-      gate,
-      states: test.states(),
-      asks,
-      circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
-      keys,
-      incarnation: { number: 0, id: 'one' },
-      sendText: null,
-      changePin: null,
-      firstFactor: new FirstFactor({ resolve, signIn: ask }),
-      metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
-        throw new Error('nobody looks');
-      }),
-      log,
-    });
+  const asks = startTestAsks(test, 'node-1');
+  const firstFactor = new FirstFactor({ resolve, signIn: ask });
+  const start = () => makeTestVerifier(test, { keys, asks, firstFactor });
   verifier = start();
   others = Array.from({ length: 11 }, start);
   await test.addDirectory(corp);

@@ -1,9 +1,8 @@
 import {
   checkPhoneNumber,
   countSegments,
-  createGenericHttpSender,
   createSendThrough,
-  createTwilioSender,
+  createTextSender,
   NodeTextBudget,
   renderText,
   TemplateError,
@@ -106,11 +105,7 @@ export class TextSending {
   #chainOf(providers: TextProviders): Sender<TextMessage> {
     const { policy } = this.#options;
     return createSendThrough({
-      senders: providers.map((provider) =>
-        provider.kind === 'twilio'
-          ? createTwilioSender(provider, policy)
-          : createGenericHttpSender(provider, policy),
-      ),
+      senders: providers.map((provider) => createTextSender(provider, policy)),
       perProviderMs: PER_PROVIDER_MS,
       afterUnknown: 'next',
       onAttempt: (attempt) => this.#note(attempt),

@@ -1,6 +1,6 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { VerificationAttempt, VerificationOutcome } from '@countersign/api';
-import { Asks, openStates, shutStates, type UserStates } from '@countersign/cluster';
+import { openStates, shutStates, type UserStates } from '@countersign/cluster';
 import {
   closeCircuit,
   keepStopFacts,
@@ -25,71 +25,30 @@ import {
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { attemptIdsOf } from './attempt-ids.ts';
-import { Circuit } from './circuit.ts';
-import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
-import { WorkerMetrics } from './metrics.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
+import { makeTestKeys, makeTestVerifier, startTestAsks } from './testing/start-test-verifier.ts';
 import { useTestStates } from './testing/use-test-states.ts';
-import { Verifier, type TextToSend, type VerifierOptions } from './verifier.ts';
+import type { TextToSend, Verifier, VerifierOptions } from './verifier.ts';
 
 const test = useTestStates();
 const secret = generateSecret();
-const key = () => ({ keyId: '00000000', key: randomBytes(32) });
-const keys = {
-  seed: key(),
-  'wrong-code': key(),
-  'attempt-id': key(),
-  challenge: key(),
-  pin: key(),
-  'spare-code': key(),
-};
+const keys = makeTestKeys();
 const sent: TextToSend[] = [];
 
-/** A node's line to the others; it answers with what it knows of any user. */
-function startAsks(node: string, known: () => UserState | null): Asks {
-  const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
-  const asks = new Asks({
-    links: [test.link()],
-    node,
-    sealer: plain,
-    answer: async () => {
-      const state = known();
-      return { isGranted: true, state: state && Buffer.from(encodeState(state)).toString() };
-    },
-    onSettled: async () => undefined,
-  });
-  test.atEnd(() => asks[Symbol.asyncDispose]());
-  return asks;
-}
+const startAsks = (node: string, known: () => UserState | null) => startTestAsks(test, node, known);
 
 function startVerifier(
   options: Partial<VerifierOptions> = {},
   asks = startAsks('node-1', () => null),
 ): Verifier {
-  const db = test.db();
-  const log = pino({ level: 'silent' });
-  const gauges = async () => {
-    throw new Error('nobody looks');
-  };
-  const gate = new DatabaseGate(() => db.sql`select 1`);
-  return new Verifier({
-    node: 'node-1',
-    db,
-    gate,
-    states: test.states(),
-    asks,
-    circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
+  return makeTestVerifier(test, {
     keys,
-    incarnation: { number: 0, id: 'one' },
+    asks,
     sendText: async (text) => {
       sent.push(text);
       return { sent: true, details: {} };
     },
-    changePin: null,
-    firstFactor: null,
-    metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, gauges),
-    log,
     ...options,
   });
 }

@@ -47,9 +47,8 @@ export {
   type TextSituation,
 } from './templates/situations.ts';
 export { countSegments, type SegmentCount } from './text/count-segments.ts';
-export { createGenericHttpSender } from './text/generic-http.ts';
+export { createTextSender } from './text/create-text-sender.ts';
 export { isE164 } from './text/is-e164.ts';
-export { createTwilioSender } from './text/twilio.ts';
 export {
   callbackAuthToken,
   readTwilioCallback,

@@ -1,6 +1,7 @@
+import { escapeDnValue } from '@countersign/testing';
 import { describe, expect, it } from 'vitest';
 
-import { dnKey, escapeDnValue, InvalidDnError, isUnder } from './dn.ts';
+import { dnKey, InvalidDnError, isUnder } from './dn.ts';
 
 describe('the key of a DN', () => {
   it.each([

@@ -65,16 +65,6 @@ export function isUnder(key: string, containerKey: string): boolean {
   return containerKey === '' || key === containerKey || key.endsWith(`,${containerKey}`);
 }
 
-/** A value as it has to be written in a DN (RFC 4514 section 2.4). */
-export function escapeDnValue(value: string): string {
-  return value
-    .replace(/[\\,+"<>;=#]/g, (character) => `\\${character}`)
-    .replace(/^ | $/g, '\\ ')
-    .replace(/\p{Cc}/gu, (character) =>
-      [...Buffer.from(character)].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`).join(''),
-    );
-}
-
 function valueKey(value: Buffer): string {
   const text = value.toString('utf8');
   // Bytes that are no text keep themselves apart by the #, which text has escaped.

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import {
   ProblemError,
   type DirectoryPorts,
@@ -53,7 +53,7 @@ type Log = NonNullable<ConstructorParameters<typeof Directory>[1]>['log'];
 
 /** A directory as one state of its document describes it. */
 type Opened = {
-  hash: string;
+  document: DirectoryDocument;
   directory: Directory;
   uses: number;
   isLeft: boolean;
@@ -216,12 +216,11 @@ export class OpenDirectories implements DirectoryPorts, AsyncDisposable {
 
   #open(document: DirectoryDocument): Opened {
     const { id } = document;
-    const hash = createHash('sha256').update(JSON.stringify(document)).digest('hex');
     const known = this.#opened.get(id);
-    if (known?.hash === hash) return known;
+    if (known && isDeepStrictEqual(known.document, document)) return known;
     const directory = new Directory(this.#configOf(document), this.#options());
     if (known) this.#leave(id, known);
-    const opened = { hash, directory, uses: 0, isLeft: false, members: new Map() };
+    const opened = { document, directory, uses: 0, isLeft: false, members: new Map() };
     this.#opened.set(id, opened);
     return opened;
   }

@@ -2,66 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { applyChanges, initApplied, listDirectories, type Database } from '@countersign/database';
+import { listDirectories } from '@countersign/database';
 import { openDirectoryPassword } from '@countersign/operations';
 import { makeTestCertificate } from '@countersign/testing';
-import { API_SCOPES, checkDocument, type DirectoryDocument } from '@countersign/verification';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Plan } from './commands/plan.ts';
-import { planCommand, scopeOf, touchedBy } from './plan-command.ts';
-import { makeIncarnation, useTestLog } from './testing/use-test-log.ts';
-import { WrongTries } from './wrong-tries.ts';
+import type { DirectoryDocument } from '@countersign/verification';
+import { describe, expect, it } from 'vitest';
+import { scopeOf, touchedBy } from './plan-command.ts';
+import { useTestCommands } from './testing/use-test-commands.ts';
+import { useTestLog } from './testing/use-test-log.ts';
 
 const test = useTestLog();
 const now = new Date('2026-05-01T12:00:00.000Z');
-let db: Database;
-let keys: ReturnType<typeof test.makeKeys>;
-const rights = { scopes: [...API_SCOPES], applications: null, networks: null, expiresAt: null };
-let revision = 0;
-
-beforeAll(async () => {
-  db = await test.openDatabase();
-  keys = test.makeKeys();
-});
-beforeEach(async () => {
-  await db.sql`truncate documents, users, directories, command_results, applied`;
-  await initApplied(db, makeIncarnation());
-  revision = 0;
-});
-
-function plan(name: string, args: object, commandId: string = randomUUID()): Promise<Plan> {
-  const wrongTries = new WrongTries();
-  const context = { db, keys, wrongTries, commandId, actor: 'test', rights, now };
-  return planCommand(context, name, { ...args });
-}
-
-type Change = Extract<Plan, { kind: 'change' }>;
-
-/** Plans a command and applies the change it comes to, as every replica would. */
-async function run(name: string, args: object): Promise<Change> {
-  const planned = await plan(name, args);
-  if (planned.kind !== 'change') throw new Error(JSON.stringify(planned));
-  await apply(planned.document);
-  return planned;
-}
-
-async function apply({ kind, id, removed, content }: Change['document']): Promise<void> {
-  revision += 1;
-  const document = removed ? null : checkDocument(kind, JSON.parse(JSON.stringify(content)));
-  const bytes = Buffer.from(JSON.stringify(content));
-  const at = now.toISOString();
-  await applyChanges(db, [
-    { revision, epoch: 1, kind, id, at, removed, bytes, document, commands: [] },
-  ]);
-}
-
-async function refusalOf(name: string, args: object): Promise<string> {
-  const planned = await plan(name, args);
-  return planned.kind === 'refused' ? `${planned.status} ${planned.code}` : planned.kind;
-}
+const tables = ['documents', 'users', 'directories', 'command_results', 'applied'];
+const { db, keys, run, apply, refusalOf } = useTestCommands(test, { tables, now });
 
 async function corp(): Promise<DirectoryDocument> {
-  const [found] = await listDirectories(db);
+  const [found] = await listDirectories(db());
   return found!;
 }
 
@@ -92,11 +48,11 @@ describe('directory.add', () => {
       sync: { enabled: false },
       items: [],
     });
-    expect(openDirectoryPassword(keys.seed, document)).toBe('HUSH-password');
+    expect(openDirectoryPassword(keys().seed, document)).toBe('HUSH-password');
     await add({ name: 'people', type: 'ldap', account: null });
-    const [, people] = await listDirectories(db);
+    const [, people] = await listDirectories(db());
     expect(people).toMatchObject({ account: null, attributes: { uniqueId: 'entryUUID' } });
-    expect(openDirectoryPassword(keys.seed, people!)).toBeNull();
+    expect(openDirectoryPassword(keys().seed, people!)).toBeNull();
   });
 
   it.each([
@@ -174,21 +130,22 @@ describe('directory.set', () => {
       expect([changes, await refusalOfSetting(changes)]).toEqual([changes, '400 secret_required']);
     }
     await set({ servers: given.servers.toReversed() });
-    expect(openDirectoryPassword(keys.seed, await corp())).toBe('HUSH-password');
+    expect(openDirectoryPassword(keys().seed, await corp())).toBe('HUSH-password');
     const password = 'HUSH-other';
     const { event } = await set({ servers: ['ldaps://dc3.corp.test'], account: { password } });
     expect(event.details).toMatchObject({ 'account.password': 'set' });
     expect(JSON.stringify(event)).not.toContain('HUSH');
-    expect(openDirectoryPassword(keys.seed, await corp())).toBe(password);
+    expect(openDirectoryPassword(keys().seed, await corp())).toBe(password);
     await set({ account: null });
     expect(await refusalOfSetting({ account: { name: 'CN=reader' } })).toBe('400 secret_required');
   });
 
   it('leaves the password worthless to whoever changes its place in the tables', async () => {
     await add();
-    await db.sql`update directories set document = document || '{"servers": ["ldaps://evil.test"]}'`;
+    await db()
+      .sql`update directories set document = document || '{"servers": ["ldaps://evil.test"]}'`;
     const moved = await corp();
-    expect(() => openDirectoryPassword(keys.seed, moved)).toThrow('another context');
+    expect(() => openDirectoryPassword(keys().seed, moved)).toThrow('another context');
   });
 });
 
@@ -259,7 +216,7 @@ describe('directory.remove', () => {
     expect(await refusalOf('directory.remove', { name: 'corp' })).toBe('409 directory_has_users');
     const { result } = await run('directory.remove', { name: 'CORP', keepUsers: true });
     expect(result).toEqual({ id: document.id, keptUsers: 1 });
-    expect(await listDirectories(db)).toEqual([]);
+    expect(await listDirectories(db())).toEqual([]);
     expect(await refusalOf('directory.remove', { name: 'corp' })).toBe('404 unknown_directory');
   });
 });

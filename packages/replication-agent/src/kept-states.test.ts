@@ -202,3 +202,24 @@ function attemptAt(second: number) {
     at,
   };
 }
+
+describe('user states that PostgreSQL has lost', () => {
+  it('are read again once it is back: they were stored lazily a moment before it died', async () => {
+    const setting = await start(1);
+    const { states, databases } = setting;
+    const [db] = databases as [Database];
+    follow(db, states);
+    const aliceAt = await write(states, ids.alice, used(10, 0));
+    await untilEverywhere(setting, ids.alice, 10);
+    await write(states, ids.bob, used(20, 0));
+    await untilEverywhere(setting, ids.bob, 20);
+    // The state and the position stand in one transaction, so they are lost together.
+    await db.transaction(async (tx) => {
+      await tx`delete from user_states where user_id = ${ids.bob}`;
+      await tx`update positions set position = ${aliceAt} where name = 'states'`;
+    });
+    await write(states, ids.carol, used(30, 0));
+    await untilEverywhere(setting, ids.carol, 30);
+    await untilEverywhere(setting, ids.bob, 20);
+  });
+});

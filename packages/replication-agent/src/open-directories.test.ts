@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { StoredDirectory } from '@countersign/api';
-import { applyChanges, initApplied, takeFinalOutbox, type Database } from '@countersign/database';
+import { takeFinalOutbox } from '@countersign/database';
 import { OpenDirectories } from '@countersign/operations';
 import {
   hasSamba,
@@ -10,57 +10,20 @@ import {
   type TestSamba,
   type TestSlapd,
 } from '@countersign/testing';
-import { API_SCOPES, checkDocument, type NewDirectory } from '@countersign/verification';
+import type { NewDirectory } from '@countersign/verification';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { planCommand } from './plan-command.ts';
-import { makeIncarnation, useTestLog } from './testing/use-test-log.ts';
-import { WrongTries } from './wrong-tries.ts';
+import { useTestCommands } from './testing/use-test-commands.ts';
+import { useTestLog } from './testing/use-test-log.ts';
 
 const test = useTestLog();
-const rights = { scopes: [...API_SCOPES], applications: null, networks: null, expiresAt: null };
-let db: Database;
-let keys: ReturnType<typeof test.makeKeys>;
+const tables = ['documents', 'users', 'user_names', 'directories', 'command_results', 'applied'];
+const { db, keys, run, apply } = useTestCommands(test, { tables, now: new Date() });
 let directories: OpenDirectories;
-let revision = 0;
 
-beforeAll(async () => {
-  db = await test.openDatabase();
-  keys = test.makeKeys();
-});
-beforeEach(async () => {
-  await db.sql`truncate documents, users, user_names, directories, command_results, applied`;
-  await initApplied(db, makeIncarnation());
-  revision = 0;
-  directories = new OpenDirectories({ db, node: 'node-1', seedKey: keys.seed });
+beforeEach(() => {
+  directories = new OpenDirectories({ db: db(), node: 'node-1', seedKey: keys().seed });
 });
 afterEach(() => directories[Symbol.asyncDispose]());
-
-/** Runs a command as the master would, and applies it as every replica. */
-async function run(name: string, args: Record<string, unknown>): Promise<void> {
-  const now = new Date();
-  const context = { wrongTries: new WrongTries(), commandId: randomUUID(), actor: 'test', rights };
-  const plan = await planCommand({ ...context, db, keys, now }, name, args);
-  if (plan.kind !== 'change') throw new Error(JSON.stringify(plan));
-  await apply(plan.document);
-}
-
-async function apply({
-  kind,
-  id,
-  content,
-}: {
-  kind: 'user' | Parameters<typeof checkDocument>[0];
-  id: string;
-  content: unknown;
-}): Promise<void> {
-  revision += 1;
-  const document = checkDocument(kind, JSON.parse(JSON.stringify(content)));
-  const bytes = Buffer.from(JSON.stringify(content));
-  const at = new Date().toISOString();
-  await applyChanges(db, [
-    { revision, epoch: 1, kind, id, at, removed: false, bytes, document, commands: [] },
-  ]);
-}
 
 async function only(): Promise<StoredDirectory['document']> {
   const [found] = await directories.list();
@@ -98,7 +61,7 @@ describe.skipIf(!hasSlapd)('an OpenLDAP', () => {
 
   it('is tested once at a time on a node', async () => {
     await add();
-    await using other = new OpenDirectories({ db, node: 'node-1', seedKey: keys.seed });
+    await using other = new OpenDirectories({ db: db(), node: 'node-1', seedKey: keys().seed });
     const document = await only();
     slapd.pause();
     const tests = [directories, other].map((each) => each.test(document));
@@ -156,7 +119,7 @@ describe.skipIf(!hasSlapd)('an OpenLDAP', () => {
     const wrong = { username: 'alice', password: 'x', actor: 'help desk' };
     const refused = { outcome: 'refused', reason: 'wrong_password' };
     expect(await directories.checkSignIn(document, wrong)).toEqual(refused);
-    const events = (await takeFinalOutbox(db, 1000)).map(({ event }) => event);
+    const events = (await takeFinalOutbox(db(), 1000)).map(({ event }) => event);
     expect(events.filter(({ type }) => type === 'directory.check')).toMatchObject([
       { actor: 'help desk', username: 'ally', result: 'accepted' },
       { actor: 'help desk', username: null, result: 'refused', reason: 'wrong_password' },
@@ -180,7 +143,7 @@ describe.skipIf(!hasSlapd)('an OpenLDAP', () => {
     await run('directory.set', { name: 'people', changes: { baseDn } });
     const after = await directories.listContainers(await only(), null);
     expect(after.containers).toEqual([]);
-    await db.sql`update directories set
+    await db().sql`update directories set
       document = document || '{"servers": ["ldaps://evil.test"]}'`;
     const moved = directories.listContainers(await only(), null);
     await expect(moved).rejects.toMatchObject({ status: 409, code: 'secret_required' });
@@ -240,6 +203,7 @@ function userOf(username: string, link: { id: string; object: string; dn: string
   return {
     kind: 'user' as const,
     id,
+    removed: false,
     content: { ...content, ...(directory && { directory }) },
   };
 }

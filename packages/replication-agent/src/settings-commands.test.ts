@@ -1,59 +1,19 @@
 import { randomUUID } from 'node:crypto';
-import { applyChanges, initApplied, readSettings, type Database } from '@countersign/database';
+import { readSettings } from '@countersign/database';
 import { mailServerOf, openSetting, phonePolicyOf, textProvidersOf } from '@countersign/operations';
-import { API_SCOPES, checkDocument, type Settings } from '@countersign/verification';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Plan } from './commands/plan.ts';
-import { planCommand, scopeOf } from './plan-command.ts';
-import { makeIncarnation, useTestLog } from './testing/use-test-log.ts';
-import { WrongTries } from './wrong-tries.ts';
+import type { Settings } from '@countersign/verification';
+import { describe, expect, it } from 'vitest';
+import { scopeOf } from './plan-command.ts';
+import { useTestCommands } from './testing/use-test-commands.ts';
+import { useTestLog } from './testing/use-test-log.ts';
 
 const test = useTestLog();
 const now = new Date('2026-05-01T12:00:00.000Z');
-let db: Database;
-let keys: ReturnType<typeof test.makeKeys>;
-const rights = { scopes: [...API_SCOPES], applications: null, networks: null, expiresAt: null };
-let revision = 0;
-
-beforeAll(async () => {
-  db = await test.openDatabase();
-  keys = test.makeKeys();
-});
-beforeEach(async () => {
-  await db.sql`truncate documents, settings_groups, applications, command_results, applied`;
-  await initApplied(db, makeIncarnation());
-  revision = 0;
-});
-
-function plan(name: string, args: object, commandId: string = randomUUID()): Promise<Plan> {
-  const wrongTries = new WrongTries();
-  const context = { db, keys, wrongTries, commandId, actor: 'test', rights, now };
-  return planCommand(context, name, { ...args });
-}
-
-type Change = Extract<Plan, { kind: 'change' }>;
-
-/** Plans a command and applies the change it comes to, as every replica would. */
-async function run(name: string, args: object): Promise<Change> {
-  const planned = await plan(name, args);
-  if (planned.kind !== 'change') throw new Error(JSON.stringify(planned));
-  const { kind, id, removed, content } = planned.document;
-  revision += 1;
-  const document = removed ? null : checkDocument(kind, JSON.parse(JSON.stringify(content)));
-  const bytes = Buffer.from(JSON.stringify(content));
-  const at = now.toISOString();
-  const change = { revision, epoch: 1, kind, id, at, removed, bytes, document, commands: [] };
-  await applyChanges(db, [change]);
-  return planned;
-}
-
-async function refusalOf(name: string, args: object): Promise<string> {
-  const planned = await plan(name, args);
-  return planned.kind === 'refused' ? `${planned.status} ${planned.code}` : planned.kind;
-}
+const tables = ['documents', 'settings_groups', 'applications', 'command_results', 'applied'];
+const { db, keys, plan, run, refusalOf } = useTestCommands(test, { tables, now });
 
 const set = (changes: object) => run('settings.set', { changes });
-const settingsNow = async (): Promise<Settings> => (await readSettings(db)).settings;
+const settingsNow = async (): Promise<Settings> => (await readSettings(db())).settings;
 
 describe('settings.set', () => {
   it('changes what it names, of one group, and what is so already changes nothing', async () => {
@@ -92,12 +52,12 @@ describe('settings.set', () => {
     expect(JSON.stringify(planned)).not.toContain('HUSH');
     const settings = await settingsNow();
     expect(JSON.stringify(settings)).not.toContain('HUSH');
-    expect(openSetting(keys.seed, settings, 'mail.password')).toBe(password);
-    expect(openSetting(keys.seed, settings, 'text.providers')).toBeNull();
+    expect(openSetting(keys().seed, settings, 'mail.password')).toBe(password);
+    expect(openSetting(keys().seed, settings, 'text.providers')).toBeNull();
     // The same once more is no change, though every sealing looks different.
     expect(await refusalOf('settings.set', { changes })).toBe('unchanged');
     await set({ 'mail.password': 'other' });
-    expect(openSetting(keys.seed, await settingsNow(), 'mail.password')).toBe('other');
+    expect(openSetting(keys().seed, await settingsNow(), 'mail.password')).toBe('other');
     await set({ 'mail.password': null });
     expect((await settingsNow()).mail.password).toBeNull();
   });
@@ -109,15 +69,15 @@ describe('settings.set', () => {
     const downgrade = { 'mail.security': 'plain' };
     expect(await refusalOf('settings.set', { changes: downgrade })).toBe('400 secret_required');
     await set({ ...moving, 'mail.password': 'HUSH' });
-    expect(openSetting(keys.seed, await settingsNow(), 'mail.password')).toBe('HUSH');
+    expect(openSetting(keys().seed, await settingsNow(), 'mail.password')).toBe('HUSH');
   });
 
   it('leaves a secret worthless to whoever changes its place in the tables', async () => {
     await set({ 'mail.host': 'mail.example.org', 'mail.password': 'HUSH' });
-    await db.sql`update settings_groups set document = document || '{"host": "evil.example"}'`;
+    await db().sql`update settings_groups set document = document || '{"host": "evil.example"}'`;
     const settings = await settingsNow();
     expect(settings.mail.host).toBe('evil.example');
-    expect(() => openSetting(keys.seed, settings, 'mail.password')).toThrow('another context');
+    expect(() => openSetting(keys().seed, settings, 'mail.password')).toThrow('another context');
   });
 });
 
@@ -133,10 +93,10 @@ describe('settings of delivery', () => {
   const providers = (...all: object[]) => ({ 'text.providers': JSON.stringify(all) });
 
   it('give the providers of texts in their order, with their secrets', async () => {
-    expect(textProvidersOf(keys.seed, await settingsNow())).toEqual([]);
+    expect(textProvidersOf(keys().seed, await settingsNow())).toEqual([]);
     const { event } = await set(providers(twilio, gateway));
     expect(event.details).toEqual({ 'text.providers': 'set' });
-    const [first, second] = textProvidersOf(keys.seed, await settingsNow());
+    const [first, second] = textProvidersOf(keys().seed, await settingsNow());
     expect(first).toMatchObject(twilio);
     expect(second).toMatchObject(gateway);
     const { summary } = (await settingsNow()).text.providers!;
@@ -161,7 +121,7 @@ describe('settings of delivery', () => {
   });
 
   it('give a mail server once everything it needs is set', async () => {
-    const server = async () => mailServerOf(keys.seed, await settingsNow());
+    const server = async () => mailServerOf(keys().seed, await settingsNow());
     expect(await server()).toBeNull();
     await set({ 'mail.host': 'mail.example.org', 'mail.from': 'mfa@example.org' });
     expect(await server()).toMatchObject({
@@ -223,10 +183,10 @@ describe('applications', () => {
     const taken = { name: 'mail', changes: { name: 'Vpn' } };
     expect(await refusalOf('application.set', taken)).toBe('409 application_name_taken');
     await run('application.set', { name: 'vpn', changes: { name: 'vpn' } });
-    expect((await readSettings(db)).applications.get('vpn')?.name).toBe('vpn');
+    expect((await readSettings(db())).applications.get('vpn')?.name).toBe('vpn');
     await run('application.remove', { name: 'VPN' });
     await run('application.set', taken);
-    expect([...(await readSettings(db)).applications.keys()]).toEqual(['vpn']);
+    expect([...(await readSettings(db())).applications.keys()]).toEqual(['vpn']);
   });
 
   it('are changed in what is named, and a setting goes back to the company’s', async () => {
@@ -238,7 +198,7 @@ describe('applications', () => {
       userMatch: 'pass',
       settings: { 'methods.default': 'default' },
     });
-    expect((await readSettings(db)).applications.get('vpn')).toMatchObject({
+    expect((await readSettings(db())).applications.get('vpn')).toMatchObject({
       userMatch: 'pass',
       enabled: true,
       settings: { 'methods.codeDigits': 8 },

@@ -29,9 +29,14 @@ export function deleteEntry(dn: string): string {
   return `${writeLine(['dn', dn])}\nchangetype: delete\n\n`;
 }
 
-/** A value in a DN (RFC 4514). */
+/** A value as it has to be written in a DN (RFC 4514 section 2.4). */
 export function escapeDnValue(value: string): string {
-  return value.replace(/[,+"\\<>;=]|^[ #]|[ ]$/g, (character) => `\\${character}`);
+  return value
+    .replace(/[\\,+"<>;=#]/g, (character) => `\\${character}`)
+    .replace(/^ | $/g, '\\ ')
+    .replace(/\p{Cc}/gu, (character) =>
+      [...Buffer.from(character)].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`).join(''),
+    );
 }
 
 type Line = [name: string, value: string | Buffer];

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { spawnSupervised, type SupervisedProcess } from '@countersign/engines';
 
 import { certificateAt } from './certificate-at.ts';
+import { controlServer, type ServerControls } from './control-server.ts';
 import { modifyDirectory } from './modify-directory.ts';
 import { isListening } from './is-listening.ts';
 import { hasOpenssl, makeTestCertificate, runs } from './make-test-certificate.ts';
@@ -28,7 +29,7 @@ import { waitFor } from './wait-for.ts';
 
 const run = promisify(execFile);
 
-export interface TestSamba {
+export interface TestSamba extends ServerControls {
   /** 127.x.y.z; the certificate is for it and for {@link TestSamba.host}. */
   address: string;
   /** The name in the certificate; no resolver knows it. */
@@ -50,20 +51,12 @@ export interface TestSamba {
   /** Empty unless they are in it. */
   staff: SambaStaffMember[];
   folder: string;
-  pid(): number;
   /** Changes (LDIF) over LDAPS as administrator, in one connection. Throws with what the server said. */
   modify(ldif: string): Promise<void>;
   /** The same as somebody else: a DN, a user principal name or CORP\name. */
   modifyAs(name: string, password: string, ldif: string): Promise<void>;
   /** samba-tool on this domain's files, which the running server sees at once; what it printed. */
   samba(...args: string[]): Promise<string>;
-  /** It is there and does not answer: connections are taken by the kernel only. */
-  pause(): void;
-  resume(): void;
-  /** SIGKILL. */
-  kill(): Promise<void>;
-  /** Ends it if it runs, and starts it on the same files and address. */
-  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -143,7 +136,6 @@ export async function startTestSamba(
     personPassword: sambaPersonPassword,
     staff: people === 'none' ? [] : sambaStaff,
     folder,
-    pid: () => server!.pid,
     modify: (ldif) => modifyAs(administrator.name, administrator.password, ldif),
     modifyAs,
     samba: async (...args) => {
@@ -152,16 +144,7 @@ export async function startTestSamba(
       });
       return stdout;
     },
-    pause: () => void server?.child.kill('SIGSTOP'),
-    resume: () => void server?.child.kill('SIGCONT'),
-    kill: async () => {
-      server?.child.kill('SIGKILL');
-      await server?.exited;
-    },
-    restart: async () => {
-      await server?.stop();
-      await start();
-    },
+    ...controlServer(() => server, start),
     stop,
   };
 }

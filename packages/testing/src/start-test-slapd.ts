@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 
 import { spawnSupervised, type SupervisedProcess } from '@countersign/engines';
 
+import { controlServer, type ServerControls } from './control-server.ts';
 import { takeFreePorts } from './free-ports.ts';
 import { isListening } from './is-listening.ts';
 import {
@@ -21,7 +22,7 @@ import { waitFor } from './wait-for.ts';
 
 const run = promisify(execFile);
 
-export interface TestSlapd {
+export interface TestSlapd extends ServerControls {
   ldapUrl: string;
   /** Of the same server; without TLS nothing listens there. */
   ldapsUrl: string;
@@ -36,18 +37,10 @@ export interface TestSlapd {
   personPassword: string;
   people: SlapdPerson[];
   folder: string;
-  pid(): number;
   /** Changes (LDIF) as administrator, in one connection. Throws with what the server said. */
   modify(ldif: string): Promise<void>;
   /** The same as somebody else, by DN. */
   modifyAs(name: string, password: string, ldif: string): Promise<void>;
-  /** It is there and does not answer: connections are taken by the kernel only. */
-  pause(): void;
-  resume(): void;
-  /** SIGKILL. */
-  kill(): Promise<void>;
-  /** Ends it if it runs, and starts it on the same files and ports. */
-  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -142,19 +135,9 @@ export async function startTestSlapd(
     personPassword: slapdPersonPassword,
     people: tree.people,
     folder,
-    pid: () => server!.pid,
     modify: (ldif) => modifyAs(administrator.name, administrator.password, ldif),
     modifyAs,
-    pause: () => void server?.child.kill('SIGSTOP'),
-    resume: () => void server?.child.kill('SIGCONT'),
-    kill: async () => {
-      server?.child.kill('SIGKILL');
-      await server?.exited;
-    },
-    restart: async () => {
-      await server?.stop();
-      await start();
-    },
+    ...controlServer(() => server, start),
     stop,
   };
 }

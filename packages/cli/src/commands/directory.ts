@@ -1,3 +1,4 @@
+import type { DirectoryTestReport } from '@countersign/api';
 import { escapeUntrusted } from '@countersign/verification';
 import { Option, type Command } from 'commander';
 import { CliError } from '../cli-error.ts';
@@ -23,20 +24,6 @@ import { addApprovalCommands } from './directory-approvals.ts';
 import { addItemCommands } from './directory-items.ts';
 import { addPeopleCommands } from './directory-people.ts';
 import { syncDirectories } from './directory-sync.ts';
-
-type Report = {
-  ok: boolean;
-  line: string;
-  servers: { url: string; ok: boolean; line: string }[];
-  seen: {
-    server: string | null;
-    namingContexts: string[];
-    people: number | null;
-    groups: number | null;
-    containers: number | null;
-    changes: string | null;
-  };
-};
 
 type AddOptions = {
   type: string;
@@ -262,7 +249,7 @@ function testSome(directory: Command): void {
       const session = openSession(command);
       const names =
         name === undefined ? (await readDirectories(session)).map((d) => d.name) : [name];
-      const reports: Record<string, Report> = {};
+      const reports: Record<string, DirectoryTestReport> = {};
       for (const each of names) reports[each] = await test(session, directoryPath(each, 'test'));
       if (session.json) printJson(reports);
       else for (const [each, report] of Object.entries(reports)) printReport(each, report);
@@ -270,17 +257,17 @@ function testSome(directory: Command): void {
     });
 }
 
-async function test(session: Session, path: string, body?: object): Promise<Report> {
+async function test(session: Session, path: string, body?: object): Promise<DirectoryTestReport> {
   const asked = session.call({
     method: 'POST',
     path,
     timeoutMs: DIRECTORY_TIMEOUT_MS,
     ...(body && { body }),
   });
-  return (await withSpinner('testing the directory', asked)) as Report;
+  return (await withSpinner('testing the directory', asked)) as DirectoryTestReport;
 }
 
-function printReport(name: string, untrusted: Report): void {
+function printReport(name: string, untrusted: DirectoryTestReport): void {
   const { ok, line, servers, seen } = escapeAll(untrusted);
   const counts = [
     [seen.people, 'people'],

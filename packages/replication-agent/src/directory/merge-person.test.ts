@@ -1,5 +1,10 @@
 import type { Person } from '@countersign/directory';
-import { checkDocument, type SyncItem, type UserDocument } from '@countersign/verification';
+import {
+  checkDocument,
+  SYNC_ITEM_DEFAULTS,
+  type SyncItem,
+  type UserDocument,
+} from '@countersign/verification';
 import { describe, expect, it } from 'vitest';
 import { withApprovedPhones } from './approved-phones.ts';
 import { effectOf, riskOf } from './decide.ts';
@@ -14,10 +19,10 @@ const start = new Date('2026-03-01T12:00:00.000Z');
 const later = new Date('2026-03-02T12:00:00.000Z');
 
 const item: SyncItem = {
+  ...SYNC_ITEM_DEFAULTS,
   id: '0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4aff',
   name: 'staff',
   scope: { kind: 'domain' },
-  enabled: true,
   method: 'text',
   language: 'nl',
   phones: [
@@ -25,18 +30,7 @@ const item: SyncItem = {
     { kind: 'business', use: 'primary' },
     { kind: 'home', use: 'backup' },
   ],
-  vouchForPhones: 'import',
-  mailOnImport: false,
-  onRemoval: 'disable',
-  update: {
-    username: 'always',
-    names: 'always',
-    mail: 'always',
-    description: 'always',
-    phones: 'always',
-    method: 'import',
-    language: 'never',
-  },
+  update: { ...SYNC_ITEM_DEFAULTS.update, language: 'never' },
 };
 
 const alice: Person = {

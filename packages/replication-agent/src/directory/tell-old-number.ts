@@ -1,7 +1,6 @@
 import {
-  createGenericHttpSender,
   createSendThrough,
-  createTwilioSender,
+  createTextSender,
   renderText,
   type AddressPolicy,
   type Sender,
@@ -46,11 +45,7 @@ function senderOf(
   const providers = textProvidersOf(seedKey, settings);
   if (providers.length === 0) return null;
   return createSendThrough({
-    senders: providers.map((provider) =>
-      provider.kind === 'twilio'
-        ? createTwilioSender(provider, policy)
-        : createGenericHttpSender(provider, policy),
-    ),
+    senders: providers.map((provider) => createTextSender(provider, policy)),
     perProviderMs: PER_PROVIDER_MS,
     afterUnknown: 'next',
     onAttempt: () => undefined,

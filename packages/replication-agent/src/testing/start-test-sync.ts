@@ -6,7 +6,12 @@ import { listDirectoryUsers, readDirectorySync } from '@countersign/database';
 import { createOutbox } from '@countersign/delivery';
 import { Directory, directoryDefaults } from '@countersign/directory';
 import { sealDirectoryPassword } from '@countersign/operations';
-import type { DirectoryDocument, SyncItem, UserDocument } from '@countersign/verification';
+import {
+  SYNC_ITEM_DEFAULTS,
+  type DirectoryDocument,
+  type SyncItem,
+  type UserDocument,
+} from '@countersign/verification';
 import type { DirectoryReader } from '../directory/directory-reader.ts';
 import { SyncEngine } from '../directory/sync-engine.ts';
 import { AgentEvents } from '../events.ts';
@@ -19,32 +24,21 @@ type Master = Awaited<ReturnType<typeof startTestMaster>>;
 type About = Pick<DirectoryDocument, 'type' | 'servers' | 'baseDn'> &
   Partial<DirectoryDocument> & { reader: { name: string; password: string } };
 
-const usual: Omit<SyncItem, 'id' | 'name' | 'scope'> = {
-  enabled: true,
-  method: 'text',
-  language: null,
-  phones: [{ kind: 'mobile', use: 'primary' }],
-  vouchForPhones: 'import',
-  mailOnImport: false,
-  onRemoval: 'disable',
-  update: {
-    username: 'always',
-    names: 'always',
-    mail: 'always',
-    description: 'always',
-    phones: 'always',
-    method: 'import',
-    language: 'import',
-  },
-};
-
 /** Of everybody in a scope, with what is usual. */
 export function exampleItem(
   name: string,
   scope: SyncItem['scope'],
   more: Partial<SyncItem> = {},
 ): SyncItem {
-  return { ...usual, id: randomUUID(), name, scope, ...more };
+  return {
+    ...SYNC_ITEM_DEFAULTS,
+    id: randomUUID(),
+    name,
+    scope,
+    method: 'text',
+    phones: [...SYNC_ITEM_DEFAULTS.phones],
+    ...more,
+  };
 }
 
 /** The synchronisation of a directory on a master of its own, or one that is there; its clock can be put forward. */

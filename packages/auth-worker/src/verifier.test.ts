@@ -115,6 +115,25 @@ describe('verifying', () => {
     expect(stored.state.methods.code.failures).toBe(1);
   });
 
+  it('approves a new code that an old copy takes for a used one', async () => {
+    // Counters 62893 and 62912 of this seed have one code, found by search.
+    const seed = Buffer.from('12345678901234567890');
+    const user = await test.addUser(keys.seed, seed);
+    const { id } = user.authenticators[0]!;
+    const usedUpTo = (counter: number) =>
+      encodeState({ ...emptyState(), accepted: { [id]: [counter, 0] } });
+    const old = await test.states().write(user.id, usedUpTo(62_893), 0, 1000);
+    await copyState(user.id);
+    if (old.kind !== 'written') throw new Error(old.kind);
+    await test.states().write(user.id, usedUpTo(62_911), old.revision, 1000);
+
+    const verifier = startVerifier();
+    const again = { ...attempt(user.username, 0), code: '132525' };
+    expect(await verifier.verify(again)).toMatchObject({ approved: true, degraded: false });
+    const replayed = { ...again, idempotencyKey: null, clientIp: '10.0.0.1' };
+    expect(await verifier.verify(replayed)).toMatchObject({ reason: 'replayed' });
+  });
+
   it('marks the event of the failure that locks somebody out, and no other', async () => {
     const user = await test.addUser(keys.seed, secret);
     const verifier = startVerifier();

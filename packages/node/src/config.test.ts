@@ -34,6 +34,7 @@ describe('the configuration file', () => {
       found: false,
       http: { host: '127.0.0.1', port: 8080, trustedProxies: [] },
       texts: { gateways: [] },
+      radius: null,
       workers: 2,
       promotable: true,
       url: null,
@@ -129,7 +130,7 @@ describe('the example configuration', () => {
 
   it('explains every key in a comment', () => {
     const lines = text.split('\n');
-    const obvious = ['http', 'port', 'log'];
+    const obvious = ['http', 'port', 'accountingPort', 'log'];
     const unexplained = lines
       .filter((_, index) => !lines[index - 1]?.trim().startsWith('//'))
       .flatMap((line) => /^\s*"(\w+)":/.exec(line)?.[1] ?? []);
@@ -137,10 +138,17 @@ describe('the example configuration', () => {
   });
 
   it('shows the defaults', () => {
-    const { url: _url, logServers: _servers, ...shown } = parseNodeConfig(text, 'node.jsonc');
+    const {
+      url: _url,
+      radius,
+      logServers: _servers,
+      ...shown
+    } = parseNodeConfig(text, 'node.jsonc');
     const { name, dataDirectory } = shown;
     const defaults = parseNodeConfig(JSON.stringify({ name, dataDirectory }), 'node.jsonc');
     expect(defaults).toMatchObject(shown);
+    const least = { ...defaults, radius: { host: radius!.host } };
+    expect(parse(least).radius).toEqual(radius);
   });
 });
 

@@ -295,6 +295,11 @@ function workerConfig(about: {
     logServers: config.logServers,
     keys: handKeys(deriveKeys(about.clusterKey, WORKER_KEYS)),
     http: config.http,
+    radius: config.radius && {
+      hosts: config.radius.host,
+      authenticationPort: config.radius.authenticationPort,
+      accountingPort: config.radius.accountingPort,
+    },
     texts: { workers: config.workers, gateways: config.texts.gateways },
     outboxFile: findDemoOutbox(config),
     logLevel: config.log.level,

@@ -71,6 +71,18 @@ describe('the configuration file', () => {
     ['a name with other characters', { ...least, name: 'Node 1' }, 'name: '],
     ['an address others can reach', { ...least, http: { host: '0.0.0.0' } }, 'http.host: '],
     ['a host name', { ...least, http: { host: 'localhost' } }, 'http.host: '],
+    ['a RADIUS host by name', { ...least, radius: { host: 'radius' } }, 'radius.host: '],
+    ['RADIUS nowhere', { ...least, radius: { host: [] } }, 'radius.host: '],
+    [
+      'one address twice',
+      { ...least, radius: { host: ['::1', '::1'] } },
+      'radius.host: names an address twice',
+    ],
+    [
+      'one port for all of RADIUS',
+      { ...least, radius: { host: '::1', authenticationPort: 1813 } },
+      'radius.accountingPort: must not be',
+    ],
     ['no workers', { ...least, workers: 0 }, 'workers: '],
     ['too many workers', { ...least, workers: 33 }, 'workers: '],
     ['a proxy that is no address', { ...least, http: { trustedProxies: ['lb'] } }, 'http.trusted'],
@@ -147,8 +159,8 @@ describe('the example configuration', () => {
     const { name, dataDirectory } = shown;
     const defaults = parseNodeConfig(JSON.stringify({ name, dataDirectory }), 'node.jsonc');
     expect(defaults).toMatchObject(shown);
-    const least = { ...defaults, radius: { host: radius!.host } };
-    expect(parse(least).radius).toEqual(radius);
+    const heard = { ...least, radius: { host: radius!.host } };
+    expect(parse(heard).radius).toEqual(radius);
   });
 });
 
@@ -190,9 +202,11 @@ function complaintAbout(config: object): string {
 interface JsonSchema {
   properties?: Record<string, JsonSchema>;
   items?: JsonSchema;
+  anyOf?: JsonSchema[];
 }
 
-function keysOfSchema({ properties, items }: JsonSchema, prefix = ''): string[] {
+function keysOfSchema({ properties, items, anyOf }: JsonSchema, prefix = ''): string[] {
+  if (anyOf) return anyOf.flatMap((one) => keysOfSchema(one, prefix));
   if (items) return keysOfSchema(items, prefix);
   return Object.entries(properties ?? {}).flatMap(([key, schema]) => [
     `${prefix}${key}`,

@@ -22,6 +22,7 @@ export {
   type TextProviders,
 } from './delivery-settings.ts';
 export { openSetting, sealerOfSettings } from './sealed-settings.ts';
+export { checkPassAttributes, checkReplies } from './radius-attributes.ts';
 export {
   openRadiusSecret,
   placesOf,

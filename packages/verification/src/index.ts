@@ -125,6 +125,22 @@ export type {
   RadiusServerAddress,
   RadiusTargetDocument,
 } from './radius.ts';
+export {
+  RADIUS_CLIENT_DEFAULTS,
+  RADIUS_TARGET_DEFAULTS,
+  newRadiusClient,
+  newRadiusTarget,
+  radiusClientFields,
+  radiusSecret,
+  radiusTargetFields,
+} from './radius-fields.ts';
+export type {
+  GivenFirstFactor,
+  NewRadiusClient,
+  NewRadiusTarget,
+  RadiusClientFields,
+  RadiusTargetFields,
+} from './radius-fields.ts';
 export { DENIAL_REASONS } from './reasons.ts';
 export type { DenialReason, Skip, Verdict } from './reasons.ts';
 export {

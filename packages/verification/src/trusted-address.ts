@@ -56,16 +56,21 @@ function plain(address: string): string {
  */
 export function plainNetwork(text: string): string | null {
   const [address = '', prefix, ...more] = text.trim().split('/');
-  const network = plain(address);
-  const family = familyOf(network);
+  const family = familyOf(plain(address));
   if (!family || more.length > 0) return null;
-  const bits = family === 'ipv4' ? 32 : 128;
+  const [network, bits] =
+    family === 'ipv4' ? ([plain(address), 32] as const) : ([hexForm(address), 128] as const);
   if (prefix === undefined) return network;
   if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > bits) return null;
   // Of a mapped network the prefix would count other bits.
   if (family === 'ipv4' && address.includes(':')) return null;
   if (hasBitsBehind(network, Number(prefix), family)) return null;
   return Number(prefix) === bits ? network : `${network}/${Number(prefix)}`;
+}
+
+/** RFC 5952, but always in hexadecimal digits: as URLs write it. */
+function hexForm(address: string): string {
+  return new URL(`http://[${address}]`).hostname.slice(1, -1);
 }
 
 function hasBitsBehind(network: string, prefix: number, family: 'ipv4' | 'ipv6'): boolean {
@@ -79,8 +84,7 @@ function bitsOf(address: string, family: 'ipv4' | 'ipv6'): string {
       .map((byte) => Number(byte).toString(2).padStart(8, '0'))
       .join('');
   }
-  // A URL writes an address in hexadecimal digits alone, whatever form it had.
-  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
+  const [head = '', tail] = address.split('::');
   const groups = (part: string) => (part === '' ? [] : part.split(':'));
   const [left, right] = [groups(head), groups(tail ?? '')];
   const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0');

@@ -9,6 +9,8 @@ import type {
   Method,
   NewDirectory,
   PhoneKind,
+  RadiusClientDocument,
+  RadiusTargetDocument,
   Settings,
   Skip,
   StopFact,
@@ -35,6 +37,8 @@ export type ApiPorts = {
     settings: Settings;
     applications: ReadonlyMap<string, ApplicationDocument>;
     directories: readonly DirectoryDocument[];
+    radiusClients: readonly RadiusClientDocument[];
+    radiusTargets: readonly RadiusTargetDocument[];
     revision: number;
   }>;
   listEvents(filter: EventFilter): Promise<StoredEvent[]>;
@@ -334,6 +338,12 @@ export const COMMAND_NAMES = [
   'directory.reject',
   'directory.approve-phone',
   'directory.reject-phone',
+  'radius-client.add',
+  'radius-client.set',
+  'radius-client.remove',
+  'radius-target.add',
+  'radius-target.set',
+  'radius-target.remove',
   'cluster.promote',
   'cluster.demote',
   'cluster.replace-node',

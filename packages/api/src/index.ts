@@ -4,3 +4,4 @@ export type { ApiOptions } from './build-api.ts';
 export { normaliseAddress } from './client-address.ts';
 export * from './ports.ts';
 export { ProblemError } from './problem.ts';
+export type { RadiusClientView, RadiusTargetView } from './radius-view.ts';

@@ -95,7 +95,9 @@ describe('countersign radius client', () => {
     server.ports.commandReply = { kind: 'refused', status: 400, code: 'secret_required', detail };
     const refused = await countersign([...set, 'addresses=192.0.2.9']);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toContain(`${detail} (secret_required): with --secret-file FILE, or - for stdin`);
+    expect(refused.stderr).toContain(
+      `${detail} (secret_required): with --secret-file FILE, or - for stdin`,
+    );
   });
 
   it('removes one', async () => {

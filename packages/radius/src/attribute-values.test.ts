@@ -108,7 +108,7 @@ describe('an attribute as an administrator writes it', () => {
     ['9/1', 'a=b', 26, '000000090105613d62'],
     ['9/1', '0x01', 26, '00000009010301'],
     // A number that has a name is that attribute, of its kind.
-    ['311/7', '2', 26, '000001370706' + '00000002'],
+    ['311/7', '2', 26, '00000137070600000002'],
   ])('%s=%s', (name, value, type, hex) => {
     const attribute = parseAttribute(name, value);
     expect([attribute.type, attribute.value.toString('hex')]).toEqual([type, hex]);

@@ -31,7 +31,7 @@ export class MemoryRadius {
     return { id };
   }
 
-  #addClient({ secret: _, firstFactor: _factor, ...given }: NewRadiusClient): { id: string } {
+  #addClient({ secret: _secret, firstFactor: _factor, ...given }: NewRadiusClient): { id: string } {
     const document: RadiusClientDocument = {
       ...RADIUS_CLIENT_DEFAULTS,
       replies: [],
@@ -42,7 +42,7 @@ export class MemoryRadius {
     return { id: document.id };
   }
 
-  #addTarget({ secret: _, ...given }: NewRadiusTarget): { id: string } {
+  #addTarget({ secret: _secret, ...given }: NewRadiusTarget): { id: string } {
     const document: RadiusTargetDocument = { ...RADIUS_TARGET_DEFAULTS, ...given, ...stamp() };
     this.targets.push(document);
     return { id: document.id };

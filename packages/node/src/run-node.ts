@@ -318,6 +318,13 @@ async function assertPortsFree(config: NodeConfig): Promise<void> {
   for (const listener of listeners) {
     await assertPortFree({ ...listener, patienceMs: portPatienceMs });
   }
+  const { host: hosts = [], authenticationPort, accountingPort } = config.radius ?? {};
+  for (const host of hosts) {
+    for (const port of [authenticationPort!, accountingPort!]) {
+      const what = `RADIUS of ${name}`;
+      await assertPortFree({ host, port, what, transport: 'udp', patienceMs: portPatienceMs });
+    }
+  }
 }
 
 function layoutFileOf(config: NodeConfig): string {

@@ -170,7 +170,7 @@ describe('examining the tables', () => {
     expect(found).toEqual({
       incarnationId: incarnation.id,
       revision: 15,
-      documents: 12,
+      documents: 14,
       problems: [],
       problemCount: 0,
     });

@@ -395,6 +395,8 @@ export type ClusterView = {
   exemptUsers: string[];
   /** Only those with which something is wrong, or of which something waits for an administrator. */
   directories?: DirectoryNotice[];
+  /** RADIUS clients in force that need no Message-Authenticator; the first 100. */
+  unsignedRadius?: { name: string; messageAuthenticator: 'observe' | 'off' }[];
   answeredBy: string;
   nodes: ClusterNode[];
 };

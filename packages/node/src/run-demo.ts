@@ -139,7 +139,7 @@ async function untilReady(demo: Demo): Promise<ReadyDemo | undefined> {
       if (cluster?.master) {
         const authenticator = await ensureDemoUser(api, demo.state.authenticator);
         remember(demo, { authenticator });
-        const radiusSecret = demo.state.radiusSecret ?? randomBytes(24).toString('base64url');
+        const radiusSecret = demo.state.radiusSecret ?? randomBytes(16).toString('hex');
         // Kept before it is given away: what the cluster has sealed nobody can read back.
         remember(demo, { radiusSecret });
         await ensureDemoRadiusClient(api, radiusSecret);

@@ -257,6 +257,12 @@ export type VerificationAttempt = {
   /** Address the request came from. */
   remoteAddress: string;
   idempotencyKey: string | null;
+  /** Other keys that this may have been sent with moments ago: whichever is known, this is the same. */
+  resentKeys?: readonly string[];
+  /** Where the person sits, as the front door has it: an answer comes from where the question went. */
+  station?: string;
+  /** Directories whose people may come this way, by id; missing or null: all. */
+  directories?: readonly string[] | null;
 };
 
 /** A look at a question, by whoever asked it. */
@@ -272,6 +278,8 @@ export type VerificationOutcome =
       reason?: DenialReason;
       /** Why nothing was asked. */
       skipped?: Skip;
+      /** Of the user who is approved. */
+      group?: string;
       degraded: boolean;
     }
   | {
@@ -283,6 +291,10 @@ export type VerificationOutcome =
       asks: readonly string[];
       /** Where a code went, but for its last digits hidden. */
       sentTo: string | null;
+      /** What the person could be asked instead. */
+      others?: readonly Method[];
+      /** The person's, once the first factor is proven; before that the application's. */
+      language?: string;
       expiresAt: string;
       degraded: boolean;
     }

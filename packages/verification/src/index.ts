@@ -80,7 +80,13 @@ export {
 } from './methods.ts';
 export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
 export { isTrustedAddress, parseAddressRange, plainNetwork } from './trusted-address.ts';
-export { askPassword, challengeOutcome, judgeStep, settlePassword } from './judge-step.ts';
+export {
+  askPassword,
+  challengeOutcome,
+  isPasswordAsked,
+  judgeStep,
+  settlePassword,
+} from './judge-step.ts';
 export type {
   Judgement,
   OpenChallenge,

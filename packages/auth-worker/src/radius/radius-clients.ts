@@ -2,13 +2,9 @@ import type { ReadSettings } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
 import { openRadiusSecret } from '@countersign/operations';
 import {
-  findAttributeByName,
-  findAttributeByType,
-  makeAttribute,
   makeClientMatcher,
+  parseAttribute,
   RadiusError,
-  type Attribute,
-  type NamedAttribute,
   type ServerClient,
 } from '@countersign/radius';
 import {
@@ -64,20 +60,10 @@ export function makeRadiusClients(
 }
 
 function readReply(reply: RadiusReply): AskingClient['replies'][number] {
-  return { group: reply.group?.toLowerCase() ?? null, attribute: makeReply(reply) };
-}
-
-function makeReply({ attribute: name, value }: RadiusReply): Attribute {
-  const entry = findAttributeByName(name) ?? numberedAttribute(name);
-  if (!entry) throw new RadiusError(`there is no attribute ${name}`);
-  const isHex = entry.kind === 'octets' && /^0x([0-9a-f]{2})+$/i.test(value);
-  return makeAttribute(entry, isHex ? Buffer.from(value.slice(2), 'hex') : value);
-}
-
-function numberedAttribute(name: string): NamedAttribute | undefined {
-  const [vendor, type] = name.split('/').map(Number);
-  if (!vendor || !type) return undefined;
-  return findAttributeByType(type, vendor) ?? { name, type, vendor, kind: 'octets' };
+  return {
+    group: reply.group?.toLowerCase() ?? null,
+    attribute: parseAttribute(reply.attribute, reply.value),
+  };
 }
 
 /** Nothing in it shows a secret. */

@@ -9,6 +9,8 @@ import type {
   Method,
   NewDirectory,
   PhoneKind,
+  RadiusClientDocument,
+  RadiusTargetDocument,
   Settings,
   Skip,
   StopFact,
@@ -35,6 +37,8 @@ export type ApiPorts = {
     settings: Settings;
     applications: ReadonlyMap<string, ApplicationDocument>;
     directories: readonly DirectoryDocument[];
+    radiusClients: readonly RadiusClientDocument[];
+    radiusTargets: readonly RadiusTargetDocument[];
     revision: number;
   }>;
   listEvents(filter: EventFilter): Promise<StoredEvent[]>;
@@ -253,6 +257,12 @@ export type VerificationAttempt = {
   /** Address the request came from. */
   remoteAddress: string;
   idempotencyKey: string | null;
+  /** Other keys that this may have been sent with moments ago: whichever is known, this is the same. */
+  resentKeys?: readonly string[];
+  /** Where the person sits, as the front door has it: an answer comes from where the question went. */
+  station?: string;
+  /** Directories whose people may come this way, by id; missing or null: all. */
+  directories?: readonly string[] | null;
 };
 
 /** A look at a question, by whoever asked it. */
@@ -268,6 +278,8 @@ export type VerificationOutcome =
       reason?: DenialReason;
       /** Why nothing was asked. */
       skipped?: Skip;
+      /** Of the user who is approved. */
+      group?: string;
       degraded: boolean;
     }
   | {
@@ -279,6 +291,10 @@ export type VerificationOutcome =
       asks: readonly string[];
       /** Where a code went, but for its last digits hidden. */
       sentTo: string | null;
+      /** What the person could be asked instead. */
+      others?: readonly Method[];
+      /** The person's, once the first factor is proven; before that the application's. */
+      language?: string;
       expiresAt: string;
       degraded: boolean;
     }
@@ -334,6 +350,12 @@ export const COMMAND_NAMES = [
   'directory.reject',
   'directory.approve-phone',
   'directory.reject-phone',
+  'radius-client.add',
+  'radius-client.set',
+  'radius-client.remove',
+  'radius-target.add',
+  'radius-target.set',
+  'radius-target.remove',
   'cluster.promote',
   'cluster.demote',
   'cluster.replace-node',
@@ -385,6 +407,8 @@ export type ClusterView = {
   exemptUsers: string[];
   /** Only those with which something is wrong, or of which something waits for an administrator. */
   directories?: DirectoryNotice[];
+  /** RADIUS clients in force that need no Message-Authenticator; the first 100. */
+  unsignedRadius?: { name: string; messageAuthenticator: 'observe' | 'off' }[];
   answeredBy: string;
   nodes: ClusterNode[];
 };

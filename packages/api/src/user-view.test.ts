@@ -43,7 +43,8 @@ function portsWith(directories: DirectoryDocument[]) {
     reads: 0,
     async readSettings() {
       ports.reads += 1;
-      return { settings: {} as never, applications: new Map(), directories, revision: 1 };
+      const none = { applications: new Map(), radiusClients: [], radiusTargets: [] };
+      return { settings: {} as never, ...none, directories, revision: 1 };
     },
   };
   return ports;

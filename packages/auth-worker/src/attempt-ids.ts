@@ -10,11 +10,13 @@ export type AttemptIds = {
   keyHash: string | null;
   /** Shown to the caller; follows from the attempt id of the step that began it. */
   verificationId: string;
+  /** Those of the keys that it may have been sent with before. */
+  resent: AttemptIds[];
 };
 
 /** Over everything that is judged: the same key with other content is another attempt. */
 export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): AttemptIds {
-  const { caller, idempotencyKey } = attempt;
+  const { caller, idempotencyKey, resentKeys = [] } = attempt;
   const attemptId = keyedHash(
     key,
     'attempt',
@@ -29,6 +31,7 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
     attempt.application ?? '',
     attempt.clientIp ?? '',
     attempt.password ?? '',
+    ...(attempt.station === undefined ? [] : [attempt.station]),
   ).toString('hex');
   return {
     attemptId,
@@ -37,6 +40,9 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
         ? null
         : keyedHash(key, 'key', caller.id, idempotencyKey).toString('hex'),
     verificationId: attempt.challenge?.id ?? asUuid(keyedHash(key, 'verification', attemptId)),
+    resent: resentKeys.map((other) =>
+      attemptIdsOf(key, { ...attempt, idempotencyKey: other, resentKeys: [] }),
+    ),
   };
 }
 

@@ -24,6 +24,8 @@ export type WorkerConfig = {
   logServers: LogServerAddress[];
   keys: HandedKeys<(typeof WORKER_KEYS)[number]>;
   http: { host: string; port: number; trustedProxies: string[] };
+  /** Null: this node does not listen for RADIUS. Every worker listens at all of them. */
+  radius: { hosts: string[]; authenticationPort: number; accountingPort: number } | null;
   texts: {
     /** So many workers share the node's limits. */
     workers: number;

@@ -38,6 +38,20 @@ export class WorkerEvents {
     await this.#record({ id, type: 'text.status', result: details.status, details });
   }
 
+  /** Somebody's session at a RADIUS client, as that tells it. `id` follows from what it says: told twice, it is one event. */
+  async radiusAccounting(
+    id: string,
+    about: {
+      client: string;
+      application: string;
+      username: string | null;
+      details: Record<string, string | number | undefined>;
+    },
+  ): Promise<void> {
+    const { client: actor, application, username, details } = about;
+    await this.#record({ id, type: 'radius.accounting', actor, application, username, details });
+  }
+
   async #record(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): Promise<void> {
     const event = newEvent({ node: this.#node, ...fields });
     await beginAttempts(this.#db, [{ reservation: null, event, isFinal: true }]);

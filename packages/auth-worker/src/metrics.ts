@@ -1,4 +1,5 @@
 import type { SendAttempt } from '@countersign/delivery';
+import type { RadiusServer } from '@countersign/radius';
 import type { Verdict } from '@countersign/verification';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
@@ -142,6 +143,48 @@ export class WorkerMetrics {
 
   countTextRefused(reason: string): void {
     this.#textsRefused.inc({ reason });
+  }
+
+  /** Figures of this worker's RADIUS server, read whenever somebody asks for metrics. */
+  watchRadius(read: () => ReturnType<RadiusServer['counts']>): void {
+    const counter = (name: string, help: string, of: 'received' | 'answered' | 'duplicates') =>
+      new Counter({
+        name: `countersign_radius_${name}_total`,
+        help,
+        registers: [],
+        collect() {
+          this.reset();
+          this.inc(read()[of]);
+        },
+      });
+    const refused = new Counter({
+      name: 'countersign_radius_refused_total',
+      help: 'RADIUS datagrams of known clients that were dropped, by why',
+      labelNames: ['client', 'reason'],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const { source: client, reason, count } of read().refused) {
+          this.inc({ client, reason }, count);
+        }
+      },
+    });
+    const pending = new Gauge({
+      name: 'countersign_radius_pending',
+      help: 'RADIUS requests that wait for a verdict',
+      registers: [],
+      collect() {
+        this.set(read().pending);
+      },
+    });
+    const all = [
+      counter('received', 'RADIUS datagrams that arrived', 'received'),
+      counter('answered', 'RADIUS replies that were sent', 'answered'),
+      counter('duplicates', 'RADIUS requests sent again from the same port', 'duplicates'),
+      refused,
+      pending,
+    ];
+    for (const metric of all) this.#registry.registerMetric(metric);
   }
 
   async render(): Promise<{ contentType: string; text: string }> {

@@ -42,6 +42,7 @@ import { FirstFactor } from './first-factor.ts';
 import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
+import { RadiusFront } from './radius/radius-front.ts';
 import { TextSending } from './send-text.ts';
 import { TextCallbacks } from './text-callbacks.ts';
 import { hearStopFacts, tellStopFacts } from './tell-stop-facts.ts';
@@ -296,12 +297,29 @@ export async function runWorker(
   // Every worker of the node listens on the same port; the kernel spreads connections over them.
   const address = { host: config.http.host, port: config.http.port, reusePort: true };
   await server.listen(address);
+  const radius =
+    config.radius &&
+    (await RadiusFront.start({
+      listen: config.radius,
+      db,
+      gate,
+      keys,
+      verify: (attempt) => life.verifier.verify(attempt),
+      refuse: (attempt, reason) => life.verifier.refuse(attempt, reason),
+      isReady: async () => (await checkReady()).ready,
+      events,
+      metrics,
+      log,
+    }));
   const following = followPlace();
   log.info({ port: config.http.port }, 'listening');
   return {
     /** Finishes requests under way (bounded by 5 s), then lets everything go. */
     async stop() {
-      await Promise.race([server.close(), sleep(5000)]);
+      await Promise.race([
+        Promise.all([server.close(), radius?.[Symbol.asyncDispose]()]),
+        sleep(5000),
+      ]);
       work.abort();
       await following;
       await Promise.all([life.end(), directories[Symbol.asyncDispose]()]);

@@ -192,6 +192,35 @@ describe('verifying', () => {
     });
   });
 
+  it('knows an attempt by a key that it was sent with a moment before, here and on another worker', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const [first, later] = [randomUUID(), randomUUID()];
+    const begun = attempt(user.username, 0, first);
+    const again = { ...attempt(user.username, 0, later), resentKeys: [first] };
+    begun.resentKeys = [later];
+    const [one, two] = [startVerifier(), startVerifier()];
+    const [told, joined, elsewhere] = await Promise.all([
+      one.verify(begun),
+      one.verify(again),
+      two.verify(again),
+    ]);
+    const approved = [told, joined, elsewhere].filter(
+      (each) => 'approved' in each && each.approved,
+    );
+    // Which of two workers was first is not said; the other may be told to come again.
+    for (const each of [told, joined, elsewhere]) {
+      if (!approved.includes(each)) expect(each).toMatchObject({ reason: 'busy' });
+    }
+    expect(approved.length).toBeGreaterThan(0);
+    const { id } = approved[0] as { id: string };
+    for (const verifier of [one, two]) {
+      expect(await verifier.verify(again)).toMatchObject({ approved: true, id });
+      expect(await verifier.verify(begun)).toMatchObject({ approved: true, id });
+    }
+    const stranger = await two.verify(attempt(user.username, 0, later));
+    expect(stranger).toMatchObject({ approved: false, reason: 'replayed' });
+  });
+
   it('does so too when only that node knows of it yet', async () => {
     const user = await test.addUser(keys.seed, secret);
     const repeated = attempt(user.username, 0, randomUUID());

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ProblemError,
@@ -44,6 +45,7 @@ import {
   encodeState,
   findApplication,
   findAttempt,
+  isPasswordAsked,
   isUsedClaim,
   judgeStep,
   lockoutOf,
@@ -163,6 +165,8 @@ type Step = {
   quorumUntil: number;
   user: UserDocument;
   settings: Settings;
+  /** What whoever has proven nothing yet is spoken to in. */
+  publicLanguage: string;
   knownNodes: number;
   codesNotBeforeMs: number | null;
   reservations: Reservation[];
@@ -178,6 +182,8 @@ type Step = {
   hasBegun: boolean;
 };
 
+/** What a question and its answer have in common. */
+type Bound = Pick<VerificationAttempt, 'caller' | 'door' | 'application' | 'station'>;
 type Judged = Extract<Judgement, { kind: 'record' }>;
 type Known = { state: UserState; revision: number };
 /** isAlone: the quorum is away. */
@@ -211,8 +217,10 @@ export class Verifier {
   async verify(attempt: VerificationAttempt): Promise<VerificationOutcome> {
     const ids = attemptIdsOf(this.#options.keys['attempt-id'], attempt);
     // The same attempt joins the one in flight.
-    const joined = this.#inFlight.get(ids.attemptId);
-    if (joined) return joined;
+    for (const { attemptId } of [ids, ...ids.resent]) {
+      const joined = this.#inFlight.get(attemptId);
+      if (joined) return joined;
+    }
     if (this.#inFlight.size >= MAX_IN_FLIGHT) {
       return { kind: 'not_ready', detail: 'too many verifications under way' };
     }
@@ -222,6 +230,20 @@ export class Verifier {
       return await result;
     } finally {
       this.#inFlight.delete(ids.attemptId);
+    }
+  }
+
+  /** Denies what no rule has to see: it is recorded like any other denial, and no name is looked up. */
+  async refuse(attempt: VerificationAttempt, reason: DenialReason): Promise<VerificationOutcome> {
+    const ids = attemptIdsOf(this.#options.keys['attempt-id'], attempt);
+    const event = this.#newEvent(attempt, ids);
+    const { settings } = this.#settings ?? { settings: defaultSettings };
+    event.username = this.#nameOfStranger(attempt.username ?? '', settings);
+    const step = { event, ids, startedAt: performance.now() };
+    try {
+      return await this.#denyUnrecorded(step, reason, false);
+    } catch (error) {
+      return this.#notReady(error);
     }
   }
 
@@ -336,7 +358,15 @@ export class Verifier {
     for (let lost = 0; lost <= MAX_LOST_CAS; lost += 1) {
       const known = mergeClaims(state, unmerged, step.settings, Date.now());
       const next = askPassword(this.#inputOf(step, known));
-      if (!next) return { mayAsk: false, isAlone: false, state, revision };
+      if (!next) {
+        const told = { mayAsk: false, isAlone: false, state, revision };
+        if (!isPasswordAsked(state, step.ids.attemptId)) return told;
+        // Sent again while another node asks for it: what that hears is this one's answer too.
+        const later = await this.#readUntilNewer(step, state, revision);
+        if (later === 'silent') return told;
+        ({ state, revision } = later);
+        continue;
+      }
       const remainingMs = Math.max(50, step.quorumUntil - performance.now());
       const outcome = await states.write(step.user.id, encodeState(next), revision, remainingMs);
       metrics.countWrite(outcome.kind);
@@ -351,6 +381,7 @@ export class Verifier {
       const newer = await this.#readUntilNewer(step, state, revision);
       if (newer === 'silent') return this.#beginAskAlone(step, { state, revision });
       ({ state, revision } = newer);
+      await this.#recognise(step, newer);
     }
     return { mayAsk: false, isAlone: false, state, revision };
   }
@@ -370,9 +401,7 @@ export class Verifier {
 
   /** Opens what an answer brings back, and finds whose question it was. */
   async #open(
-    attempt: Pick<VerificationAttempt, 'caller' | 'door' | 'application'> & {
-      username: string | null;
-    },
+    attempt: Bound & { username: string | null },
     { id, sealed }: { id: string; sealed: string },
   ): Promise<
     | { kind: 'opened'; challenge: OpenedChallenge; username: string }
@@ -476,7 +505,13 @@ export class Verifier {
       return this.#denyUnrecorded({ event, ids, startedAt }, 'application_disabled', false);
     }
     const [user, namesake] = read.users;
-    const asked = { directories, settings: company, address: attempt.clientIp };
+    const asked = {
+      directories: attempt.directories
+        ? directories.filter(({ id }) => attempt.directories?.includes(id))
+        : directories,
+      settings: company,
+      address: attempt.clientIp,
+    };
     if (!user || namesake) {
       event.username = this.#nameOfStranger(attempt.username, company);
       if (!namesake && application?.userMatch === 'pass' && !challenge) {
@@ -502,6 +537,7 @@ export class Verifier {
       quorumUntil: performance.now() + QUORUM_WAIT_MS,
       user: withStopFacts(user.document, user.stopFacts, Date.now()),
       settings: settingsFor(company, application, user.document),
+      publicLanguage: settingsFor(company, application).company.language,
       knownNodes: read.knownNodes,
       codesNotBeforeMs: read.codesNotBeforeMs,
       reservations: user.reservations,
@@ -514,11 +550,12 @@ export class Verifier {
       reserved: null,
       hasBegun: false,
     };
+    const local = { state: user.state ?? emptyState(), revision: user.stateRevision };
+    await this.#recognise(step, local);
     if (this.#wasJustApprovedDegraded(step)) {
       return this.#repeatApproval(step, true);
     }
     step.cacheKey = this.#cacheKeyOf(step);
-    const local = { state: user.state ?? emptyState(), revision: user.stateRevision };
     const { password } = attempt;
     const { state, revision, isAlone } =
       password === null
@@ -574,8 +611,19 @@ export class Verifier {
       const newer = await this.#readUntilNewer(step, state, revision);
       if (newer === 'silent') return this.#verifyWithoutQuorum(step, state, false);
       ({ state, revision } = newer);
+      await this.#recognise(step, newer);
     }
     return this.#denyBegun(step, 'busy', false);
+  }
+
+  /** What this node's copy did not know: the same was sent to another node a moment ago, and judged there. */
+  async #recognise(step: Step, known: Known): Promise<void> {
+    const ids = recognise(step.ids, known.state, step.reservations);
+    if (ids === step.ids) return;
+    await this.#withdraw(step);
+    if (step.proof && known.revision > 0) await this.#settlePassword(step, known, known.state);
+    step.ids = ids;
+    step.event.details.verification = ids.verificationId;
   }
 
   /**
@@ -657,6 +705,7 @@ export class Verifier {
       return this.#denyBegun(step, 'too_many_texts', true);
     }
     const { state, local } = await this.#mostKnown(step, known);
+    if (!hasPendingWrite) await this.#recognise(step, { state, revision: 0 });
     if (hasPendingWrite && this.#isApprovedIn(step, state)) {
       // The write that was not answered had landed after all.
       return this.#deliver(step, { verdict: { approved: true }, item: step.reserved }, false);
@@ -906,7 +955,16 @@ export class Verifier {
       isFinal: false,
     });
     step.hasBegun = true;
-    if (outcome.kind === 'refused') return outcome.by.phase === 'approved' ? 'replayed' : 'busy';
+    if (outcome.kind === 'refused') {
+      const { by } = outcome;
+      if (by.phase !== 'approved') return 'busy';
+      const before = step.ids.resent.find((ids) => ids.attemptId === by.attemptId);
+      if (!before) return 'replayed';
+      // Approved as it was sent before: the store knows, and this node's copy will.
+      step.ids = before;
+      step.event.details.verification = before.verificationId;
+      return this.#reserveItem(step, item, phase, degraded);
+    }
     step.reserved = item;
     return null;
   }
@@ -1030,33 +1088,40 @@ export class Verifier {
 
   #ask(step: Step, { question, askedAt }: Asking, degraded: boolean): VerificationOutcome {
     const { attempt, user, ids, settings } = step;
-    const { row, method, phoneId } = question;
+    const { row, method, phoneId, others } = question;
+    const firstFactor = firstFactorOf(step, askedAt);
     const phone = user.authenticators.find(({ id }) => id === phoneId);
     return this.#questionFor(attempt, {
-      id: ids.verificationId,
+      id: phoneId === null ? freeQuestionId(attempt, ids) : ids.verificationId,
       userId: user.id,
       row,
       method,
+      others,
+      language: firstFactor ? settings.company.language : step.publicLanguage,
       code: phoneId === null ? null : this.#textCode(step, askedAt),
       settings,
       sentTo: phone?.type === 'phone' ? maskNumber(phone.number) : null,
-      firstFactor: step.proof?.target ? { target: step.proof.target.id, at: step.proof.at } : null,
+      firstFactor,
       degraded,
     });
   }
 
   /** To a stranger nobody is unknown: the question is like any other, and no answer is right. */
-  #askNobody(
-    attempt: VerificationAttempt,
-    { verificationId: id }: AttemptIds,
-  ): VerificationOutcome {
+  #askNobody(attempt: VerificationAttempt, ids: AttemptIds): VerificationOutcome {
+    const settings = this.#settings?.settings ?? defaultSettings;
+    const application = findApplication(
+      this.#settings?.applications ?? new Map(),
+      attempt.application,
+    );
     return this.#questionFor(attempt, {
-      id,
-      userId: id,
+      id: freeQuestionId(attempt, ids),
+      userId: ids.verificationId,
       row: methodRow('oath', 'code'),
       method: 'oath',
+      others: [],
+      language: settingsFor(settings, application).company.language,
       code: null,
-      settings: this.#settings?.settings ?? defaultSettings,
+      settings,
       sentTo: null,
       firstFactor: null,
       degraded: false,
@@ -1066,13 +1131,15 @@ export class Verifier {
   #questionFor(
     attempt: VerificationAttempt,
     about: Pick<Challenge, 'id' | 'userId' | 'code' | 'firstFactor'> &
-      Pick<Question, 'row' | 'method'> & {
+      Pick<Question, 'row' | 'method' | 'others'> & {
+        language: string;
         settings: Settings;
         sentTo: string | null;
         degraded: boolean;
       },
   ): VerificationOutcome {
-    const { id, userId, row, method, code, firstFactor, settings, sentTo, degraded } = about;
+    const { id, userId, row, method, code, firstFactor, settings, degraded } = about;
+    const { sentTo, others, language } = about;
     const issuedAt = Date.now();
     const expiresAt = issuedAt + settings.methods.answerMinutes * 60_000;
     const sealed = sealChallenge(this.#options.keys.challenge, {
@@ -1093,19 +1160,17 @@ export class Verifier {
       mode: row.mode,
       asks: row.asks,
       sentTo,
+      others,
+      language,
       expiresAt: new Date(expiresAt).toISOString(),
       degraded,
     };
   }
 
   /** What a question is bound to when it is sealed, and its answer compared with. */
-  #bindingOf({
-    door,
-    caller,
-    application,
-  }: Pick<VerificationAttempt, 'caller' | 'door' | 'application'>): ChallengeBinding {
+  #bindingOf({ door, caller, application, station = '' }: Bound): ChallengeBinding {
     const { incarnation } = this.#options;
-    return { purpose: 'sign-in', door, clientId: caller.id, application, station: '', incarnation };
+    return { purpose: 'sign-in', door, clientId: caller.id, application, station, incarnation };
   }
 
   #textCode({ ids, settings }: Step, askedAt: number): string {
@@ -1251,10 +1316,11 @@ export class Verifier {
   }
 
   #verdictOf(
-    step: Pick<Step, 'ids' | 'startedAt'>,
+    step: Pick<Step, 'ids' | 'startedAt'> & { user?: UserDocument },
     verdict: Verdict,
     degraded: boolean,
   ): VerificationOutcome {
+    const group = verdict.approved ? step.user?.group : undefined;
     this.#options.metrics.countVerdict(verdict, degraded, performance.now() - step.startedAt);
     return {
       kind: 'verdict',
@@ -1262,6 +1328,7 @@ export class Verifier {
       approved: verdict.approved,
       ...(!verdict.approved && { reason: verdict.reason }),
       ...(verdict.approved && verdict.skipped && { skipped: verdict.skipped }),
+      ...(group !== undefined && { group }),
       degraded,
     };
   }
@@ -1301,6 +1368,39 @@ export class Verifier {
       details: { verification: ids.verificationId, method: attempt.method ?? 'oath' },
     });
   }
+}
+
+/** Of the keys that a client may have sent the same with, the one that is known; else its own. */
+function recognise(ids: AttemptIds, state: UserState, reservations: Reservation[]): AttemptIds {
+  const nowMs = Date.now();
+  const isKnown = ({ attemptId }: AttemptIds) =>
+    findAttempt(state, attemptId, nowMs) !== null ||
+    reservations.some((row) => row.attemptId === attemptId);
+  const known = ids.resent.length === 0 ? undefined : [ids, ...ids.resent].find(isKnown);
+  return known ?? ids;
+}
+
+/**
+ * A question that nothing is recorded of. Over RADIUS it is another each time: who signs in twice within seconds is
+ * not to be given the one that is answered already.
+ */
+function freeQuestionId({ door, challenge }: VerificationAttempt, ids: AttemptIds): string {
+  return door === 'pap-challenge' && challenge === null ? randomUUID() : ids.verificationId;
+}
+
+/**
+ * What a question says of it: proven now, by the same attempt a moment ago, or before the question that this one takes
+ * the place of. Without a right password nobody who typed one is asked anything.
+ */
+function firstFactorOf(
+  { attempt, user, proof, challenge }: Step,
+  askedAt: number,
+): Challenge['firstFactor'] {
+  if (attempt.password !== null) {
+    return { target: proof?.target?.id ?? user.directory?.id ?? '', at: proof?.at ?? askedAt };
+  }
+  const at = challenge?.firstFactorAt ?? null;
+  return at === null ? null : { target: '', at };
 }
 
 /** Whether that is one of the user's own names, whoever else has it. */

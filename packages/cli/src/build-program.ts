@@ -9,6 +9,7 @@ import { addEventsCommand } from './commands/events.ts';
 import { addKeyCommands } from './commands/key.ts';
 import { addNodeCommand } from './commands/node.ts';
 import { addPromoteCommand } from './commands/promote.ts';
+import { addRadiusCommands } from './commands/radius.ts';
 import { addRejoinCommand } from './commands/rejoin.ts';
 import { addSettingsCommands } from './commands/settings.ts';
 import { addStatusCommand } from './commands/status.ts';
@@ -38,6 +39,7 @@ export function buildProgram(): Command {
   addSettingsCommands(program);
   addApplicationCommands(program);
   addDirectoryCommands(program);
+  addRadiusCommands(program);
   addEventsCommand(program);
   addNodeCommand(program);
   addDemoCommand(program);

@@ -55,6 +55,17 @@ describe('status', () => {
     );
   });
 
+  it('names RADIUS clients that need no Message-Authenticator, and is silent where there is none', () => {
+    expect(status(cluster({ unsignedRadius: [] }))).not.toContain('RADIUS');
+    const unsignedRadius = Array.from({ length: 7 }, (_, index) => ({
+      name: `vpn-${index}`,
+      messageAuthenticator: index === 0 ? ('off' as const) : ('observe' as const),
+    }));
+    expect(status(cluster({ unsignedRadius }))).toContain(
+      '\nRADIUS without Message-Authenticator: vpn-0 (off), vpn-1 (observe), vpn-2 (observe), vpn-3 (observe), vpn-4 (observe), and 2 more\n',
+    );
+  });
+
   it('names who skips the second step', () => {
     expect(status(cluster())).not.toContain('second step');
     expect(status(cluster({ exemptUsers: ['bot'] }))).toContain('\nwithout a second step: bot\n');

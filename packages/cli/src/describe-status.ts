@@ -43,6 +43,7 @@ export function describeStatus(
     `writes: ${describeWriteMargin(view)}`,
     `verification: ${describeVerificationMargin(view)}`,
     ...describeExempt(view),
+    ...describeUnsignedRadius(view),
     ...describeDirectories(view),
     '',
     ...describeNodes(view, digests, nowMs),
@@ -63,6 +64,17 @@ function describeExempt({ exemptUsers }: ClusterView): string[] {
   const named = exemptUsers.slice(0, NAMED_MAX).join(', ');
   const more = exemptUsers.length > NAMED_MAX ? `, and ${exemptUsers.length - NAMED_MAX} more` : '';
   return [`without a second step: ${named}${more}`];
+}
+
+/** CVE-2024-3596: whoever is between can make an accept of a refusal. */
+function describeUnsignedRadius({ unsignedRadius = [] }: ClusterView): string[] {
+  if (unsignedRadius.length === 0) return [];
+  const named = unsignedRadius
+    .slice(0, NAMED_MAX)
+    .map(({ name, messageAuthenticator }) => `${name} (${messageAuthenticator})`);
+  const more = unsignedRadius.length - named.length;
+  const rest = more > 0 ? `, and ${more} more` : '';
+  return [`RADIUS without Message-Authenticator: ${named.join(', ')}${rest}`];
 }
 
 /** People go on signing in whatever is wrong there, so it degrades nothing here. */

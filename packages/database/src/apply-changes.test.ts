@@ -19,6 +19,8 @@ import {
   exampleDirectory,
   exampleDirectoryUser,
   exampleNode,
+  exampleRadiusClient,
+  exampleRadiusTarget,
   exampleUser,
   removeChange,
   seededRandom,
@@ -325,7 +327,13 @@ function randomHistory(random: () => number, length: number): ReceivedChange[] {
 
 function randomChange(revision: number, id: string, pick: (count: number) => number) {
   const failures = { id: 'lockout', failures: 1 + pick(9), resetMinutes: 5, releaseMinutes: 5 };
-  switch (pick(13)) {
+  switch (pick(15)) {
+    case 13:
+      return setChange(revision, { kind: 'radius-client', document: exampleRadiusClient('r', id) });
+    case 14:
+      return pick(2) === 0
+        ? removeChange(revision, 'radius-target', id)
+        : setChange(revision, { kind: 'radius-target', document: exampleRadiusTarget('r', id) });
     case 9:
       return setChange(revision, { kind: 'directory', document: exampleDirectory('corp', id) });
     case 10:
@@ -375,6 +383,8 @@ async function dump(db: Database) {
     names: await db.sql`select * from user_names order by user_id, key`,
     removedUsers: await db.sql`select * from removed_users order by id`,
     directories: await db.sql`select * from directories order by id`,
+    radiusClients: await db.sql`select * from radius_clients order by id`,
+    radiusTargets: await db.sql`select * from radius_targets order by id`,
     settings: await db.sql`select * from settings_groups order by id`,
     applications: await db.sql`select * from applications order by id`,
     apiKeys: await db.sql`select * from api_keys order by id`,

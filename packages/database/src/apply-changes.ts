@@ -16,6 +16,8 @@ export type ChangeKind =
   | 'job'
   | 'directory'
   | 'directory-sync'
+  | 'radius-client'
+  | 'radius-target'
   | 'epoch'
   | 'probe'
   | 'seal';
@@ -51,7 +53,13 @@ export class ApplyError extends Error {
 }
 
 /** What {@link readSettings} reads. */
-const SETTINGS_KINDS = new Set<ChangeKind>(['settings', 'application', 'directory']);
+const SETTINGS_KINDS = new Set<ChangeKind>([
+  'settings',
+  'application',
+  'directory',
+  'radius-client',
+  'radius-target',
+]);
 
 /** The changes a caller should gather at most for one call. */
 export const APPLY_BATCH_MAX = 500;

@@ -50,6 +50,12 @@ export async function readDocumentSlice(
       when 'directory-sync' then (
         select jsonb_build_object('document', t.document, 'revision', t.revision, 'key', null)
         from directory_syncs t where t.id = d.id::uuid)
+      when 'radius-client' then (
+        select jsonb_build_object('document', t.document, 'revision', t.revision, 'key', null)
+        from radius_clients t where t.id = d.id::uuid)
+      when 'radius-target' then (
+        select jsonb_build_object('document', t.document, 'revision', t.revision, 'key', null)
+        from radius_targets t where t.id = d.id::uuid)
       end as shown
     from documents d
     where (kind, id) > (${after.kind}, ${after.id})
@@ -108,6 +114,12 @@ export async function sumDocuments(db: Database): Promise<DocumentSum> {
         limit ${STRAYS_MAX})
       union all (select 'directory-sync', id::text from directory_syncs t where not exists (
         select from documents where kind = 'directory-sync' and id = t.id::text and not removed)
+        limit ${STRAYS_MAX})
+      union all (select 'radius-client', id::text from radius_clients t where not exists (
+        select from documents where kind = 'radius-client' and id = t.id::text and not removed)
+        limit ${STRAYS_MAX})
+      union all (select 'radius-target', id::text from radius_targets t where not exists (
+        select from documents where kind = 'radius-target' and id = t.id::text and not removed)
         limit ${STRAYS_MAX})`;
     const { bits, ...rest } = row;
     const digest = BigInt(`0b${bits ?? '0'}`).toString(16);

@@ -15,6 +15,8 @@ export async function fillReadModels(tx: Transaction, changes: ReceivedChange[])
     fillDocuments(tx, 'nodes', ofKind(changes, 'node')),
     fillDocuments(tx, 'directories', ofKind(changes, 'directory')),
     fillDocuments(tx, 'directory_syncs', ofKind(changes, 'directory-sync')),
+    fillDocuments(tx, 'radius_clients', ofKind(changes, 'radius-client')),
+    fillDocuments(tx, 'radius_targets', ofKind(changes, 'radius-target')),
   ]);
 }
 
@@ -129,6 +131,8 @@ type DocumentTable =
   | 'nodes'
   | 'directories'
   | 'directory_syncs'
+  | 'radius_clients'
+  | 'radius_targets'
   | 'removed_users';
 
 /** A table that holds nothing but the documents; the types of its rows are its own. */

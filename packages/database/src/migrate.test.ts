@@ -95,7 +95,8 @@ describe('migrating', () => {
       select conrelid::regclass::text as table, pg_get_constraintdef(oid) as key from pg_constraint
       where contype in ('u', 'f', 'x', 'p') and conrelid::regclass::text in
         ('documents', 'users', 'user_names', 'removed_users', 'settings_groups', 'applications',
-          'api_keys', 'nodes', 'directories', 'directory_syncs')
+          'api_keys', 'nodes', 'directories', 'directory_syncs',
+          'radius_clients', 'radius_targets')
       order by 1`;
     expect(keys.map((row) => `${row.table}: ${row.key}`)).toEqual([
       'api_keys: PRIMARY KEY (id)',
@@ -104,6 +105,8 @@ describe('migrating', () => {
       'directory_syncs: PRIMARY KEY (id)',
       'documents: PRIMARY KEY (kind, id)',
       'nodes: PRIMARY KEY (id)',
+      'radius_clients: PRIMARY KEY (id)',
+      'radius_targets: PRIMARY KEY (id)',
       'removed_users: PRIMARY KEY (id)',
       'settings_groups: PRIMARY KEY (id)',
       'user_names: PRIMARY KEY (user_id, key)',

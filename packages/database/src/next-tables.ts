@@ -24,6 +24,8 @@ const TABLES = [
   'nodes',
   'directories',
   'directory_syncs',
+  'radius_clients',
+  'radius_targets',
   'epochs',
   'command_results',
 ];

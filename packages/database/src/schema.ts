@@ -5,6 +5,8 @@ import type {
   DirectoryDocument,
   DirectorySyncDocument,
   NodeDocument,
+  RadiusClientDocument,
+  RadiusTargetDocument,
   SettingsDocument,
   StopFact,
   UserDocument,
@@ -102,6 +104,18 @@ export const directories = pgTable('directories', {
 export const directorySyncs = pgTable('directory_syncs', {
   id: uuid('id').primaryKey(),
   document: jsonb('document').$type<DirectorySyncDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const radiusClients = pgTable('radius_clients', {
+  id: uuid('id').primaryKey(),
+  document: jsonb('document').$type<RadiusClientDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const radiusTargets = pgTable('radius_targets', {
+  id: uuid('id').primaryKey(),
+  document: jsonb('document').$type<RadiusTargetDocument>().notNull(),
   revision: revisionColumn('revision'),
 });
 

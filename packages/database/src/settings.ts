@@ -2,6 +2,8 @@ import { settingsFrom, usernameKey } from '@countersign/verification';
 import type {
   ApplicationDocument,
   DirectoryDocument,
+  RadiusClientDocument,
+  RadiusTargetDocument,
   Settings,
   SettingsDocument,
 } from '@countersign/verification';
@@ -13,11 +15,18 @@ export type ReadSettings = {
   applications: Map<string, ApplicationDocument>;
   /** By name. */
   directories: DirectoryDocument[];
+  /** By name. */
+  radiusClients: RadiusClientDocument[];
+  /** By name. */
+  radiusTargets: RadiusTargetDocument[];
   /** Of the newest change of any of them. */
   revision: number;
 };
 
-/** The settings in force, the company's and all applications', the directories, and the revision they are of, from one snapshot. */
+/**
+ * The settings in force, the company's and all applications', the directories, who asks over RADIUS and is asked, and
+ * the revision they are of, from one snapshot.
+ */
 export async function readSettings(db: Database): Promise<ReadSettings> {
   const [row] = await db.sql<
     {
@@ -25,6 +34,8 @@ export async function readSettings(db: Database): Promise<ReadSettings> {
       documents: SettingsDocument[];
       applications: ApplicationDocument[];
       directories: DirectoryDocument[];
+      radiusClients: RadiusClientDocument[];
+      radiusTargets: RadiusTargetDocument[];
     }[]
   >`
     select coalesce((select settings_revision from applied), 0) as revision,
@@ -32,12 +43,18 @@ export async function readSettings(db: Database): Promise<ReadSettings> {
       coalesce((select jsonb_agg(document order by revision) from applications), '[]')
         as applications,
       coalesce((select jsonb_agg(document order by document ->> 'name', id) from directories), '[]')
-        as directories`;
+        as directories,
+      coalesce((select jsonb_agg(document order by document ->> 'name', id) from radius_clients), '[]')
+        as "radiusClients",
+      coalesce((select jsonb_agg(document order by document ->> 'name', id) from radius_targets), '[]')
+        as "radiusTargets"`;
   return {
     settings: settingsFrom(row?.documents ?? []),
     // Two have one name only while a replica catches up with a renaming: the later one is right.
     applications: new Map(row?.applications.map((each) => [usernameKey(each.name), each])),
     directories: row?.directories ?? [],
+    radiusClients: row?.radiusClients ?? [],
+    radiusTargets: row?.radiusTargets ?? [],
     revision: row?.revision ?? 0,
   };
 }

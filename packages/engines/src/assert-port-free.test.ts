@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 
@@ -17,6 +18,21 @@ it('a taken port is told with its purpose and a way out, and a freed one passes'
   server.close();
   await once(server, 'close');
   await expect(check()).resolves.toBeUndefined();
+});
+
+it('a port of UDP is another one than that of TCP', async () => {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  const about = { host: '127.0.0.1', port, what: 'RADIUS of node-1' };
+  await expect(assertPortFree({ ...about, transport: 'udp' })).rejects.toThrow('RADIUS of node-1');
+  await expect(assertPortFree(about)).resolves.toBeUndefined();
+  socket.close();
+  await once(socket, 'close');
+  await expect(assertPortFree({ ...about, transport: 'udp' })).resolves.toBeUndefined();
+  await expect(assertPortFree({ ...about, host: '192.0.2.1', transport: 'udp' })).rejects.toThrow(
+    'is not an address of this machine',
+  );
 });
 
 it('an address of another machine is told', async () => {

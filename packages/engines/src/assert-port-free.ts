@@ -1,4 +1,5 @@
-import { createServer } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { createServer, isIPv6 } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { EngineError } from './engine-error.ts';
@@ -14,11 +15,12 @@ export async function assertPortFree(options: {
   /** Whose port it is, for example `nats-server of node-1`. */
   what: string;
   patienceMs?: number;
+  transport?: 'tcp' | 'udp';
 }): Promise<void> {
-  const { host, port, what } = options;
+  const { host, port, what, transport = 'tcp' } = options;
   const giveUpAt = performance.now() + (options.patienceMs ?? 0);
   for (;;) {
-    const code = await tryToBind(host, port);
+    const code = await (transport === 'udp' ? tryToBindUdp : tryToBind)(host, port);
     if (code === undefined) return;
     if (code !== 'EADDRINUSE') throw new EngineError(explainBindError({ host, port, what, code }));
     if (performance.now() >= giveUpAt) {
@@ -37,6 +39,18 @@ export function tryToBind(host: string, port: number): Promise<string | undefine
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+function tryToBindUdp(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      socket.close();
+      resolve(error.code ?? error.message);
+    });
+    const isBound = () => socket.close(() => resolve(undefined));
+    socket.bind({ address: host, port, exclusive: true }, isBound);
   });
 }
 

@@ -34,6 +34,7 @@ describe('the configuration file', () => {
       found: false,
       http: { host: '127.0.0.1', port: 8080, trustedProxies: [] },
       texts: { gateways: [] },
+      radius: null,
       workers: 2,
       promotable: true,
       url: null,
@@ -70,6 +71,18 @@ describe('the configuration file', () => {
     ['a name with other characters', { ...least, name: 'Node 1' }, 'name: '],
     ['an address others can reach', { ...least, http: { host: '0.0.0.0' } }, 'http.host: '],
     ['a host name', { ...least, http: { host: 'localhost' } }, 'http.host: '],
+    ['a RADIUS host by name', { ...least, radius: { host: 'radius' } }, 'radius.host: '],
+    ['RADIUS nowhere', { ...least, radius: { host: [] } }, 'radius.host: '],
+    [
+      'one address twice',
+      { ...least, radius: { host: ['::1', '::1'] } },
+      'radius.host: names an address twice',
+    ],
+    [
+      'one port for all of RADIUS',
+      { ...least, radius: { host: '::1', authenticationPort: 1813 } },
+      'radius.accountingPort: must not be',
+    ],
     ['no workers', { ...least, workers: 0 }, 'workers: '],
     ['too many workers', { ...least, workers: 33 }, 'workers: '],
     ['a proxy that is no address', { ...least, http: { trustedProxies: ['lb'] } }, 'http.trusted'],
@@ -129,7 +142,7 @@ describe('the example configuration', () => {
 
   it('explains every key in a comment', () => {
     const lines = text.split('\n');
-    const obvious = ['http', 'port', 'log'];
+    const obvious = ['http', 'port', 'accountingPort', 'log'];
     const unexplained = lines
       .filter((_, index) => !lines[index - 1]?.trim().startsWith('//'))
       .flatMap((line) => /^\s*"(\w+)":/.exec(line)?.[1] ?? []);
@@ -137,10 +150,17 @@ describe('the example configuration', () => {
   });
 
   it('shows the defaults', () => {
-    const { url: _url, logServers: _servers, ...shown } = parseNodeConfig(text, 'node.jsonc');
+    const {
+      url: _url,
+      radius,
+      logServers: _servers,
+      ...shown
+    } = parseNodeConfig(text, 'node.jsonc');
     const { name, dataDirectory } = shown;
     const defaults = parseNodeConfig(JSON.stringify({ name, dataDirectory }), 'node.jsonc');
     expect(defaults).toMatchObject(shown);
+    const heard = { ...least, radius: { host: radius!.host } };
+    expect(parse(heard).radius).toEqual(radius);
   });
 });
 
@@ -182,9 +202,11 @@ function complaintAbout(config: object): string {
 interface JsonSchema {
   properties?: Record<string, JsonSchema>;
   items?: JsonSchema;
+  anyOf?: JsonSchema[];
 }
 
-function keysOfSchema({ properties, items }: JsonSchema, prefix = ''): string[] {
+function keysOfSchema({ properties, items, anyOf }: JsonSchema, prefix = ''): string[] {
+  if (anyOf) return anyOf.flatMap((one) => keysOfSchema(one, prefix));
   if (items) return keysOfSchema(items, prefix);
   return Object.entries(properties ?? {}).flatMap(([key, schema]) => [
     `${prefix}${key}`,

@@ -17,6 +17,21 @@ const port = z.int().min(1).max(65_535);
 const loopbackHost = z
   .string()
   .refine(isLoopback, 'must be a loopback address (127.x.x.x or ::1) as long as there is no TLS');
+const address = z.union([z.ipv4(), z.ipv6()], 'not an address');
+// Unlike all else it is made for networks: secrets protect it as far as RADIUS can, and clients are listed.
+const radius = z
+  .strictObject({
+    host: z
+      .union([address, z.array(address).min(1).max(20)])
+      .transform((host) => [host].flat())
+      .refine((hosts) => new Set(hosts).size === hosts.length, 'names an address twice'),
+    authenticationPort: port.default(1812),
+    accountingPort: port.default(1813),
+  })
+  .refine(({ authenticationPort, accountingPort }) => authenticationPort !== accountingPort, {
+    path: ['accountingPort'],
+    message: 'must not be the authentication port',
+  });
 const streamBytes = z.int().min(16 * mebibyte);
 
 const logServer = z.strictObject({
@@ -51,6 +66,7 @@ export const nodeConfigSchema = z
           .default([]),
       })
       .prefault({}),
+    radius: radius.nullable().default(null),
     workers: z.int().min(1).max(32).default(2),
     promotable: z.boolean().default(true),
     url: z.url({ protocol: /^https?$/ }).optional(),

@@ -90,6 +90,29 @@ export async function ensureDemoUser(
   return enrolReply.parse(enrolled.body);
 }
 
+const demoApplication = 'vpn';
+const demoRadiusClient = 'demo';
+
+/**
+ * Lets this machine ask over RADIUS, for codes alone: nobody here has a password. Throws NodeError like
+ * {@link ensureDemoUser}.
+ */
+export async function ensureDemoRadiusClient(api: DemoApi, secret: string): Promise<void> {
+  const found = await insist(api, 'GET', `/api/v1/radius/clients/${demoRadiusClient}`);
+  if (found.status !== 404) return;
+  const application = await insist(api, 'GET', `/api/v1/applications/${demoApplication}`);
+  if (application.status === 404) {
+    await insist(api, 'POST', '/api/v1/applications', { name: demoApplication });
+  }
+  await insist(api, 'POST', '/api/v1/radius/clients', {
+    name: demoRadiusClient,
+    application: demoApplication,
+    addresses: ['127.0.0.1'],
+    secret,
+    firstFactor: { kind: 'none' },
+  });
+}
+
 /** Repeats a request while the cluster is still finding itself; 404 is an answer like 2xx. */
 async function insist(
   api: DemoApi,

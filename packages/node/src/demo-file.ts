@@ -13,6 +13,9 @@ export type DemoFileNode = Omit<NodePids, 'supervisorPid'> & {
   supervisorPid: number | null;
 };
 
+/** Where a node takes sign-ins over RADIUS, and what it shares with whoever asks there. */
+export type DemoRadius = { host: string; port: number; secret: string };
+
 const stopped = {
   supervisorPid: null,
   agentPid: null,
@@ -36,11 +39,11 @@ export function readDemoNodes(nodes: readonly DemoNode[]): DemoFileNode[] {
  */
 export function writeDemoFile(
   directory: string,
-  content: { apiKey: string; nodes: DemoFileNode[]; otpauth: string },
+  content: { apiKey: string; nodes: DemoFileNode[]; otpauth: string; radius: DemoRadius[] },
 ): void {
-  const { apiKey, nodes, otpauth } = content;
+  const { apiKey, nodes, otpauth, radius } = content;
   const user = { username: demoUsername, password: null, otpauth };
-  const text = JSON.stringify({ apiKey, nodes, user, admin: null }, null, 2);
+  const text = JSON.stringify({ apiKey, nodes, user, admin: null, radius }, null, 2);
   writePrivateFile(join(directory, 'demo.json'), `${text}\n`);
 }
 

@@ -11,6 +11,10 @@ describe('the layout of a demo', () => {
     const [first, , third] = lay(3);
     expect(first).toMatchObject({ name: 'node-1', folder: '/srv/demo/node-1' });
     expect(third).toMatchObject({ url: 'http://127.0.0.1:8082', config: { workers: 1 } });
+    expect(third).toMatchObject({
+      radius: { host: '127.0.0.1', port: 8203 },
+      config: { radius: { authenticationPort: 8203, accountingPort: 8213 } },
+    });
     expect(third?.config.logServers).toEqual([
       { name: 'node-1', host: '127.0.0.1', clientPort: 8181, routePort: 8281 },
       { name: 'node-2', host: '127.0.0.1', clientPort: 8182, routePort: 8282 },
@@ -41,6 +45,12 @@ describe('the layout of a demo', () => {
       ]),
     ];
     expect(new Set(ports).size).toBe(11);
+    const udp = configs.flatMap(({ radius }) => [
+      radius!.authenticationPort,
+      radius!.accountingPort,
+    ]);
+    expect(new Set(udp).size).toBe(10);
+    expect(configs.every(({ radius }) => radius!.host.every(isLoopback))).toBe(true);
     expect(configs.every(({ http }) => isLoopback(http.host))).toBe(true);
   });
 

@@ -10,6 +10,8 @@ export interface DemoNode {
   configFile: string;
   runFile: string;
   url: string;
+  /** Where it takes sign-ins over RADIUS. */
+  radius: { host: string; port: number };
   config: NodeConfigInput & { dataDirectory: string };
 }
 
@@ -19,7 +21,7 @@ const highestPortOffset = 200;
 
 /**
  * The nodes of a demo, all on 127.0.0.1: HTTP from the base port on, nats-server 100 and its routes
- * 200 above it. Throws NodeError for a number of nodes, workers or a port that is out of range.
+ * 200 above it, RADIUS over UDP 120 (sign-ins) and 130 (accounting). Throws NodeError for a number of nodes, workers or a port that is out of range.
  */
 export function layOutDemo(options: {
   directory: string;
@@ -44,13 +46,24 @@ export function layOutDemo(options: {
     const folder = join(directory, name);
     const port = basePort + index;
     const url = `http://${host}:${port}`;
+    const authenticationPort = basePort + 121 + index;
+    const radius = { host, authenticationPort, accountingPort: basePort + 131 + index };
     return {
       name,
       folder,
       configFile: join(folder, 'node.json'),
       runFile: join(folder, 'run.json'),
       url,
-      config: { name, dataDirectory: folder, url, http: { host, port }, workers, logServers },
+      radius: { host, port: authenticationPort },
+      config: {
+        name,
+        dataDirectory: folder,
+        url,
+        http: { host, port },
+        radius,
+        workers,
+        logServers,
+      },
     };
   });
 }

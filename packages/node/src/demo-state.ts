@@ -10,6 +10,8 @@ const demoState = z.strictObject({
   nodes: z.int(),
   /** The demo user's authenticator, with its secret. */
   authenticator: z.strictObject({ id: z.string(), otpauth: z.string() }).nullable(),
+  /** Shared with the demo's RADIUS client; demos of earlier versions have none. */
+  radiusSecret: z.string().nullable().default(null),
 });
 
 /** What a demo must remember from one run to the next. Its file also marks a demo's folder. */

@@ -25,6 +25,7 @@ const demo = {
       behind: 0,
     })),
   },
+  radius: nodes.map((_, n) => ({ host: '127.0.0.1', port: 8201 + n, secret: 's'.repeat(32) })),
   otpauth: `otpauth://totp/Countersign:alice?secret=${secret}&issuer=Countersign`,
   durationMs: 9_870,
 };
@@ -46,6 +47,7 @@ describe('the table of a demo', () => {
     expect(text).toContain('kill -9 4000002 4000012 4000022 4000032 4000042\n');
     expect(text).toContain('countersign node --config ./demo-data/node-2/node.json\n');
     expect(text).toContain('countersign promote node-1\n');
+    expect(text).toContain(`radclient 127.0.0.1:8201 auth ${'s'.repeat(32)}\n`);
     expect(text).toContain(`oathtool --totp -b ${secret}\n`);
   });
 

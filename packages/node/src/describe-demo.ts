@@ -1,6 +1,6 @@
 import type { DemoCluster } from './demo-api.ts';
 import { demoUsername } from './demo-api.ts';
-import type { DemoFileNode } from './demo-file.ts';
+import type { DemoFileNode, DemoRadius } from './demo-file.ts';
 
 /** What the demo shows when it is ready. */
 export interface DemoDescription {
@@ -10,6 +10,7 @@ export interface DemoDescription {
   nodes: readonly DemoFileNode[];
   cluster: DemoCluster;
   otpauth: string;
+  radius: readonly DemoRadius[];
   durationMs: number;
 }
 
@@ -60,6 +61,15 @@ export function describeDemo(demo: DemoDescription): string {
       ],
     ),
   );
+  const [radius] = demo.radius;
+  if (radius) {
+    lines.push(
+      ...step('Sign in over RADIUS with the next code, as a VPN would', [
+        `echo 'User-Name=${demoUsername},User-Password=CODE,Message-Authenticator=0x00' |`,
+        `  radclient ${radius.host}:${radius.port} auth ${radius.secret}`,
+      ]),
+    );
+  }
   if (master && next) {
     lines.push(
       ...step(`Kill the master (${master.name}); verifying goes on, another one takes over`, [

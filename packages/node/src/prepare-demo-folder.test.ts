@@ -35,8 +35,9 @@ describe('preparing the folder of a demo', () => {
     const state = prepare({ nodes: 2 });
     const key = readKey();
     const authenticator = { id: 'a', otpauth: 'otpauth://totp/a' };
-    writeDemoState(directory, { ...state, apiKey: 'secret', authenticator });
-    expect(prepare({ nodes: 2 })).toEqual({ nodes: 2, apiKey: 'secret', authenticator });
+    const kept = { apiKey: 'secret', authenticator, radiusSecret: 'shared' };
+    writeDemoState(directory, { ...state, ...kept });
+    expect(prepare({ nodes: 2 })).toEqual({ nodes: 2, ...kept });
     expect(readKey()).toBe(key);
     expect(statSync(join(directory, 'api-key')).mode & 0o777).toBe(0o600);
   });

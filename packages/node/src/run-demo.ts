@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { join, relative } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
@@ -6,8 +7,14 @@ import {
   defaultDemoDirectory,
   isDefaultDemoDirectory,
 } from './choose-demo-directory.ts';
-import { ensureDemoUser, isReady, readCluster, type DemoCluster } from './demo-api.ts';
-import { readDemoNodes, removeDemoFile, writeDemoFile } from './demo-file.ts';
+import {
+  ensureDemoRadiusClient,
+  ensureDemoUser,
+  isReady,
+  readCluster,
+  type DemoCluster,
+} from './demo-api.ts';
+import { readDemoNodes, removeDemoFile, writeDemoFile, type DemoRadius } from './demo-file.ts';
 import { layOutDemo, type DemoNode } from './demo-layout.ts';
 import { writeDemoState, type DemoState } from './demo-state.ts';
 import { startDemoSupervisor, type DemoSupervisor } from './demo-supervisor.ts';
@@ -42,6 +49,7 @@ interface ReadyDemo {
   apiKey: string;
   otpauth: string;
   cluster: DemoCluster;
+  radius: DemoRadius[];
 }
 
 const readyDeadlineMs = 120_000;
@@ -131,9 +139,14 @@ async function untilReady(demo: Demo): Promise<ReadyDemo | undefined> {
       if (cluster?.master) {
         const authenticator = await ensureDemoUser(api, demo.state.authenticator);
         remember(demo, { authenticator });
+        const radiusSecret = demo.state.radiusSecret ?? randomBytes(16).toString('hex');
+        // Kept before it is given away: what the cluster has sealed nobody can read back.
+        remember(demo, { radiusSecret });
+        await ensureDemoRadiusClient(api, radiusSecret);
         cluster = await readCluster(api);
         if (cluster?.master && cluster.nodes.every(followsClosely)) {
-          return { apiKey, cluster, otpauth: authenticator.otpauth };
+          const radius = nodes.map((node) => ({ ...node.radius, secret: radiusSecret }));
+          return { apiKey, cluster, otpauth: authenticator.otpauth, radius };
         }
       }
     }

@@ -295,6 +295,11 @@ function workerConfig(about: {
     logServers: config.logServers,
     keys: handKeys(deriveKeys(about.clusterKey, WORKER_KEYS)),
     http: config.http,
+    radius: config.radius && {
+      hosts: config.radius.host,
+      authenticationPort: config.radius.authenticationPort,
+      accountingPort: config.radius.accountingPort,
+    },
     texts: { workers: config.workers, gateways: config.texts.gateways },
     outboxFile: findDemoOutbox(config),
     logLevel: config.log.level,
@@ -312,6 +317,13 @@ async function assertPortsFree(config: NodeConfig): Promise<void> {
   }
   for (const listener of listeners) {
     await assertPortFree({ ...listener, patienceMs: portPatienceMs });
+  }
+  const { host: hosts = [], authenticationPort, accountingPort } = config.radius ?? {};
+  for (const host of hosts) {
+    for (const port of [authenticationPort!, accountingPort!]) {
+      const what = `RADIUS of ${name}`;
+      await assertPortFree({ host, port, what, transport: 'udp', patienceMs: portPatienceMs });
+    }
   }
 }
 

@@ -22,6 +22,14 @@ export {
   type TextProviders,
 } from './delivery-settings.ts';
 export { openSetting, sealerOfSettings } from './sealed-settings.ts';
+export { checkPassAttributes, checkReplies } from './radius-attributes.ts';
+export {
+  openRadiusSecret,
+  placesOf,
+  radiusSecretContext,
+  sealRadiusSecret,
+  type RadiusPlace,
+} from './radius-secret.ts';
 export { newEvent } from './new-event.ts';
 export { runCommand, type CommandPath } from './send-command.ts';
 export { replicaPorts, type ReplicaPorts } from './replica-ports.ts';

@@ -21,8 +21,10 @@ import {
   type Applied,
   type Database,
 } from '@countersign/database';
+import type { RadiusClientDocument } from '@countersign/verification';
 
 const STREAM_TIMEOUT_MS = 700;
+const UNSIGNED_MAX = 100;
 const EXEMPT_MAX = 100;
 const CLOCK_WARN_MS = 5000;
 /** Further off, a worker is not ready (rule 21). */
@@ -103,9 +105,14 @@ export async function readClusterView(options: {
     pendingStopFacts,
     exemptUsers,
     directories: directories.flatMap(noticeOf),
+    unsignedRadius: settings.radiusClients.flatMap(unsignedOf).slice(0, UNSIGNED_MAX),
     answeredBy: options.node,
     nodes,
   };
+}
+
+function unsignedOf({ name, enabled, messageAuthenticator }: RadiusClientDocument) {
+  return enabled && messageAuthenticator !== 'require' ? [{ name, messageAuthenticator }] : [];
 }
 
 /** Nothing of a directory with which all is well. */

@@ -5,12 +5,14 @@ import {
   findValues,
   makeAttribute,
   makeReplyMessages,
+  parseAttribute,
   readAddress,
   readInteger,
   readText,
   showAttributes,
 } from './attribute-values.ts';
 import { findAttributeByName, findAttributeByType } from './dictionary.ts';
+import { RadiusError } from './radius-packet.ts';
 
 describe('makeAttribute', () => {
   it.each([
@@ -94,4 +96,33 @@ it('what is shown of a packet has no secret and no control character', () => {
     '200 ***',
     '9 ***',
   ]);
+});
+
+describe('an attribute as an administrator writes it', () => {
+  it.each([
+    ['filter-id', 'vpn', 11, '76706e'],
+    ['Class', '0x00fF', 25, '00ff'],
+    // Text stays text, and half a byte is none.
+    ['Filter-Id', '0x00', 11, '30783030'],
+    ['Class', '0x0', 25, '307830'],
+    ['9/1', 'a=b', 26, '000000090105613d62'],
+    ['9/1', '0x01', 26, '00000009010301'],
+    // A number that has a name is that attribute, of its kind.
+    ['311/7', '2', 26, '00000137070600000002'],
+  ])('%s=%s', (name, value, type, hex) => {
+    const attribute = parseAttribute(name, value);
+    expect([attribute.type, attribute.value.toString('hex')]).toEqual([type, hex]);
+  });
+
+  it.each([
+    ['Shoe-Size', '43'],
+    ['0/1', 'x'],
+    ['9/0', 'x'],
+    ['9/256', 'x'],
+    ['16777216/1', 'x'],
+    ['9/1/1', 'x'],
+    ['9/1', 'x'.repeat(248)],
+  ])('is refused: %s', (name, value) => {
+    expect(() => parseAttribute(name, value)).toThrow(RadiusError);
+  });
 });

@@ -2,6 +2,7 @@ import { formatAddress, parseAddress } from './ip-address.ts';
 import {
   type AttributeName,
   attributeOf,
+  findAttributeByName,
   findAttributeByType,
   type NamedAttribute,
 } from './dictionary.ts';
@@ -88,6 +89,17 @@ export function makeAttribute(
     throw new RadiusError(`the value of ${entry.name} is too long: ${bytes.length} bytes`);
   }
   return attribute;
+}
+
+/**
+ * An attribute as an administrator writes it: its name or `vendor/number`; text, a number or an
+ * address; bytes as text or as `0x` and hex digits. Throws RadiusError in one line.
+ */
+export function parseAttribute(name: string, value: string): Attribute {
+  const entry = findAttributeByName(name);
+  if (!entry) throw new RadiusError(`no attribute is called ${JSON.stringify(name)}`);
+  const hex = entry.kind === 'octets' ? /^0x((?:[0-9a-f]{2})+)$/i.exec(value)?.[1] : undefined;
+  return makeAttribute(entry, hex === undefined ? value : Buffer.from(hex, 'hex'));
 }
 
 function makeValue({ name, kind, type }: NamedAttribute, value: string | number): Buffer {

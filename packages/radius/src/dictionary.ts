@@ -128,9 +128,13 @@ export const dictionary: readonly NamedAttribute[] = [
 const byName = new Map(dictionary.map((entry) => [entry.name.toLowerCase(), entry]));
 const byType = new Map(dictionary.map((entry) => [keyOf(entry.type, entry.vendor), entry]));
 
-/** The attribute of this name, in any case of letters. */
+/** The attribute of this name, in any case of letters; `9/1` is a vendor's by the numbers of both. */
 export function findAttributeByName(name: string): NamedAttribute | undefined {
-  return byName.get(name.toLowerCase());
+  const [, vendor, type] = /^(\d{1,8})\/(\d{1,3})$/.exec(name)?.map(Number) ?? [];
+  if (vendor === undefined || type === undefined) return byName.get(name.toLowerCase());
+  if (vendor < 1 || vendor > 0xff_ff_ff || type < 1 || type > 255) return undefined;
+  const known = findAttributeByType(type, vendor);
+  return known ?? { name: `${vendor}/${type}`, type, vendor, kind: 'octets' };
 }
 
 /** The attribute of this number; `vendor` for one of a vendor. */

@@ -4,6 +4,7 @@ export {
   findValues,
   makeAttribute,
   makeReplyMessages,
+  parseAttribute,
   readAddress,
   readInteger,
   readText,

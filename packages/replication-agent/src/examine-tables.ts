@@ -32,6 +32,8 @@ const SHOWN_KINDS = new Set([
   'node',
   'directory',
   'directory-sync',
+  'radius-client',
+  'radius-target',
 ]);
 
 export type TablesExamination = {

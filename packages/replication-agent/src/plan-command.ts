@@ -4,6 +4,8 @@ import type { z } from 'zod';
 import { addApplication, addApplicationArgs } from './commands/add-application.ts';
 import { addApiKey, addApiKeyArgs } from './commands/add-api-key.ts';
 import { addDirectory, addDirectoryArgs } from './commands/add-directory.ts';
+import { addRadiusClient, addRadiusClientArgs } from './commands/add-radius-client.ts';
+import { addRadiusTarget, addRadiusTargetArgs } from './commands/add-radius-target.ts';
 import { addUser, addUserArgs } from './commands/add-user.ts';
 import { applyStopFact, applyStopFactArgs } from './commands/apply-stop-fact.ts';
 import { blockUser, blockUserArgs } from './commands/block-user.ts';
@@ -30,6 +32,8 @@ import {
 } from './commands/prove-token.ts';
 import { removeApplication, removeApplicationArgs } from './commands/remove-application.ts';
 import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
+import { removeRadiusClient, removeRadiusClientArgs } from './commands/remove-radius-client.ts';
+import { removeRadiusTarget, removeRadiusTargetArgs } from './commands/remove-radius-target.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
 import { removeDirectory, removeDirectoryArgs } from './commands/remove-directory.ts';
 import { reportFraud, reportFraudArgs } from './commands/report-fraud.ts';
@@ -38,6 +42,8 @@ import { setApplication, setApplicationArgs } from './commands/set-application.t
 import { setDirectory, setDirectoryArgs } from './commands/set-directory.ts';
 import { setDirectoryItems, setDirectoryItemsArgs } from './commands/set-directory-items.ts';
 import { removePin, removePinArgs, setPin, setPinArgs } from './commands/set-pin.ts';
+import { setRadiusClient, setRadiusClientArgs } from './commands/set-radius-client.ts';
+import { setRadiusTarget, setRadiusTargetArgs } from './commands/set-radius-target.ts';
 import { setSettings, setSettingsArgs } from './commands/set-settings.ts';
 import { setUser, setUserArgs } from './commands/set-user.ts';
 import { unblockUser, unblockUserArgs } from './commands/unblock-user.ts';
@@ -87,6 +93,12 @@ const COMMANDS: Record<string, Entry> = {
   'directory.set': entry('settings:write', setDirectoryArgs, setDirectory),
   'directory.set-items': entry('settings:write', setDirectoryItemsArgs, setDirectoryItems),
   'directory.remove': entry('settings:write', removeDirectoryArgs, removeDirectory),
+  'radius-client.add': entry('settings:write', addRadiusClientArgs, addRadiusClient),
+  'radius-client.set': entry('settings:write', setRadiusClientArgs, setRadiusClient),
+  'radius-client.remove': entry('settings:write', removeRadiusClientArgs, removeRadiusClient),
+  'radius-target.add': entry('settings:write', addRadiusTargetArgs, addRadiusTarget),
+  'radius-target.set': entry('settings:write', setRadiusTargetArgs, setRadiusTarget),
+  'radius-target.remove': entry('settings:write', removeRadiusTargetArgs, removeRadiusTarget),
 };
 
 const NAME = 'user ';

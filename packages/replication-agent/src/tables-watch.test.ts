@@ -81,6 +81,38 @@ const [carol, away] = [randomUUID(), randomUUID()];
 const directory = exampleDirectory('corp');
 const sync = exampleDirectorySync(directory.id);
 
+const target = {
+  id: randomUUID(),
+  name: 'nps',
+  servers: [{ host: '192.0.2.9', port: 1812 }],
+  sealedSecret: 'c2VhbGVk',
+  messageAuthenticator: 'require',
+  timeoutMs: 12_000,
+  passAttributes: ['Class'],
+  createdAt: AT,
+  updatedAt: AT,
+};
+const radiusClient = {
+  id: randomUUID(),
+  name: 'gateway',
+  application: 'vpn',
+  enabled: true,
+  addresses: ['192.0.2.7'],
+  sealedSecret: 'c2VhbGVk',
+  messageAuthenticator: 'require',
+  firstFactor: { kind: 'radius', target: target.id },
+  canChallenge: true,
+  codeLength: 6,
+  commaCode: true,
+  appendedCode: false,
+  callingStation: 'text',
+  isBalancer: false,
+  waitSeconds: 60,
+  replies: [],
+  createdAt: AT,
+  updatedAt: AT,
+};
+
 function linked(name: string) {
   const [names, mails] = [[`CORP\\${name}`], [`${name}@corp.test`]];
   const dn = `CN=${name},DC=corp,DC=test`;
@@ -93,7 +125,7 @@ let shared: Promise<Database> | undefined;
 async function filledReplica(): Promise<Database> {
   const db = await (shared ??= test.openDatabase());
   await db.sql`truncate documents, users, user_names, removed_users, settings_groups, applications,
-    api_keys, nodes, directories, directory_syncs, command_results, applied, outbox, examination`;
+    api_keys, nodes, directories, directory_syncs, radius_clients, radius_targets, command_results, applied, outbox, examination`;
   await initApplied(db, incarnation);
   await applyChanges(db, [
     change(1, user(alice, 'alice', { displayName: 'Alice 🦊' })),
@@ -109,6 +141,8 @@ async function filledReplica(): Promise<Database> {
     change(11, { kind: 'directory-sync', id: directory.id, document: sync }),
     change(12, user(carol, 'Carol', linked('carol'))),
     change(13, user(away, 'away', { ...linked('away'), removedAt: AT })),
+    change(14, { kind: 'radius-target', id: target.id, document: target }),
+    change(15, { kind: 'radius-client', id: radiusClient.id, document: radiusClient }),
   ]);
   return db;
 }
@@ -135,8 +169,8 @@ describe('examining the tables', () => {
     const found = await watching.examine();
     expect(found).toEqual({
       incarnationId: incarnation.id,
-      revision: 13,
-      documents: 12,
+      revision: 15,
+      documents: 14,
       problems: [],
       problemCount: 0,
     });
@@ -223,6 +257,21 @@ describe('examining the tables', () => {
       'directory-sync 00000000-0000-4000-8000-000000000000 stands in its table',
     ],
     [
+      'a RADIUS client at another address',
+      `update radius_clients set document = document || '{"addresses": ["192.0.2.66"]}'`,
+      `radius-client ${radiusClient.id} is something else in its table`,
+    ],
+    [
+      'a lost RADIUS target',
+      `delete from radius_targets`,
+      `radius-target ${target.id} is missing in its table`,
+    ],
+    [
+      'a RADIUS client from nowhere',
+      `insert into radius_clients values ('00000000-0000-4000-8000-000000000000', '{}', 3)`,
+      'radius-client 00000000-0000-4000-8000-000000000000 stands in its table',
+    ],
+    [
       'another hash of an API key',
       `update api_keys set secret_hash = '${'cd'.repeat(32)}'`,
       `is something else in its table`,
@@ -245,19 +294,19 @@ describe('examining the tables', () => {
     [
       'a lost document',
       `delete from documents where kind = 'probe'`,
-      'at revision 13 the documents give',
+      'at revision 15 the documents give',
     ],
     [
       'a document with a hash that fits it',
       `update documents set bytes = 'x', hash = sha256(
          convert_to('probe', 'UTF8') || '\\x00' || convert_to(id, 'UTF8') || '\\x00' ||
          convert_to(revision::text, 'UTF8') || '\\x00' || 'x') where kind = 'probe'`,
-      'at revision 13 the documents give',
+      'at revision 15 the documents give',
     ],
     [
       'a digest from elsewhere',
       `update applied set digest = sha256('x')`,
-      'at revision 13 the documents give digest',
+      'at revision 15 the documents give digest',
     ],
   ])('finds %s', async (_what, tamper, problem) => {
     const db = await filledReplica();
@@ -273,9 +322,9 @@ describe('examining the tables', () => {
     const ids = Array.from({ length: 450 }, () => randomUUID());
     await applyChanges(
       db,
-      ids.map((id, index) => change(14 + index, user(id, `user-${index}`))),
+      ids.map((id, index) => change(16 + index, user(id, `user-${index}`))),
     );
-    let revision = 14 + ids.length;
+    let revision = 16 + ids.length;
     let isDone = false;
     const apply = async () => {
       while (!isDone) {

@@ -4,6 +4,7 @@ import { directoryDocument, directoryLink, directorySyncDocument } from './direc
 import { mailJobDocument } from './mail-job.ts';
 import { METHODS, MODES } from './methods.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
+import { radiusClientDocument, radiusTargetDocument } from './radius.ts';
 import { isSafeText } from './safe-text.ts';
 import { settingsDocument } from './settings.ts';
 import { checkUsername } from './username-key.ts';
@@ -238,6 +239,8 @@ const documentSchemas = {
   job: mailJobDocument,
   directory: directoryDocument,
   'directory-sync': directorySyncDocument,
+  'radius-client': radiusClientDocument,
+  'radius-target': radiusTargetDocument,
 };
 
 export type DocumentKind = keyof typeof documentSchemas;

@@ -79,8 +79,14 @@ export {
   methodRow,
 } from './methods.ts';
 export type { Factor, FrontDoor, Method, MethodRow, StandIn } from './methods.ts';
-export { isTrustedAddress, parseAddressRange } from './trusted-address.ts';
-export { askPassword, challengeOutcome, judgeStep, settlePassword } from './judge-step.ts';
+export { isTrustedAddress, parseAddressRange, plainNetwork } from './trusted-address.ts';
+export {
+  askPassword,
+  challengeOutcome,
+  isPasswordAsked,
+  judgeStep,
+  settlePassword,
+} from './judge-step.ts';
 export type {
   Judgement,
   OpenChallenge,
@@ -106,6 +112,41 @@ export type { OtpAlgorithm, OtpDigits, OtpParameters } from './otp.ts';
 export { otpauthUri } from './otpauth-uri.ts';
 export type { OtpauthOptions } from './otpauth-uri.ts';
 export { checkNewPin, isWeakPin, mustChangePin } from './pin.ts';
+export {
+  RADIUS_ADDRESSES_MAX,
+  RADIUS_CLIENTS_MAX,
+  RADIUS_REPLIES_MAX,
+  RADIUS_SECRET_ADVISED_BYTES,
+  RADIUS_SECRET_MAX_BYTES,
+  RADIUS_SERVERS_MAX,
+  RADIUS_TARGETS_MAX,
+  radiusClientDocument,
+  radiusName,
+  radiusTargetDocument,
+  serverKey,
+} from './radius.ts';
+export type {
+  RadiusClientDocument,
+  RadiusReply,
+  RadiusServerAddress,
+  RadiusTargetDocument,
+} from './radius.ts';
+export {
+  RADIUS_CLIENT_DEFAULTS,
+  RADIUS_TARGET_DEFAULTS,
+  newRadiusClient,
+  newRadiusTarget,
+  radiusClientFields,
+  radiusSecret,
+  radiusTargetFields,
+} from './radius-fields.ts';
+export type {
+  GivenFirstFactor,
+  NewRadiusClient,
+  NewRadiusTarget,
+  RadiusClientFields,
+  RadiusTargetFields,
+} from './radius-fields.ts';
 export { DENIAL_REASONS } from './reasons.ts';
 export type { DenialReason, Skip, Verdict } from './reasons.ts';
 export {

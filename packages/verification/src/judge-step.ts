@@ -102,7 +102,13 @@ export type OpenChallenge = {
 };
 
 /** What the person is asked; `phoneId`: the code goes there first. */
-export type Question = { row: MethodRow; method: Method; phoneId: string | null };
+export type Question = {
+  row: MethodRow;
+  method: Method;
+  phoneId: string | null;
+  /** What else the person could be asked at this front door. */
+  others: Method[];
+};
 
 export type Judgement =
   /** Nothing to record. */
@@ -146,7 +152,11 @@ function judge(input: StepInput): Judgement {
 
   const settled = judgeUnasked(input) ?? judgePassword(input);
   if (settled) return settled;
-  if (input.challenge) return judgeAnswer(input, input.challenge);
+  if (input.challenge) {
+    const { code, method } = attempt;
+    const isChoice = code === null && method !== null;
+    return isChoice ? chooseMethod(input, input.challenge) : judgeAnswer(input, input.challenge);
+  }
 
   if (user.exempt && nowMs < Date.parse(user.exempt.until)) return skipped('exempt');
   if (isTrustedAddress(input.personAddress ?? null, input.settings.trustedIps.ranges)) {
@@ -226,16 +236,20 @@ export function askPassword(input: StepInput): UserState | null {
   if (judgeUnasked(input) || isPasswordLocked(input)) return null;
   const own = shortId(attempt.id);
   // Without the quorum it is what this step wrote itself, and was not answered.
-  const isAsked = !input.withoutQuorum && state.passwordAsks?.some(([id]) => id === own);
+  const isAsked = !input.withoutQuorum && isPasswordAsked(state, attempt.id);
   const asks = otherAsks(input);
   if (isAsked || asks.length >= PASSWORD_ASKS_MAX) return null;
   return { ...state, passwordAsks: [...asks, [own, Math.floor(nowMs / 1000)]] };
 }
 
+/** Whether it is recorded that a directory is asked for the password of this attempt. */
+export function isPasswordAsked({ passwordAsks = [] }: UserState, attemptId: string): boolean {
+  return passwordAsks.some(([id]) => id === shortId(attemptId));
+}
+
 /** The state after the answer to {@link askPassword}, where nothing else is recorded; null: as it was. */
 export function settlePassword(input: StepInput): UserState | null {
-  const own = shortId(input.attempt.id);
-  if (!input.state.passwordAsks?.some(([id]) => id === own)) return null;
+  if (!isPasswordAsked(input.state, input.attempt.id)) return null;
   return withoutAsk(input, input.state);
 }
 
@@ -286,12 +300,22 @@ function begin(input: StepInput): Judgement {
   const question = questionOf(input);
   if (!question) return denied('no_method');
   if (!question.row.doors.includes(input.attempt.door)) return denied('no_method_for_protocol');
+  const isAskable = question.row.asks.length === 0 || ASKING_DOORS.has(input.attempt.door);
+  if (!isAskable) return denied('no_method_for_protocol');
   if (isLockedOut(input, question.row)) return denied('locked_out');
   const open = unexpiredSpent(input.state.spent, input.nowMs);
   if (Object.keys(open).length >= SPENT_MAX) return denied('busy');
   return question.phoneId === null
     ? { kind: 'ask', question, repeated: false, askedAt: input.nowMs }
     : sendText(input, question);
+}
+
+/** Where an answer can follow a question. */
+const ASKING_DOORS: ReadonlySet<FrontDoor> = new Set(['http', 'web', 'pap-challenge']);
+
+/** Another question in place of the one that was asked: that one stays open, and costs what it costs. */
+function chooseMethod(input: StepInput, challenge: OpenChallenge): Judgement {
+  return whyOver(input, challenge) ?? begin(input);
 }
 
 /** The method asked for, or the user's, or whatever else the user can do here. */
@@ -301,11 +325,25 @@ function questionOf(input: StepInput): Question | null {
   const others = attempt.method === null ? (['oath', 'text'] as const) : [];
   for (const method of [preferred, ...others]) {
     const row = methodRow(method, modeOf(input, method));
-    if (method === 'oath' && usableTokens(input).length > 0) return { method, row, phoneId: null };
-    const phone = method === 'text' ? phoneOf(user) : null;
-    if (phone) return { method, row, phoneId: phone };
+    if (!canBeAsked(input, method)) continue;
+    const phoneId = method === 'text' ? phoneOf(user) : null;
+    return { method, row, phoneId, others: othersThan(input, method) };
   }
   return null;
+}
+
+function canBeAsked(input: StepInput, method: Method): boolean {
+  if (method === 'oath') return usableTokens(input).length > 0;
+  return method === 'text' && phoneOf(input.user) !== null;
+}
+
+function othersThan(input: StepInput, method: Method): Method[] {
+  return (['oath', 'text'] as const).filter(
+    (other) =>
+      other !== method &&
+      canBeAsked(input, other) &&
+      methodRow(other, modeOf(input, other)).doors.includes(input.attempt.door),
+  );
 }
 
 function modeOf({ settings }: StepInput, method: Method): string {
@@ -412,13 +450,22 @@ function judgeTyped(input: StepInput, code: string): Judgement {
   return judgeOath(input, { code, row: methodRow('oath', mode) });
 }
 
-function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {
-  const { attempt, state, settings, nowMs, recoveryPlace } = input;
+/** Null: the question can still be answered. */
+function whyOver(
+  { state, nowMs, withoutQuorum }: StepInput,
+  challenge: OpenChallenge,
+): Judgement | null {
   if (nowMs >= challenge.expiresAtMs) return denied('expired');
   const asked = spentKey('challenge', challenge.id);
   const [, wrong, end] = state.spent?.[asked] ?? [0, 0, 0];
-  const wrongHere = input.withoutQuorum?.localAnswers?.filter((key) => key === asked).length ?? 0;
-  if (end !== 0 || wrong + wrongHere >= WRONG_ANSWERS_MAX) return denied('challenge_spent');
+  const wrongHere = withoutQuorum?.localAnswers?.filter((key) => key === asked).length ?? 0;
+  return end !== 0 || wrong + wrongHere >= WRONG_ANSWERS_MAX ? denied('challenge_spent') : null;
+}
+
+function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {
+  const { attempt, state, settings, nowMs, recoveryPlace } = input;
+  const over = whyOver(input, challenge);
+  if (over) return over;
   const code = attempt.code ?? '';
   if (recoveryPlace !== undefined && recoveryPlace !== null) {
     return judgeRecovery(input, recoveryPlace);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isTrustedAddress, parseAddressRange } from './trusted-address.ts';
+import { isTrustedAddress, parseAddressRange, plainNetwork } from './trusted-address.ts';
 
 describe('trusted addresses', () => {
   it.each([
@@ -75,5 +75,44 @@ describe('trusted addresses', () => {
   ])('are not given by %s', (_, text) => {
     expect(parseAddressRange(text)).toBeNull();
     expect(isTrustedAddress('192.0.2.1', [text])).toBe(false);
+  });
+});
+
+describe('a network in its one form', () => {
+  it.each([
+    ['192.0.2.7', '192.0.2.7'],
+    [' 192.0.2.7/32 ', '192.0.2.7'],
+    ['10.0.0.0/08', '10.0.0.0/8'],
+    ['0.0.0.0/0', '0.0.0.0/0'],
+    ['::ffff:192.0.2.7', '192.0.2.7'],
+    ['::FFFF:C000:207', '192.0.2.7'],
+    ['2001:DB8:0:0::7', '2001:db8::7'],
+    ['2001:db8:0::/48', '2001:db8::/48'],
+    ['2001:db8::7/128', '2001:db8::7'],
+    ['64:ff9b::192.0.2.7', '64:ff9b::c000:207'],
+    ['::/0', '::/0'],
+  ])('%s is %s, which stays so', (text, plain) => {
+    expect(plainNetwork(text)).toBe(plain);
+    expect(plainNetwork(plain)).toBe(plain);
+  });
+
+  it.each([
+    ['bits behind the prefix', '192.0.2.7/24'],
+    ['bits behind the prefix of IPv6', '2001:db8::1/127'],
+    ['a bit just behind the prefix', '128.0.0.0/0'],
+    ['a mapped network', '::ffff:10.0.0.0/104'],
+    ['a prefix that is too long', '10.0.0.0/33'],
+    ['a prefix that is no number', '10.0.0.0/a'],
+    ['an empty prefix', '10.0.0.0/'],
+    ['two prefixes', '10.0.0.0/8/8'],
+    ['a netmask', '10.0.0.0/255.0.0.0'],
+    ['a range', '192.0.2.1-192.0.2.9'],
+    ['a zone', 'fe80::1%eth0'],
+    ['a name', 'vpn.test'],
+    ['a short form', '10.1'],
+    ['an address in brackets', '[::1]'],
+    ['nothing', ''],
+  ])('is none: %s', (_, text) => {
+    expect(plainNetwork(text)).toBeNull();
   });
 });

@@ -50,6 +50,49 @@ function plain(address: string): string {
   return MAPPED.exec(normal)?.[1] ?? address;
 }
 
+/**
+ * An address or network in the one form it has: `10.1.0.0/16`, `fd00::/8`, `192.0.2.7` (not /32). Null for what is
+ * neither, for ranges, and for a network with bits set behind its prefix, which may be meant otherwise.
+ */
+export function plainNetwork(text: string): string | null {
+  const [address = '', prefix, ...more] = text.trim().split('/');
+  const family = familyOf(plain(address));
+  if (!family || more.length > 0) return null;
+  const [network, bits] =
+    family === 'ipv4' ? ([plain(address), 32] as const) : ([hexForm(address), 128] as const);
+  if (prefix === undefined) return network;
+  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > bits) return null;
+  // Of a mapped network the prefix would count other bits.
+  if (family === 'ipv4' && address.includes(':')) return null;
+  if (hasBitsBehind(network, Number(prefix), family)) return null;
+  return Number(prefix) === bits ? network : `${network}/${Number(prefix)}`;
+}
+
+/** RFC 5952, but always in hexadecimal digits: as URLs write it. */
+function hexForm(address: string): string {
+  return new URL(`http://[${address}]`).hostname.slice(1, -1);
+}
+
+function hasBitsBehind(network: string, prefix: number, family: 'ipv4' | 'ipv6'): boolean {
+  return bitsOf(network, family).slice(prefix).includes('1');
+}
+
+function bitsOf(address: string, family: 'ipv4' | 'ipv6'): string {
+  if (family === 'ipv4') {
+    return address
+      .split('.')
+      .map((byte) => Number(byte).toString(2).padStart(8, '0'))
+      .join('');
+  }
+  const [head = '', tail] = address.split('::');
+  const groups = (part: string) => (part === '' ? [] : part.split(':'));
+  const [left, right] = [groups(head), groups(tail ?? '')];
+  const zeros = Array.from({ length: 8 - left.length - right.length }, () => '0');
+  return [...left, ...zeros, ...right]
+    .map((group) => Number.parseInt(group, 16).toString(2).padStart(16, '0'))
+    .join('');
+}
+
 /** Whether an address lies in one of the ranges. What is no address, or no range, never does. */
 export function isTrustedAddress(address: string | null, ranges: readonly string[]): boolean {
   if (address === null || ranges.length === 0) return false;

@@ -37,6 +37,7 @@ import { addOperatorOperations } from './operator-operations.ts';
 import { pollVerification } from './poll-verification.ts';
 import { promoteNode } from './promote-node.ts';
 import { proveToken } from './prove-token.ts';
+import { addRadiusOperations } from './radius-operations.ts';
 import { removeApplication } from './remove-application.ts';
 import { removeAuthenticator } from './remove-authenticator.ts';
 import { removeNode } from './remove-node.ts';
@@ -92,6 +93,7 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   setApplication(api, ports);
   removeApplication(api, ports);
   if (ports.directories) addDirectoryOperations(api, ports, ports.directories);
+  addRadiusOperations(api, ports);
   getCluster(api, ports);
   examineNode(api, ports);
   promoteNode(api, ports);

@@ -23,6 +23,10 @@ const clusterView = z.object({
   pendingStopFacts: z.int(),
   /** Users who skip the second step now; the first 100. */
   exemptUsers: z.array(z.string()),
+  unsignedRadius: z
+    .array(z.object({ name: z.string(), messageAuthenticator: z.enum(['observe', 'off']) }))
+    .optional()
+    .describe('RADIUS clients whose requests need no Message-Authenticator.'),
   directories: z
     .array(
       z.object({

@@ -38,6 +38,7 @@ import type {
 } from '../ports.ts';
 import { ProblemError } from '../problem.ts';
 import { MemoryDirectories } from './memory-directories.ts';
+import { MemoryRadius } from './memory-radius.ts';
 
 type EnrollArgs = {
   type: string;
@@ -65,6 +66,7 @@ export class MemoryPorts implements ApiPorts {
   /** What the next examinations find; none: nothing wrong. */
   examinations: NodeExamination[] = [];
   readonly directories = new MemoryDirectories();
+  readonly radius = new MemoryRadius();
   goodCodes = new Set(['123456']);
   cluster: ClusterView = healthyCluster();
   readiness: Readiness = { ready: true, degraded: false, problems: [] };
@@ -161,7 +163,9 @@ export class MemoryPorts implements ApiPorts {
     const settings = settingsFrom([...this.#settings.values()]);
     const applications = this.#applications;
     const directories: DirectoryDocument[] = [];
-    return { settings, applications, directories, revision: this.#settingsRevision };
+    const { clients: radiusClients, targets: radiusTargets } = this.radius;
+    const revision = this.#settingsRevision;
+    return { settings, applications, directories, radiusClients, radiusTargets, revision };
   }
 
   async listEvents(filter: { user?: string; sinceMs?: number; type?: string; limit: number }) {
@@ -225,6 +229,7 @@ export class MemoryPorts implements ApiPorts {
         return this.#moveMaster(args);
       default:
         if (name.startsWith('directory.')) return this.#done(this.directories.execute(name, args));
+        if (name.startsWith('radius-')) return this.#done(this.radius.execute(name, args));
         return this.#changeUser(name, args as { username: string });
     }
   }

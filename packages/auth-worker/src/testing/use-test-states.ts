@@ -12,6 +12,7 @@ import { seedContext } from '@countersign/operations';
 import type {
   ApplicationDocument,
   DirectoryDocument,
+  RadiusClientDocument,
   UserDocument,
 } from '@countersign/verification';
 import { afterAll, beforeAll } from 'vitest';
@@ -49,7 +50,8 @@ export function useTestStates() {
     change:
       | { kind: 'user'; document: UserDocument }
       | { kind: 'application'; document: ApplicationDocument }
-      | { kind: 'directory'; document: DirectoryDocument },
+      | { kind: 'directory'; document: DirectoryDocument }
+      | { kind: 'radius-client'; document: RadiusClientDocument },
   ): Promise<void> {
     const { id, updatedAt: at } = change.document;
     revision += 1;
@@ -126,6 +128,7 @@ export function useTestStates() {
       return document;
     },
     addDirectory: (document: DirectoryDocument) => apply({ kind: 'directory', document }),
+    addRadiusClient: (document: RadiusClientDocument) => apply({ kind: 'radius-client', document }),
     changeUser: (document: UserDocument) => apply({ kind: 'user', document }),
     /** With settings of its own, by dotted name. */
     async addApplication(

@@ -6,6 +6,8 @@ import type {
   DirectoryLink,
   DirectorySyncDocument,
   NodeDocument,
+  RadiusClientDocument,
+  RadiusTargetDocument,
   SettingsDocument,
   UserDocument,
 } from '@countersign/verification';
@@ -147,6 +149,43 @@ export function exampleDirectorySync(id: string): DirectorySyncDocument {
   };
 }
 
+export function exampleRadiusClient(name: string, id: string = randomUUID()): RadiusClientDocument {
+  return {
+    id,
+    name,
+    application: 'vpn',
+    enabled: true,
+    addresses: ['192.0.2.7', '10.0.0.0/8'],
+    sealedSecret: 'c2VhbGVk',
+    messageAuthenticator: 'require',
+    firstFactor: { kind: 'directory', directories: null },
+    canChallenge: true,
+    codeLength: 6,
+    commaCode: true,
+    appendedCode: false,
+    callingStation: 'text',
+    isBalancer: false,
+    waitSeconds: 60,
+    replies: [{ group: 'staff', attribute: 'Class', value: 'vpn' }],
+    createdAt: AT,
+    updatedAt: AT,
+  };
+}
+
+export function exampleRadiusTarget(name: string, id: string = randomUUID()): RadiusTargetDocument {
+  return {
+    id,
+    name,
+    servers: [{ host: '192.0.2.9', port: 1812 }],
+    sealedSecret: 'c2VhbGVk',
+    messageAuthenticator: 'require',
+    timeoutMs: 12_000,
+    passAttributes: ['Class'],
+    createdAt: AT,
+    updatedAt: AT,
+  };
+}
+
 type Documented =
   | { kind: 'user'; document: UserDocument }
   | { kind: 'settings'; document: SettingsDocument }
@@ -154,7 +193,9 @@ type Documented =
   | { kind: 'api-key'; document: ApiKeyDocument }
   | { kind: 'node'; document: NodeDocument }
   | { kind: 'directory'; document: DirectoryDocument }
-  | { kind: 'directory-sync'; document: DirectorySyncDocument };
+  | { kind: 'directory-sync'; document: DirectorySyncDocument }
+  | { kind: 'radius-client'; document: RadiusClientDocument }
+  | { kind: 'radius-target'; document: RadiusTargetDocument };
 
 /** A change as it comes from the log; the bytes stand for the encrypted message. */
 export function setChange(

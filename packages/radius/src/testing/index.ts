@@ -1,1 +1,2 @@
 export { fuzzPackets, type FuzzCount } from './fuzz-packets.ts';
+export { runTool } from './run-tool.ts';

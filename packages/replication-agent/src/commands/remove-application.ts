@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { applicationOf, isRefused } from './find-application.ts';
+import { applicationInUse, applicationOf, isRefused } from './find-application.ts';
 import type { Plan, PlanContext } from './plan.ts';
 
 export const removeApplicationArgs = z.strictObject({ name: z.string() });
@@ -11,6 +11,8 @@ export async function removeApplication(
   const application = await applicationOf(context, args.name);
   if (isRefused(application)) return application;
   const { id, name } = application;
+  const inUse = await applicationInUse(context, application);
+  if (inUse) return inUse;
   return {
     kind: 'change',
     document: { kind: 'application', id, removed: true, content: null },

@@ -1,6 +1,7 @@
-import { countDirectoryUsers } from '@countersign/database';
+import { countDirectoryUsers, readSettings } from '@countersign/database';
 import { z } from 'zod';
 import { directoryOf } from './find-directory.ts';
+import { clientsOf } from './find-radius.ts';
 import { refuse, type Plan, type PlanContext } from './plan.ts';
 
 export const removeDirectoryArgs = z.strictObject({
@@ -19,6 +20,14 @@ export async function removeDirectory(
   const directory = await directoryOf(context, given);
   if ('kind' in directory) return directory;
   const { id, name } = directory;
+  const clients = clientsOf(
+    await readSettings(context.db),
+    ({ firstFactor }) =>
+      firstFactor.kind === 'directory' && firstFactor.directories?.includes(id) === true,
+  );
+  if (clients) {
+    return refuse(409, 'directory_in_use', `${name} is a first factor of ${clients}`);
+  }
   const users = await countDirectoryUsers(context.db, id);
   if (users > 0 && !keepUsers) {
     const detail = `${users} users are of ${name}: remove them first, or keep them without it`;

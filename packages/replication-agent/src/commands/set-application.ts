@@ -5,10 +5,11 @@ import {
   applicationName,
   findApplication,
   parseOverride,
+  usernameKey,
   type ApplicationDocument,
 } from '@countersign/verification';
 import { z } from 'zod';
-import { applicationOf, isRefused, nameTaken } from './find-application.ts';
+import { applicationInUse, applicationOf, isRefused, nameTaken } from './find-application.ts';
 import type { Plan, PlanContext } from './plan.ts';
 import { refusalOf, settingValues, toldOf } from './set-settings.ts';
 
@@ -33,6 +34,10 @@ export async function setApplication(
   const { applications } = await readSettings(context.db);
   const namesake = findApplication(applications, name);
   if (namesake && namesake.id !== application.id) return nameTaken(name);
+  if (usernameKey(name) !== usernameKey(application.name)) {
+    const inUse = await applicationInUse(context, application);
+    if (inUse) return inUse;
+  }
   try {
     const given = Object.entries(settings).map(([each, value]) => parseOverride(each, value));
     const own = Object.entries({

@@ -1,0 +1,78 @@
+import type { ReadSettings } from '@countersign/database';
+import type { PurposeKey } from '@countersign/keys';
+import { openRadiusSecret } from '@countersign/operations';
+import {
+  makeClientMatcher,
+  parseAttribute,
+  RadiusError,
+  type ServerClient,
+} from '@countersign/radius';
+import {
+  findApplication,
+  settingsFor,
+  type RadiusClientDocument,
+  type RadiusReply,
+} from '@countersign/verification';
+import type { AskingClient } from './handle-access-request.ts';
+
+export type FrontClient = ServerClient & AskingClient;
+
+export type FoundClients = {
+  find(address: string): FrontClient | null;
+  /** Clients that cannot be served as they stand, and why. */
+  unusable: { client: string; problem: string }[];
+};
+
+/**
+ * The clients of one revision of the settings. `secrets` keeps a secret's Buffer for as long as it stays as it is. A
+ * client of which anything cannot be read is not served: what it should return may be what limits somebody.
+ */
+export function makeRadiusClients(
+  { radiusClients, settings, applications }: ReadSettings,
+  { seedKey, secrets }: { seedKey: PurposeKey; secrets: Map<string, Buffer> },
+): FoundClients {
+  const unusable: FoundClients['unusable'] = [];
+  const entries: { addresses: string[]; client: FrontClient }[] = [];
+  const taken = new Set<string>();
+  for (const document of radiusClients.filter(({ enabled }) => enabled)) {
+    try {
+      const application = findApplication(applications, document.application);
+      const secret = secrets.get(document.sealedSecret) ?? openRadiusSecret(seedKey, document);
+      secrets.set(document.sealedSecret, secret);
+      const client = {
+        name: document.name,
+        secret,
+        messageAuthenticator: document.messageAuthenticator,
+        document,
+        language: settingsFor(settings, application).company.language,
+        replies: document.replies.map(readReply),
+      };
+      // Two clients have one only while a replica catches up with a change.
+      const addresses = document.addresses.filter((network) => !taken.has(network));
+      for (const network of addresses) taken.add(network);
+      entries.push({ addresses, client });
+    } catch (error) {
+      unusable.push({ client: document.name, problem: problemOf(error) });
+    }
+  }
+  forgetOthers(secrets, radiusClients);
+  return { find: makeClientMatcher(entries), unusable };
+}
+
+function readReply(reply: RadiusReply): AskingClient['replies'][number] {
+  return {
+    group: reply.group?.toLowerCase() ?? null,
+    attribute: parseAttribute(reply.attribute, reply.value),
+  };
+}
+
+/** Nothing in it shows a secret. */
+function problemOf(error: unknown): string {
+  if (error instanceof RadiusError) return error.message;
+  return 'its secret does not open: set it again';
+}
+
+function forgetOthers(secrets: Map<string, Buffer>, clients: RadiusClientDocument[]): void {
+  const kept = new Set(clients.map(({ sealedSecret }) => sealedSecret));
+  for (const sealed of secrets.keys()) if (!kept.has(sealed)) secrets.delete(sealed);
+}

@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readApplied, readSettings, type Database } from '@countersign/database';
+import type { PurposeKey } from '@countersign/keys';
+import {
+  RadiusServer,
+  type Reply,
+  type SeenDatagram,
+  type ServerRequest,
+} from '@countersign/radius';
+import type { Logger } from 'pino';
+import type { WorkerConfig } from '../config.ts';
+import type { DatabaseGate } from '../database-gate.ts';
+import type { WorkerEvents } from '../events.ts';
+import type { WorkerMetrics } from '../metrics.ts';
+import { RadiusAccounting } from './accounting.ts';
+import { handleAccessRequest, type AccessPorts } from './handle-access-request.ts';
+import { makeRadiusClients, type FoundClients, type FrontClient } from './radius-clients.ts';
+
+export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey'> & {
+  listen: NonNullable<WorkerConfig['radius']>;
+  db: Database;
+  gate: DatabaseGate;
+  keys: { seed: PurposeKey; 'attempt-id': PurposeKey };
+  /** While it is not, requests are dropped, and clients turn to another node. */
+  isReady(): Promise<boolean>;
+  events: Pick<WorkerEvents, 'radiusAccounting'>;
+  metrics: Pick<WorkerMetrics, 'watchRadius'>;
+  log: Pick<Logger, 'info' | 'warn' | 'error'>;
+  onSeen?: (seen: SeenDatagram) => void;
+};
+
+/** A change of a client is in force after this. */
+const FOLLOW_MS = 500;
+const CLOSE_MS = 3000;
+
+/** RADIUS of one worker: clients as the settings have them, every sign-in through `verify(attempt)`. */
+export class RadiusFront implements AsyncDisposable {
+  readonly #options: RadiusFrontOptions;
+  readonly #accounting: RadiusAccounting;
+  readonly #secrets = new Map<string, Buffer>();
+  readonly #closing = new AbortController();
+  #clients: FoundClients = { find: () => null, unusable: [] };
+  #revision: number | null = null;
+  #isServing = false;
+  #server!: RadiusServer;
+  #following!: Promise<void>;
+
+  private constructor(options: RadiusFrontOptions) {
+    this.#options = options;
+    this.#accounting = new RadiusAccounting(options.events);
+  }
+
+  /** Throws the system's error when an address cannot be listened at. */
+  static async start(options: RadiusFrontOptions): Promise<RadiusFront> {
+    const front = new RadiusFront(options);
+    await front.#refresh();
+    const { hosts, authenticationPort, accountingPort } = options.listen;
+    const { log } = options;
+    front.#server = await RadiusServer.start({
+      listen: hosts.flatMap((address) => [
+        { address, port: authenticationPort, service: 'authentication' as const },
+        { address, port: accountingPort, service: 'accounting' as const },
+      ]),
+      reusePort: true,
+      findClient: (address) => front.#clients.find(address),
+      // What findClient gives is what comes back.
+      handle: (request, { client }) => front.#handle(request, client as FrontClient),
+      isServing: () => front.#isServing,
+      onRefused: ({ source, reason, count }) =>
+        log.warn({ source, reason, count }, 'RADIUS requests were refused'),
+      onError: (error) => log.error({ error: String(error) }, 'RADIUS'),
+      ...(options.onSeen && { onSeen: options.onSeen }),
+    });
+    options.metrics.watchRadius(() => front.#server.counts());
+    front.#following = front.#follow();
+    log.info({ hosts, authenticationPort, accountingPort }, 'listening for RADIUS');
+    return front;
+  }
+
+  /** In the order of the hosts: of authentication, then of accounting. */
+  get ports(): number[] {
+    return this.#server.ports;
+  }
+
+  async #handle(request: ServerRequest, client: FrontClient): Promise<Reply | 'drop'> {
+    if (!this.#isServing) return 'drop';
+    if (request.service === 'accounting') return this.#accounting.take(request, client);
+    const { verify, refuse, keys } = this.#options;
+    return handleAccessRequest(request, client, { verify, refuse, joinKey: keys['attempt-id'] });
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#closing;
+    for (;;) {
+      await sleep(FOLLOW_MS, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.#refresh();
+    }
+  }
+
+  /** Never rejects: what was known last stays, and nothing is served while it is not sure. */
+  async #refresh(): Promise<void> {
+    const { db, gate, isReady, keys, log } = this.#options;
+    try {
+      this.#isServing = await isReady();
+      const applied = await gate.pass(() => readApplied(db));
+      if (!applied || applied.settingsRevision === this.#revision) return;
+      const settings = await gate.pass(() => readSettings(db));
+      this.#clients = makeRadiusClients(settings, { seedKey: keys.seed, secrets: this.#secrets });
+      this.#revision = settings.revision;
+      for (const { client, problem } of this.#clients.unusable) {
+        log.error({ client, problem }, 'a RADIUS client cannot be served');
+      }
+    } catch (error) {
+      this.#isServing = false;
+      log.warn({ error: String(error) }, 'the RADIUS clients could not be read');
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await this.#server.close({ timeoutMs: CLOSE_MS });
+    await this.#following;
+  }
+}

@@ -21,6 +21,8 @@ export type StreamConfig = {
   num_replicas: number;
   max_msgs_per_subject?: number;
   max_bytes: number;
+  /** Nanoseconds. */
+  max_age?: number;
   discard: 'new' | 'old';
   allow_direct: boolean;
 };

@@ -117,7 +117,7 @@ export class TargetSignIn {
 
 /** ERROR_PASSWD_EXPIRED of RFC 2759 §6. */
 function isChangeWanted(error: Buffer): boolean {
-  return /^E=648 /.test(error.toString('latin1', 1));
+  return error.toString('latin1', 1).startsWith('E=648 ');
 }
 
 function judgedOf({ kind }: TargetAnswer): PasswordJudged {

@@ -245,6 +245,8 @@ describe.skipIf(!hasFreeradius)('a RADIUS target (needs freeradius)', () => {
     'ida',
     'jan',
     'lars',
+    'mark',
+    'nico',
   ];
   beforeAll(async () => {
     const users = names.map((name) => ({
@@ -401,5 +403,43 @@ describe.skipIf(!hasFreeradius)('a RADIUS target (needs freeradius)', () => {
   it('refuses MSCHAPv2 that is not whole', async () => {
     const [name, , response] = await mschapv2('hugo', RIGHT);
     expect(await send('127.0.0.1', [name!, response!])).toContain(DENIED);
+  });
+
+  it('lets a sign-in sent again to another node in with the same attributes', async () => {
+    await enrol('mark');
+    const typed = pap('mark', `${RIGHT},${code(0)}`);
+    const [one, two] = fronts;
+    for (const output of await Promise.all(
+      [one!, two!, two!].map((at) => send('127.0.0.1', typed, { at })),
+    )) {
+      expect(output).toContain(ACCEPT);
+      expect(output).toContain('Filter-Id = "inside"');
+    }
+  });
+
+  it('goes on where the first server is killed meanwhile, and waits for it no more once it is dead', async () => {
+    const first = await startTestFreeradius({ role: 'target', users: [] });
+    const both = targetAt('both', [first.port, target.port]);
+    await test.addRadiusTarget(both);
+    await test.addRadiusClient(clientAt('127.0.0.6', both.id));
+    await enrol('nico');
+    try {
+      // The first knows nobody.
+      await expect
+        .poll(() => send('127.0.0.6', pap('nico', RIGHT), { waitMs: 2000 }), { timeout: 8000 })
+        .toContain(REJECT);
+      // Its port is there and silent.
+      process.kill(first.pid, 'SIGSTOP');
+      for (const counter of [0, 1, 2]) {
+        const startedAt = performance.now();
+        const output = await send('127.0.0.6', pap('nico', `${RIGHT},${code(counter)}`));
+        expect(output).toContain(ACCEPT);
+        if (counter === 2) expect(performance.now() - startedAt).toBeLessThan(1000);
+      }
+      await first.kill();
+      expect(await send('127.0.0.6', pap('nico', `${RIGHT},${code(3)}`))).toContain(ACCEPT);
+    } finally {
+      await first.stop();
+    }
   });
 });

@@ -8,6 +8,7 @@ import type {
   FrontDoor,
   Method,
   NewDirectory,
+  PasswordJudged,
   PhoneKind,
   RadiusClientDocument,
   RadiusTargetDocument,
@@ -239,7 +240,10 @@ export type VerificationAttempt = {
   caller: Caller;
   /** null: of the person who was asked the question. */
   username: string | null;
-  /** Of the user's directory: proven before anything else is judged; null: the first factor is the caller's business. */
+  /**
+   * Of the user's directory, or what proves one at `passwordTarget`: proven before anything else is judged; null: the
+   * first factor is the caller's business.
+   */
   password: string | null;
   door: FrontDoor;
   /** null: nothing typed yet. */
@@ -263,7 +267,12 @@ export type VerificationAttempt = {
   station?: string;
   /** Directories whose people may come this way, by id; missing or null: all. */
   directories?: readonly string[] | null;
+  /** Judges the password in the place of directories. */
+  passwordTarget?: PasswordTarget;
 };
+
+/** A server that knows somebody's password, asked for one attempt. Never rejects. */
+export type PasswordTarget = { id: string; name: string; prove(): Promise<PasswordJudged> };
 
 /** A look at a question, by whoever asked it. */
 export type VerificationPoll = Pick<VerificationAttempt, 'caller' | 'door' | 'application'> & {

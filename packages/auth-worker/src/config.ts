@@ -10,6 +10,7 @@ export const WORKER_KEYS = [
   'challenge',
   'pin',
   'spare-code',
+  'parked',
 ] as const;
 
 /** What the supervisor hands to an auth worker in its first IPC message: `{ type: 'start', config }`. */

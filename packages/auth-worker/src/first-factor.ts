@@ -1,3 +1,4 @@
+import type { PasswordTarget } from '@countersign/api';
 import type { SignIn } from '@countersign/directory';
 import type {
   DenialReason,
@@ -60,6 +61,16 @@ export class FirstFactor {
     return this.#countForAddress(asked, async () => {
       const judged = await this.#ask(directory, link.object, password);
       return { judged, target: targetOf(directory) };
+    });
+  }
+
+  /** Asks a server that is no directory, about a user or whoever the server knows by the name that was typed. */
+  async atTarget(target: PasswordTarget, asked: AskedDirectories): Promise<PasswordProof> {
+    return this.#countForAddress(asked, async () => {
+      const judged = await this.#bounded(refused('target_unavailable').judged, () =>
+        target.prove(),
+      );
+      return { judged, target };
     });
   }
 

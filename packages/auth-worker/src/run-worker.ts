@@ -5,6 +5,7 @@ import {
   clientAddresses,
   Membership,
   NatsLink,
+  ParkedEntries,
   reachableServers,
   StopFacts,
   UserStates,
@@ -66,6 +67,7 @@ type Life = {
   link: NatsLink;
   asks: Asks;
   verifier: Verifier;
+  parked: ParkedEntries;
   ports: ReplicaPorts & Pick<ApiPorts, 'runCommand' | 'examineNode'>;
   /** Claims are merged where the next life is. */
   stopMerging(): void;
@@ -193,6 +195,7 @@ export async function runWorker(
       link,
       asks,
       verifier,
+      parked: new ParkedEntries(link, incarnation.number),
       ports: {
         ...replicaPorts({
           db,
@@ -306,6 +309,7 @@ export async function runWorker(
       keys,
       verify: (attempt) => life.verifier.verify(attempt),
       refuse: (attempt, reason) => life.verifier.refuse(attempt, reason),
+      parkedEntries: () => life.parked,
       isReady: async () => (await checkReady()).ready,
       events,
       metrics,

@@ -290,9 +290,11 @@ export class Verifier {
   /** Where the application says so, whoever is not one of the users needs no second step. */
   async #passStranger(
     step: Pick<Step, 'event' | 'ids' | 'startedAt'>,
-    { username, password }: VerificationAttempt & { username: string },
+    { username, password, passwordTarget }: VerificationAttempt & { username: string },
     asked: AskedDirectories,
   ): Promise<VerificationOutcome> {
+    // Nobody can tell by which other names that server knows a user: one of them would need no second step.
+    if (passwordTarget) return this.#denyUnrecorded(step, 'unknown_user', false);
     if (password !== null) {
       const { judged, target } = await this.#proveStranger(username, password, asked);
       if (target) step.event.details.directory = target.name;
@@ -340,9 +342,14 @@ export class Verifier {
       ? await this.#beginAskAlone(step, local)
       : await this.#beginAsk(step, local);
     if (begun.mayAsk) {
-      const proof = await firstFactor.ofUser(step.user, password, asked);
+      const { passwordTarget } = step.attempt;
+      const proof = passwordTarget
+        ? await firstFactor.atTarget(passwordTarget, asked)
+        : await firstFactor.ofUser(step.user, password, asked);
       step.proof = { ...proof, at: Date.now() };
-      if (proof.target) step.event.details.directory = proof.target.name;
+      if (proof.target) {
+        step.event.details[passwordTarget ? 'target' : 'directory'] = proof.target.name;
+      }
       step.quorumUntil = performance.now() + QUORUM_WAIT_MS;
     }
     // Until a wrong one is counted the next has to wait.

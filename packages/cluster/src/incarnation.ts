@@ -3,6 +3,7 @@ import { deleteStream, ensureStream, listStreams, publishIf, readLast } from './
 import type { NatsLink } from './nats-link.ts';
 import { SilenceError } from './nats-link.ts';
 import { INCARNATION_KEY, INCARNATION_STREAM, INCARNATION_SUBJECTS, type Names } from './names.ts';
+import { ensureParkedBucket } from './parked-entries.ts';
 import { ensureStopFactsBucket } from './stop-facts.ts';
 
 /** One life of the log. A revision is the stream's sequence plus `baseRevision`. */
@@ -161,6 +162,7 @@ export async function ensureStreams(
     TIMEOUT_MS,
   );
   await ensureStopFactsBucket(link, names, options, TIMEOUT_MS);
+  await ensureParkedBucket(link, names, options, TIMEOUT_MS);
   await ensureStream(link, bucket(names.lease, names.allLease, replicas, MIB), TIMEOUT_MS);
   await ensureStream(
     link,

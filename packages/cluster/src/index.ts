@@ -30,6 +30,7 @@ export {
   type NatsLinkOptions,
   type Sealer,
 } from './nats-link.ts';
+export { ParkedEntries, PARKED_MAX_BYTES, PARKED_MS, type ParkedRead } from './parked-entries.ts';
 export * from './rebuild-log.ts';
 export * from './shut-states.ts';
 export * from './stop-facts.ts';

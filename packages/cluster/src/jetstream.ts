@@ -21,6 +21,8 @@ export type StreamConfig = {
   num_replicas: number;
   max_msgs_per_subject?: number;
   max_bytes: number;
+  /** Nanoseconds; missing: what is stored stays. */
+  max_age?: number;
   discard: 'new' | 'old';
   allow_direct: boolean;
 };
@@ -263,7 +265,7 @@ export async function ensureStream(
       retention: 'limits',
       storage: 'file',
       max_msgs: -1,
-      max_age: 0,
+      max_age: config.max_age ?? 0,
       max_msg_size: 512 * 1024,
       max_consumers: -1,
       duplicate_window: 1_000_000_000,

@@ -21,6 +21,10 @@ export function namesOf(incarnationNumber: number) {
     stopFact: (id: string) => `$KV.STOPS-${n}.${id}`,
     allStops: `$KV.STOPS-${n}.>`,
 
+    parked: `KV_PARKED-${n}`,
+    parkedEntry: (id: string) => `$KV.PARKED-${n}.${id}`,
+    allParked: `$KV.PARKED-${n}.>`,
+
     lease: `KV_LEASE-${n}`,
     leaseKey: `$KV.LEASE-${n}.master`,
     allLease: `$KV.LEASE-${n}.>`,

@@ -114,6 +114,7 @@ export {
   settleStopFacts,
   storeStopFacts,
 } from './stop-facts.ts';
+export { findParkedEntry, keepParkedEntry } from './parked-entries.ts';
 export type { StopFactOutcome } from './stop-facts.ts';
 export {
   markMerged,

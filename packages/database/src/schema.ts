@@ -119,6 +119,12 @@ export const radiusTargets = pgTable('radius_targets', {
   revision: revisionColumn('revision'),
 });
 
+export const parkedEntries = pgTable('parked_entries', {
+  id: uuid('id').primaryKey(),
+  sealed: bytea('sealed').notNull(),
+  expiresAt: time('expires_at').notNull(),
+});
+
 export const epochs = pgTable('epochs', {
   epoch: bigint('epoch', { mode: 'number' }).primaryKey(),
   firstRevision: revisionColumn('first_revision'),

@@ -15,6 +15,7 @@ export type KeyPurpose =
   | 'challenge'
   | 'pin'
   | 'spare-code'
+  | 'parked'
   | 'new-secret'
   | 'nats-password'
   | 'socket-proof';

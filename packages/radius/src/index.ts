@@ -25,6 +25,7 @@ export { type Exchange, longestPasswordBytes, reencryptAttributes } from './hidd
 export { normalizeAddress } from './ip-address.ts';
 export { makeJoinContent } from './join-content.ts';
 export { type ClientAddresses, makeClientMatcher, parseNetwork } from './match-client.ts';
+export { mschapReplies, pickAttributes, withoutHopAttributes } from './pick-attributes.ts';
 export {
   type ClientBounds,
   type ClientOptions,

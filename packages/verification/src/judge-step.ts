@@ -150,7 +150,7 @@ export function judgeStep(input: StepInput): Judgement {
 function judge(input: StepInput): Judgement {
   const { user, attempt, nowMs } = input;
 
-  const settled = judgeUnasked(input) ?? judgePassword(input);
+  const settled = judgeUnasked(input) ?? judgeUntyped(input) ?? judgePassword(input);
   if (settled) return settled;
   if (input.challenge) {
     const { code, method } = attempt;
@@ -178,6 +178,16 @@ function judgeUnasked(input: StepInput): Judgement | null {
   if (!user.enabled) return denied('disabled');
   if (user.blocked && nowMs < Date.parse(user.blocked.expiresAt)) return denied('blocked');
   return null;
+}
+
+/**
+ * By MSCHAPv2 nothing more than the password can be typed. Whom no right one would let in is denied before anybody is
+ * asked about it (security rule 23), for a change of the password would be made there.
+ */
+function judgeUntyped(input: StepInput): Judgement | null {
+  if (input.attempt.door !== 'mschapv2' || input.password?.kind === 'right') return null;
+  const judged = judge({ ...input, password: { kind: 'right' } });
+  return judged.kind === 'final' && !judged.verdict.approved ? judged : null;
 }
 
 function denied(reason: DenialReason): Judgement {
@@ -233,7 +243,7 @@ function judgePassword(input: StepInput): Judgement | null {
  */
 export function askPassword(input: StepInput): UserState | null {
   const { state, attempt, nowMs } = input;
-  if (judgeUnasked(input) || isPasswordLocked(input)) return null;
+  if (judgeUnasked(input) || isPasswordLocked(input) || judgeUntyped(input)) return null;
   const own = shortId(attempt.id);
   // Without the quorum it is what this step wrote itself, and was not answered.
   const isAsked = !input.withoutQuorum && isPasswordAsked(state, attempt.id);

@@ -28,6 +28,10 @@ export const DENIAL_REASONS = [
   'account_not_now',
   'no_directory',
   'directory_unavailable',
+  /** The RADIUS server that was to judge the first factor. */
+  'target_unavailable',
+  /** It wanted to ask more than a password. */
+  'target_challenge',
   'too_many_texts',
   /** What was to be sent or rung went nowhere. */
   'not_delivered',

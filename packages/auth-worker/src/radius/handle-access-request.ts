@@ -13,6 +13,7 @@ import {
   makeReplyMessages,
   normalizeAddress,
   packetCodes,
+  readMschapV2,
   type Attribute,
   type Reply,
   type ServerRequest,
@@ -24,10 +25,13 @@ import {
   type RadiusClientDocument,
 } from '@countersign/verification';
 import { joinKeys } from './join-key.ts';
+import type { ParkedAttributes } from './parked-attributes.ts';
 import { radiusCaller } from './radius-caller.ts';
+import type { RadiusTargets } from './radius-targets.ts';
 import { decodeState, encodeState } from './radius-state.ts';
 import { METHOD_NUMBERS, replyTexts } from './reply-texts.ts';
 import { splitAnswer, splitPassword } from './split-password.ts';
+import { TargetSignIn } from './target-sign-in.ts';
 
 /** A client as its document says, with all that is made of it once. */
 export type AskingClient = {
@@ -38,7 +42,11 @@ export type AskingClient = {
   replies: readonly { group: string | null; attribute: Attribute }[];
 };
 
+type AccessClient = AskingClient & { secret: Buffer };
+
 export type AccessPorts = {
+  targets: Pick<RadiusTargets, 'find'>;
+  parked: Pick<ParkedAttributes, 'park' | 'find'>;
   joinKey: PurposeKey;
   verify(attempt: VerificationAttempt): Promise<VerificationOutcome>;
   /** Denies and records without looking anybody up. */
@@ -53,7 +61,7 @@ type Told = Reply | 'drop';
  */
 export async function handleAccessRequest(
   request: ServerRequest,
-  client: AskingClient,
+  client: AccessClient,
   ports: AccessPorts,
 ): Promise<Told> {
   const startedAtMs = performance.now();
@@ -61,22 +69,55 @@ export async function handleAccessRequest(
   const attempt = attemptOf(request, document, ports.joinKey);
   const protocol = findSignInProtocol(request.attributes);
   const texts = replyTexts(client.language);
+  const isMschap = protocol === 'mschapv2' || protocol === 'mschapv2-change';
+  const { firstFactor } = document;
+  const target = firstFactor.kind === 'radius' ? ports.targets.find(firstFactor.target) : null;
+  const { parked } = ports;
+  const signIn =
+    target && new TargetSignIn({ target, clientId: document.id, request, isMschap, parked });
+  const answering = { startedAtMs, signIn };
   const refuse = async (reason: DenialReason, message = texts.denied): Promise<Told> => {
     const outcome = await ports.refuse(attempt, reason);
-    return outcome.kind === 'not_ready' ? 'drop' : reject(startedAtMs, message);
+    return outcome.kind === 'not_ready' ? 'drop' : reject(startedAtMs, message, signIn?.denial);
   };
-  if (protocol !== 'pap' && protocol !== 'none') {
+  if (protocol !== 'pap' && protocol !== 'none' && !(isMschap && firstFactor.kind === 'radius')) {
     return refuse('no_method_for_protocol', texts.protocol(PROTOCOL_NAMES[protocol]));
   }
-  // No RADIUS target is asked here yet, and no password may pass for proven.
-  if (document.firstFactor.kind === 'radius') return refuse('no_directory');
+  if (firstFactor.kind === 'radius' && !signIn) return refuse('no_directory');
   if (attempt.username === null) return refuse('unknown_user');
+  if (isMschap) {
+    const password = mschapProof(request);
+    if (attempt.challenge || password === null) return refuse('wrong_password');
+    const passwordTarget = signIn!.passwordTarget(null);
+    const asked = { ...attempt, door: 'mschapv2' as const, password, passwordTarget };
+    return replyTo(await ports.verify(asked), client, answering);
+  }
   // Some send nothing for an empty field.
   const bytes = protocol === 'none' ? Buffer.alloc(0) : request.password;
   const typed = bytes && typedIn(bytes, attempt, document);
   if (!typed) return refuse(attempt.challenge ? 'wrong_code' : 'wrong_password');
-  const outcome = await ports.verify({ ...attempt, ...typed });
-  return replyTo(outcome, client, startedAtMs);
+  if (signIn && attempt.challenge) {
+    // Before a code is spent for nothing.
+    const carried = await signIn.carry(attempt.challenge.id);
+    if (carried === 'silent') return 'drop';
+    if (carried === 'absent') return refuse('expired');
+  }
+  const { password } = typed;
+  const passwordTarget = password === null ? undefined : signIn?.passwordTarget(password);
+  const outcome = await ports.verify({
+    ...attempt,
+    ...typed,
+    ...(passwordTarget && { passwordTarget }),
+  });
+  return replyTo(outcome, client, answering);
+}
+
+/** What stands for the password in one attempt, for all there is of it proves it once; null: it is not whole. */
+function mschapProof({ attributes }: ServerRequest): string | null {
+  const change = findValue(attributes, 'MS-CHAP2-CPW');
+  if (!change && !readMschapV2(attributes)) return null;
+  const proof = change ?? findValue(attributes, 'MS-CHAP2-Response')!;
+  return `mschapv2 ${proof.toString('base64')}`;
 }
 
 const PROTOCOL_NAMES: Record<Exclude<SignInProtocol, 'pap' | 'none'>, string> = {
@@ -165,8 +206,8 @@ function stationOf(
 
 async function replyTo(
   outcome: VerificationOutcome,
-  client: AskingClient,
-  startedAtMs: number,
+  client: AccessClient,
+  { startedAtMs, signIn }: { startedAtMs: number; signIn: TargetSignIn | null },
 ): Promise<Told> {
   const { document } = client;
   const texts = replyTexts(client.language);
@@ -174,12 +215,21 @@ async function replyTo(
   if (outcome.kind === 'challenge') {
     // Who was never asked for a password may be nobody: a question to nobody must not be told apart.
     if (document.firstFactor.kind === 'none') await holdUntilNextMark(startedAtMs);
-    return document.canChallenge ? challenge(outcome, client) : reject(0, texts.denied);
+    if (!document.canChallenge) return reject(0, texts.denied);
+    const kept = signIn ? await signIn.takeReplies(outcome, client.secret) : [];
+    return kept ? challenge(outcome, client) : 'drop';
   }
-  if (outcome.kind === 'conflict') return reject(startedAtMs, texts.denied);
-  if (outcome.approved) return accept(outcome, client);
+  if (outcome.kind === 'conflict') return reject(startedAtMs, texts.denied, signIn?.denial);
+  if (outcome.approved) {
+    const first = signIn ? await signIn.takeReplies(outcome, client.secret) : [];
+    return first ? accept(outcome, client, first) : 'drop';
+  }
   if (outcome.reason === 'busy') return 'drop';
-  return reject(startedAtMs, whyDenied(outcome.reason, document, texts));
+  return reject(
+    startedAtMs,
+    signIn?.isMschap ? texts.denied : whyDenied(outcome.reason, document, texts),
+    signIn?.denial,
+  );
 }
 
 /** Whoever has proven a password may know how to go on; nobody else learns anything. */
@@ -197,24 +247,29 @@ function whyDenied(
 function accept(
   { group }: Extract<VerificationOutcome, { kind: 'verdict' }>,
   { replies }: AskingClient,
+  ofTarget: readonly Attribute[],
 ): Reply {
   const own = group?.toLowerCase();
   const attributes = replies
     .filter((reply) => reply.group === null || reply.group === own)
     .map(({ attribute }) => attribute);
-  return { code: packetCodes.accessAccept, attributes };
+  return { code: packetCodes.accessAccept, attributes: [...ofTarget, ...attributes] };
 }
 
 function challenge(
   asked: Extract<VerificationOutcome, { kind: 'challenge' }>,
-  client: AskingClient,
+  client: AccessClient,
 ): Reply {
   const text = replyTexts(asked.language ?? client.language).question(asked);
   const state = makeAttribute('State', encodeState(asked));
   return { code: packetCodes.accessChallenge, attributes: [state, ...makeReplyMessages(text)] };
 }
 
-async function reject(startedAtMs: number, message: string): Promise<Reply> {
+async function reject(
+  startedAtMs: number,
+  message: string,
+  why: readonly Attribute[] = [],
+): Promise<Reply> {
   await holdUntilNextMark(startedAtMs);
-  return { code: packetCodes.accessReject, attributes: makeReplyMessages(message) };
+  return { code: packetCodes.accessReject, attributes: [...why, ...makeReplyMessages(message)] };
 }

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { Asks } from '@countersign/cluster';
+import { Asks, ParkedEntries } from '@countersign/cluster';
 import { takeFinalOutbox } from '@countersign/database';
 import { directoryDefaults } from '@countersign/directory';
 import { OpenDirectories, sealDirectoryPassword, sealRadiusSecret } from '@countersign/operations';
@@ -34,6 +34,7 @@ const keys = {
   challenge: key(),
   pin: key(),
   'spare-code': key(),
+  parked: key(),
 };
 const secret = generateSecret();
 const shared = 'shared with radclient';
@@ -136,6 +137,7 @@ async function openFront(node: string): Promise<RadiusFront> {
     keys,
     verify: (attempt) => own.verify(attempt),
     refuse: (attempt, reason) => own.refuse(attempt, reason),
+    parkedEntries: () => new ParkedEntries(test.link(), 1),
     isReady: async () => isReady,
     events: new WorkerEvents(db, node),
     metrics,

@@ -14,13 +14,16 @@ import type { WorkerEvents } from '../events.ts';
 import type { WorkerMetrics } from '../metrics.ts';
 import { RadiusAccounting } from './accounting.ts';
 import { handleAccessRequest, type AccessPorts } from './handle-access-request.ts';
+import { ParkedAttributes, type ParkedAttributesOptions } from './parked-attributes.ts';
 import { makeRadiusClients, type FoundClients, type FrontClient } from './radius-clients.ts';
+import { RadiusTargets } from './radius-targets.ts';
 
-export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey'> & {
+export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey' | 'targets' | 'parked'> & {
   listen: NonNullable<WorkerConfig['radius']>;
   db: Database;
   gate: DatabaseGate;
-  keys: { seed: PurposeKey; 'attempt-id': PurposeKey };
+  keys: { seed: PurposeKey; 'attempt-id': PurposeKey; parked: PurposeKey };
+  parkedEntries: ParkedAttributesOptions['entries'];
   /** While it is not, requests are dropped, and clients turn to another node. */
   isReady(): Promise<boolean>;
   events: Pick<WorkerEvents, 'radiusAccounting'>;
@@ -37,6 +40,8 @@ const CLOSE_MS = 3000;
 export class RadiusFront implements AsyncDisposable {
   readonly #options: RadiusFrontOptions;
   readonly #accounting: RadiusAccounting;
+  readonly #targets: RadiusTargets;
+  readonly #parked: ParkedAttributes;
   readonly #secrets = new Map<string, Buffer>();
   readonly #closing = new AbortController();
   #clients: FoundClients = { find: () => null, unusable: [] };
@@ -48,6 +53,9 @@ export class RadiusFront implements AsyncDisposable {
   private constructor(options: RadiusFrontOptions) {
     this.#options = options;
     this.#accounting = new RadiusAccounting(options.events);
+    const { db, gate, keys, parkedEntries: entries, log } = options;
+    this.#targets = new RadiusTargets({ seedKey: keys.seed, log });
+    this.#parked = new ParkedAttributes({ db, gate, key: keys.parked, entries, log });
   }
 
   /** Throws the system's error when an address cannot be listened at. */
@@ -86,7 +94,13 @@ export class RadiusFront implements AsyncDisposable {
     if (!this.#isServing) return 'drop';
     if (request.service === 'accounting') return this.#accounting.take(request, client);
     const { verify, refuse, keys } = this.#options;
-    return handleAccessRequest(request, client, { verify, refuse, joinKey: keys['attempt-id'] });
+    return handleAccessRequest(request, client, {
+      verify,
+      refuse,
+      joinKey: keys['attempt-id'],
+      targets: this.#targets,
+      parked: this.#parked,
+    });
   }
 
   async #follow(): Promise<void> {
@@ -107,6 +121,9 @@ export class RadiusFront implements AsyncDisposable {
       if (!applied || applied.settingsRevision === this.#revision) return;
       const settings = await gate.pass(() => readSettings(db));
       this.#clients = makeRadiusClients(settings, { seedKey: keys.seed, secrets: this.#secrets });
+      for (const { target, problem } of this.#targets.use(settings.radiusTargets)) {
+        log.error({ target, problem }, 'a RADIUS target cannot be asked');
+      }
       this.#revision = settings.revision;
       for (const { client, problem } of this.#clients.unusable) {
         log.error({ client, problem }, 'a RADIUS client cannot be served');
@@ -121,5 +138,6 @@ export class RadiusFront implements AsyncDisposable {
     this.#closing.abort();
     await this.#server.close({ timeoutMs: CLOSE_MS });
     await this.#following;
+    await this.#targets[Symbol.asyncDispose]();
   }
 }

@@ -13,6 +13,7 @@ import type {
   ApplicationDocument,
   DirectoryDocument,
   RadiusClientDocument,
+  RadiusTargetDocument,
   UserDocument,
 } from '@countersign/verification';
 import { afterAll, beforeAll } from 'vitest';
@@ -51,7 +52,8 @@ export function useTestStates() {
       | { kind: 'user'; document: UserDocument }
       | { kind: 'application'; document: ApplicationDocument }
       | { kind: 'directory'; document: DirectoryDocument }
-      | { kind: 'radius-client'; document: RadiusClientDocument },
+      | { kind: 'radius-client'; document: RadiusClientDocument }
+      | { kind: 'radius-target'; document: RadiusTargetDocument },
   ): Promise<void> {
     const { id, updatedAt: at } = change.document;
     revision += 1;
@@ -129,6 +131,7 @@ export function useTestStates() {
     },
     addDirectory: (document: DirectoryDocument) => apply({ kind: 'directory', document }),
     addRadiusClient: (document: RadiusClientDocument) => apply({ kind: 'radius-client', document }),
+    addRadiusTarget: (document: RadiusTargetDocument) => apply({ kind: 'radius-target', document }),
     changeUser: (document: UserDocument) => apply({ kind: 'user', document }),
     /** With settings of its own, by dotted name. */
     async addApplication(

@@ -1,12 +1,12 @@
 import { setTimeout as lasting } from 'node:timers/promises';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { untilEventsEverywhere } from './harness/replica.ts';
-import { report } from './harness/report.ts';
-import { VerificationLoad, WriteLoad } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { untilEventsEverywhere } from '../harness/replica.ts';
+import { report } from '../harness/report.ts';
+import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 /** The lease's 4 s, and one for the answer. */
 const REFUSED_WITHIN_MS = 5000;

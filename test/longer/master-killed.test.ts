@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
-import type { Reply } from './harness/api-client.ts';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { report } from './harness/report.ts';
-import { findStreamLeader } from './harness/stream-leader.ts';
-import { VerificationLoad, WriteLoad } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import type { Reply } from '../harness/api-client.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { report } from '../harness/report.ts';
+import { findStreamLeader } from '../harness/stream-leader.ts';
+import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 const PROMOTE_FOR_MS = 20_000;
 

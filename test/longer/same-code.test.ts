@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
-import { freshConnections, type ApiClient } from './harness/api-client.ts';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { keepNatsDead } from './harness/keep-dead.ts';
-import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from './harness/people.ts';
-import { isAlive } from './harness/processes.ts';
-import { report } from './harness/report.ts';
-import { findStreamLeader, untilStreamCurrent } from './harness/stream-leader.ts';
-import { VerificationLoad } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import { freshConnections, type ApiClient } from '../harness/api-client.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { keepNatsDead } from '../harness/keep-dead.ts';
+import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from '../harness/people.ts';
+import { isAlive } from '../harness/processes.ts';
+import { report } from '../harness/report.ts';
+import { findStreamLeader, untilStreamCurrent } from '../harness/stream-leader.ts';
+import { VerificationLoad } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 const ROUNDS = process.env.COUNTERSIGN_LONG === '1' ? 300 : 60;
 const STATES = 'KV_STATES-1';

@@ -263,6 +263,10 @@ export type VerificationAttempt = {
   idempotencyKey: string | null;
   /** Other keys that this may have been sent with moments ago: whichever is known, this is the same. */
   resentKeys?: readonly string[];
+  /** Still others, of what is answered elsewhere: known only while somebody waits for that. */
+  lastingKeys?: readonly string[];
+  /** The front door waits for what is answered elsewhere; `holder`: 8 random characters of this very wait. */
+  waiting?: { seconds: number; holder: string; hasGivenUp: boolean };
   /** Where the person sits, as the front door has it: an answer comes from where the question went. */
   station?: string;
   /** Directories whose people may come this way, by id; missing or null: all. */

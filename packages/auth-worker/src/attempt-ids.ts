@@ -12,11 +12,15 @@ export type AttemptIds = {
   verificationId: string;
   /** Those of the keys that it may have been sent with before. */
   resent: AttemptIds[];
+  /** Those that it may have been sent with before, if that is still waited for. */
+  lasting(): AttemptIds[];
 };
 
 /** Over everything that is judged: the same key with other content is another attempt. */
 export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): AttemptIds {
-  const { caller, idempotencyKey, resentKeys = [] } = attempt;
+  const { caller, idempotencyKey, resentKeys = [], lastingKeys = [] } = attempt;
+  const underKey = (other: string) =>
+    attemptIdsOf(key, { ...attempt, idempotencyKey: other, resentKeys: [], lastingKeys: [] });
   const attemptId = keyedHash(
     key,
     'attempt',
@@ -40,9 +44,8 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
         ? null
         : keyedHash(key, 'key', caller.id, idempotencyKey).toString('hex'),
     verificationId: attempt.challenge?.id ?? asUuid(keyedHash(key, 'verification', attemptId)),
-    resent: resentKeys.map((other) =>
-      attemptIdsOf(key, { ...attempt, idempotencyKey: other, resentKeys: [] }),
-    ),
+    resent: resentKeys.map(underKey),
+    lasting: () => lastingKeys.map(underKey),
   };
 }
 

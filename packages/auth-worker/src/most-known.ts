@@ -38,7 +38,9 @@ export async function readMostKnown(
     state = state ? mergeStates(state, copy) : copy;
   }
   // Merged or not: none of these copies may have it yet, and a maximum can be taken twice.
-  const used = claims.flatMap(({ claim }) => (isUsedClaim(claim) ? [claim] : []));
+  const used = claims.flatMap(({ claim }) =>
+    isUsedClaim(claim) || 'wait' in claim ? [claim] : [],
+  );
   if (used.length > 0) {
     // They merge the same under any settings: those are about failures.
     state = mergeClaims(state ?? emptyState(), used, defaultSettings, Date.now());

@@ -155,6 +155,8 @@ export async function runWorker(
     hearStopFacts({ ...telling, onMalformed: () => metrics.countMalformedStopFact() });
     const verifier = new Verifier({
       node: config.node,
+      // Calls and the mobile app are not among the methods yet.
+      elsewhere: null,
       db,
       gate,
       states,
@@ -308,6 +310,7 @@ export async function runWorker(
       gate,
       keys,
       verify: (attempt) => life.verifier.verify(attempt),
+      awaitAnswer: (...args) => life.verifier.awaitAnswer(...args),
       refuse: (attempt, reason) => life.verifier.refuse(attempt, reason),
       parkedEntries: () => life.parked,
       isReady: async () => (await checkReady()).ready,

@@ -45,6 +45,7 @@ import {
   encodeState,
   findApplication,
   findAttempt,
+  findWait,
   isPasswordAsked,
   isUsedClaim,
   judgeStep,
@@ -71,6 +72,7 @@ import {
   type UserDocument,
   type UserState,
   type Verdict,
+  type WaitAnswer,
 } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { attemptIdsOf, type AttemptIds } from './attempt-ids.ts';
@@ -95,6 +97,7 @@ import {
 } from './sealed-challenge.ts';
 import { textCodeOf } from './text-code.ts';
 import { UserQueue } from './user-queue.ts';
+import { Waits, type MethodsElsewhere, type WaitedQuestion, type WaitEnd } from './waits.ts';
 
 export type VerifierOptions = {
   node: string;
@@ -112,6 +115,8 @@ export type VerifierOptions = {
   sendText: SendText | null;
   /** Changes the PIN through the master; null: it may not be changed here. */
   changePin: ChangePin | null;
+  /** Asks people on their phones and the like; null: there is no such method here. */
+  elsewhere: MethodsElsewhere | null;
   /** Asks directories for passwords; null: none can be asked here. */
   firstFactor: FirstFactor | null;
   metrics: WorkerMetrics;
@@ -150,6 +155,9 @@ const DENIALS_PAUSE_MS = 50;
 const CONFIRM_MS = 300;
 const POLL_MS = 300;
 const TOLD_MS = 150;
+/** What the user's other steps may take. */
+const BUSY_MS = 150;
+const HAND_OUT_TRIES = 4;
 /** Held while a directory is asked for a user's password without the quorum. */
 const PASSWORD_ITEM = 'password';
 
@@ -182,6 +190,10 @@ type Step = {
   hasBegun: boolean;
 };
 
+export type WaitingAttempt = VerificationAttempt & {
+  waiting: NonNullable<VerificationAttempt['waiting']>;
+};
+
 /** What a question and its answer have in common. */
 type Bound = Pick<VerificationAttempt, 'caller' | 'door' | 'application' | 'station'>;
 type Judged = Extract<Judgement, { kind: 'record' }>;
@@ -203,6 +215,7 @@ export class Verifier {
   readonly #finish: Batcher<Finish, 'finished' | 'yielded'>;
   /** For denials that change nothing: they come in floods, and cost the others less when many share a commit. */
   readonly #deny: Batcher<Finish, void>;
+  readonly #waits: Waits;
   #settings: ReadSettings | null = null;
 
   constructor(options: VerifierOptions) {
@@ -211,6 +224,7 @@ export class Verifier {
     this.#read = new Batcher((wanted) => gate.pass(() => readForVerification(db, wanted)), 100);
     this.#begin = new Batcher((items) => gate.pass(() => beginAttempts(db, items)), 200);
     this.#finish = new Batcher((items) => gate.pass(() => finishAttempts(db, items)), 200);
+    this.#waits = new Waits(options);
     this.#deny = new Batcher((items) => this.#recordDenials(items), 200, DENIALS_PAUSE_MS);
   }
 
@@ -231,6 +245,71 @@ export class Verifier {
     } finally {
       this.#inFlight.delete(ids.attemptId);
     }
+  }
+
+  /**
+   * Waits for what is answered elsewhere, and hands out what came of it; anything but such a question comes back at
+   * once. Ends with `signal`; what was asked is withdrawn only if whoever signs in `hasGivenUp`, for another node may go
+   * on waiting.
+   */
+  async awaitAnswer(
+    attempt: WaitingAttempt,
+    outcome: VerificationOutcome,
+    { signal, hasGivenUp }: { signal: AbortSignal; hasGivenUp: () => boolean },
+  ): Promise<VerificationOutcome> {
+    let told = outcome;
+    while (told.kind === 'challenge' && told.asks.length === 0) {
+      const { id, sealed, expiresAt } = told;
+      const challenge = { id, sealed };
+      const opened = await this.#open(attempt, challenge).catch(() => null);
+      if (opened?.kind !== 'opened') return { kind: 'not_ready', detail: 'its PostgreSQL is away' };
+      const { userId } = opened.challenge;
+      const waited = { userId, questionId: id };
+      const end = await this.#waits.until(waited, Date.parse(expiresAt), signal);
+      if (end === 'gone' && !hasGivenUp()) return { kind: 'not_ready', detail: 'left waiting' };
+      told = await this.#handOut(attempt, challenge, end);
+    }
+    return told;
+  }
+
+  /** The same attempt on every node and for whoever waits: an approval lets one sign-in in. */
+  async #handOut(
+    attempt: WaitingAttempt,
+    challenge: { id: string; sealed: string },
+    end: WaitEnd,
+  ): Promise<VerificationOutcome> {
+    const { passwordTarget: _proven, waiting, ...asked } = attempt;
+    const handedOut: VerificationAttempt = {
+      ...asked,
+      username: null,
+      password: null,
+      code: null,
+      pin: null,
+      method: null,
+      challenge,
+      idempotencyKey:
+        end === 'gone' ? `gone ${challenge.id} ${waiting.holder}` : `wait ${challenge.id}`,
+      resentKeys: [],
+      lastingKeys: [],
+      waiting: { ...waiting, hasGivenUp: end === 'gone' },
+    };
+    for (let tries = 1; ; tries += 1) {
+      const outcome = await this.verify(handedOut);
+      const reason = outcome.kind === 'verdict' ? outcome.reason : undefined;
+      if (reason === 'expired' || reason === 'abandoned') {
+        this.#options.elsewhere?.cancel(challenge.id);
+      }
+      if (reason !== 'busy' || end === 'gone' || tries === HAND_OUT_TRIES) return outcome;
+      await sleep(BUSY_MS);
+    }
+  }
+
+  /**
+   * Somebody's answer from elsewhere, checked by whoever received it; on any node. `over`: nobody waits for it any more.
+   * Throws when PostgreSQL does not answer.
+   */
+  answerWait(question: WaitedQuestion, answer: WaitAnswer): Promise<'taken' | 'over'> {
+    return this.#waits.answer(question, answer);
   }
 
   /** Denies what no rule has to see: it is recorded like any other denial, and no name is looked up. */
@@ -797,8 +876,11 @@ export class Verifier {
     if (judgement.pinFailure) await this.#keepClaim(step, judgement.pinFailure);
     await this.#withdraw(step);
     step.hasBegun = true;
-    const { question, claim } = judgement;
-    if (question) return this.#askLater(step, { question, askedAt: claim.at }, true);
+    const { question, claim, isAsked } = judgement;
+    if (question) {
+      const asking = { question, askedAt: claim.at };
+      return isAsked ? this.#ask(step, asking, true) : this.#askLater(step, asking, true);
+    }
     const { verdict } = judgement;
     return this.#denyBegun(step, verdict.approved ? 'wrong_code' : verdict.reason, true);
   }
@@ -868,12 +950,15 @@ export class Verifier {
       attempt: {
         id: ids.attemptId,
         keyHash: ids.keyHash,
+        questionId: ids.verificationId,
         code,
         door: attempt.door,
         method: attempt.method,
         client: `${attempt.caller.id} ${attempt.clientIp ?? attempt.remoteAddress}`,
         wrongCodeHmac: hmac && hmac.toString('hex'),
       },
+      elsewhere: this.#options.elsewhere?.of(user) ?? [],
+      waiting: attempt.waiting ?? null,
       challenge: challenge && {
         id: challenge.id,
         method: challenge.row.method,
@@ -1018,12 +1103,17 @@ export class Verifier {
   /** The compare-and-set stands, so the verdict does too: what fails from here on costs the event, not the user. */
   async #deliver(
     step: Step,
-    judgement: { verdict: Verdict; item: string | null; claim?: Claim; question?: Question },
+    judgement: Pick<Judged, 'verdict' | 'item'> &
+      Partial<Pick<Judged, 'claim' | 'question' | 'isAsked'>>,
     degraded: boolean,
   ): Promise<VerificationOutcome | Later> {
-    const { verdict, item, question, claim } = judgement;
+    const { verdict, item, question, claim, isAsked } = judgement;
     if (question) {
-      return this.#askLater(step, { question, askedAt: claim?.at ?? Date.now() }, degraded);
+      const asking = { question, askedAt: claim?.at ?? Date.now() };
+      if (!isAsked) return this.#askLater(step, asking, degraded);
+      this.#complete(step, null, degraded);
+      await this.#finish.add({ event: step.event });
+      return this.#ask(step, asking, degraded);
     }
     if (!verdict.approved && item === null) return this.#denyBegun(step, verdict.reason, degraded);
     try {
@@ -1075,17 +1165,20 @@ export class Verifier {
     const phone = step.user.authenticators.find(({ id }) => id === question.phoneId);
     const { sendText } = this.#options;
     const { settings, attempt } = step;
+    const { untilMs } = question;
     const outcome =
-      phone?.type === 'phone' && sendText
-        ? await sendText({
-            user: step.user,
-            number: phone.number,
-            code: this.#textCode(step, askedAt),
-            application: attempt.application,
-            settings,
-            minutes: settings.methods.answerMinutes,
-          })
-        : { sent: false, details: { error: 'nothing here sends texts' } };
+      untilMs !== undefined
+        ? await this.#askElsewhere(step, question, untilMs)
+        : phone?.type === 'phone' && sendText
+          ? await sendText({
+              user: step.user,
+              number: phone.number,
+              code: this.#textCode(step, askedAt),
+              application: attempt.application,
+              settings,
+              minutes: settings.methods.answerMinutes,
+            })
+          : { sent: false, details: { error: 'nothing here sends texts' } };
     step.event.details = { ...step.event.details, ...outcome.details };
     if (!outcome.sent) return this.#denyBegun(step, 'not_delivered', degraded);
     this.#complete(step, null, degraded);
@@ -1093,14 +1186,30 @@ export class Verifier {
     return this.#ask(step, asking, degraded);
   }
 
+  async #askElsewhere(step: Step, { method, row }: Question, until: number) {
+    const { elsewhere } = this.#options;
+    if (!elsewhere) return { sent: false, details: { error: 'nothing here asks that way' } };
+    const { attempt, user, ids } = step;
+    return elsewhere.ask({
+      id: ids.verificationId,
+      user,
+      method,
+      mode: row.mode,
+      application: attempt.application,
+      client: attempt.caller.name,
+      until,
+    });
+  }
+
   #ask(step: Step, { question, askedAt }: Asking, degraded: boolean): VerificationOutcome {
     const { attempt, user, ids, settings } = step;
-    const { row, method, phoneId, others } = question;
+    const { row, method, phoneId, others, untilMs } = question;
     const firstFactor = firstFactorOf(step, askedAt);
     const phone = user.authenticators.find(({ id }) => id === phoneId);
     return this.#questionFor(attempt, {
-      id: phoneId === null ? freeQuestionId(attempt, ids) : ids.verificationId,
+      id: row.begins === 'nothing' ? freeQuestionId(attempt, ids) : ids.verificationId,
       userId: user.id,
+      untilMs,
       row,
       method,
       others,
@@ -1143,12 +1252,14 @@ export class Verifier {
         settings: Settings;
         sentTo: string | null;
         degraded: boolean;
+        /** Missing: as long as questions are open. */
+        untilMs?: number | undefined;
       },
   ): VerificationOutcome {
     const { id, userId, row, method, code, firstFactor, settings, degraded } = about;
     const { sentTo, others, language } = about;
     const issuedAt = Date.now();
-    const expiresAt = issuedAt + settings.methods.answerMinutes * 60_000;
+    const expiresAt = about.untilMs ?? issuedAt + settings.methods.answerMinutes * 60_000;
     const sealed = sealChallenge(this.#options.keys.challenge, {
       ...this.#bindingOf(attempt),
       id,
@@ -1383,7 +1494,12 @@ function recognise(ids: AttemptIds, state: UserState, reservations: Reservation[
   const isKnown = ({ attemptId }: AttemptIds) =>
     findAttempt(state, attemptId, nowMs) !== null ||
     reservations.some((row) => row.attemptId === attemptId);
-  const known = ids.resent.length === 0 ? undefined : [ids, ...ids.resent].find(isKnown);
+  const isWaited = ({ attemptId }: AttemptIds) => findWait(state, attemptId, nowMs) !== null;
+  const known =
+    ids.resent.length === 0
+      ? undefined
+      : ([ids, ...ids.resent].find(isKnown) ??
+        (state.waits?.length ? [ids, ...ids.lasting()].find(isWaited) : undefined));
   return known ?? ids;
 }
 
@@ -1426,6 +1542,8 @@ function unmergedIn(reservations: Reservation[]): Claim[] {
 function ownClaimIn({ reservations, ids }: Step): FailureClaim | TextClaim | null {
   for (const { attemptId, claim } of reservations) {
     if (attemptId !== ids.attemptId || claim === null || isUsedClaim(claim)) continue;
+    // It is among what is known of the user's state.
+    if ('wait' in claim) continue;
     if ('text' in claim || claim.factor !== 'pin') return claim;
   }
   return null;
@@ -1457,7 +1575,8 @@ type LocalCounts = {
 function detailsOf({ item, question, verdict }: Judged): Record<string, unknown> {
   if (question) return { method: question.method, mode: question.row.mode };
   if (verdict.approved && verdict.skipped) return { skipped: verdict.skipped };
-  if (item?.startsWith('challenge:')) return { method: 'text' };
+  // The event has the question's method already.
+  if (item?.startsWith('challenge:')) return {};
   if (item?.startsWith('recovery:')) return { method: 'recovery' };
   // It may have stood in for a text.
   return item === null ? {} : { method: 'oath' };

@@ -56,6 +56,7 @@ export type { EventChoice, EventCursor, PlacedEvent } from './events-after.ts';
 export { lastUsernames, listEvents, storeEvents } from './events.ts';
 export type { ArrivedEvent, AuditEvent, EventFilter, ListedEvent } from './events.ts';
 export { grantAsk, settleForeign } from './foreign-reservations.ts';
+export { findAnsweredWaits, type WaitKey } from './find-answered-waits.ts';
 export type { AskOutcome } from './foreign-reservations.ts';
 export { migrate, MigrationError } from './migrate.ts';
 export { findKnownTokens } from './known-tokens.ts';

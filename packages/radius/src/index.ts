@@ -53,3 +53,4 @@ export {
   readMschapV2,
   type SignInProtocol,
 } from './sign-in-protocol.ts';
+export { RequestReplacedError } from './recent-requests.ts';

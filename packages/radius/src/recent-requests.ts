@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto';
 
+/** Why a request's signal is aborted when its client has given up on it. */
+export class RequestReplacedError extends Error {
+  override readonly name = 'RequestReplacedError';
+}
+
 interface Pending {
   readonly digest: string;
   readonly abort: AbortController;
@@ -53,7 +58,9 @@ export class RecentRequests {
     const abort = new AbortController();
     const own = { digest, abort };
     this.#pending.set(key, own);
-    predecessor?.abort.abort(new Error('the client has sent another request in its place'));
+    predecessor?.abort.abort(
+      new RequestReplacedError('the client has sent another request in its place'),
+    );
     const finish = (reply: Buffer | null, doneAt: number) => {
       if (this.#pending.get(key) !== own) return false;
       this.#pending.delete(key);

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { FACTORS } from './methods.ts';
-import { shortId } from './user-state.ts';
-import type { UserState } from './user-state.ts';
+import { shortId, waitSchema } from './user-state.ts';
+import type { UserState, Wait } from './user-state.ts';
+import { holdsWait } from './waits.ts';
 
 const claimFields = { id: z.string().min(1).max(128), at: z.int().min(0) };
 /** What its reservation is called. */
@@ -52,6 +53,8 @@ const claimSchema = z.union([
     answered: ofChallenge.optional(),
   }),
   z.strictObject({ ...claimFields, text: z.literal(true) }),
+  /** That somebody waits, or how that was answered. */
+  z.strictObject({ ...claimFields, wait: waitSchema }),
 ]);
 
 /** What one attempt (its id, Unix milliseconds) does to the user's state, for a later merge. */
@@ -60,6 +63,7 @@ export type Claim = z.infer<typeof claimSchema>;
 export type UsedClaim = Extract<Claim, { item: string }>;
 export type FailureClaim = Extract<Claim, { failure: true }>;
 export type TextClaim = Extract<Claim, { text: true }>;
+export type WaitClaim = Extract<Claim, { wait: Wait }>;
 
 export class ClaimError extends Error {
   override readonly name = 'ClaimError';
@@ -81,6 +85,7 @@ export function holdsClaim(state: UserState, claim: Claim): boolean {
   if ('last' in claim) return (state.accepted[claim.authenticatorId]?.[0] ?? -1) >= claim.last;
   if ('spent' in claim) return (state.spent?.[claim.spent]?.[2] ?? 0) !== 0;
   if ('recovery' in claim) return isRecoveryUsed(state, claim.generation, claim.recovery);
+  if ('wait' in claim) return holdsWait(state, claim.wait, Date.now());
   if ('text' in claim) return Object.hasOwn(state.merged, shortId(claim.id));
   return (
     Object.hasOwn(state.merged, failureId(claim)) ||

@@ -2,7 +2,7 @@ export { applicationDocument } from './application.ts';
 export type { ApplicationDocument } from './application.ts';
 export { Base32Error, decodeBase32, encodeBase32 } from './base32.ts';
 export { ClaimError, holdsClaim, isUsedClaim, parseClaim } from './claims.ts';
-export type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
+export type { Claim, FailureClaim, TextClaim, UsedClaim, WaitClaim } from './claims.ts';
 export {
   API_SCOPES,
   AUTHENTICATORS_MAX,
@@ -210,5 +210,7 @@ export {
   findAttempt,
   parseState,
 } from './user-state.ts';
-export type { MethodFailures, StoredAttempt, UserState } from './user-state.ts';
+export type { MethodFailures, StoredAttempt, UserState, Wait } from './user-state.ts';
+export { answerOf, answerWait, findWait, questionKey, waitOfQuestion, WAITS_MAX } from './waits.ts';
+export type { WaitAnswer } from './waits.ts';
 export { checkUsername, usernameKey } from './username-key.ts';

@@ -31,7 +31,17 @@ import {
   unexpiredSpent,
   WRONG_ANSWERS_MAX,
 } from './user-state.ts';
-import type { MethodFailures, StoredAttempt, UserState } from './user-state.ts';
+import type { MethodFailures, StoredAttempt, UserState, Wait } from './user-state.ts';
+import {
+  answerOf,
+  findWait,
+  latestWaits,
+  questionKey,
+  WAIT_OPEN,
+  waitOfQuestion,
+  waitsInForce,
+  WAITS_MAX,
+} from './waits.ts';
 
 export type StepInput = {
   user: UserDocument;
@@ -45,6 +55,8 @@ export type StepInput = {
     id: string;
     /** Keyed hash of the client and its idempotency key. */
     keyHash: string | null;
+    /** Of the question, if one is asked that is answered elsewhere. */
+    questionId?: string;
     client: string;
     door: FrontDoor;
     /** null: nothing typed yet. */
@@ -54,6 +66,13 @@ export type StepInput = {
     /** Keyed hash of the code, so that no state holds what people typed. */
     wrongCodeHmac: string | null;
   };
+  /** Methods that this user can be asked by elsewhere, such as on a phone. */
+  elsewhere?: readonly Method[];
+  /**
+   * How long the front door waits for what is answered elsewhere, and who waits there; `hasGivenUp`: nobody any more.
+   * Missing: it asks how that went now and then, for as long as any question can be answered.
+   */
+  waiting?: { seconds: number; holder: string; hasGivenUp: boolean } | null;
   /** The question that this answers, opened and checked; null: it begins. */
   challenge?: OpenChallenge | null;
   /** What the directory says of the password that was typed; null: none was. Until it is right nothing is judged. */
@@ -106,6 +125,8 @@ export type Question = {
   row: MethodRow;
   method: Method;
   phoneId: string | null;
+  /** Unix ms; of what is answered elsewhere. */
+  untilMs?: number;
   /** What else the person could be asked at this front door. */
   others: Method[];
 };
@@ -120,6 +141,8 @@ export type Judgement =
       kind: 'record';
       verdict: Verdict;
       question?: Question;
+      /** It was asked before: only who waits for the answer is new. */
+      isAsked?: true;
       next: UserState;
       item: string | null;
       claim: Claim;
@@ -173,6 +196,8 @@ function judge(input: StepInput): Judgement {
 function judgeUnasked(input: StepInput): Judgement | null {
   const { user, state, attempt, nowMs } = input;
   const known = findAttempt(state, attempt.id, nowMs);
+  const wait = findWait(state, attempt.id, nowMs);
+  if (wait) return joinWait(input, wait, known);
   if (known) return repeat(input, known);
   if (isKeyTaken(input)) return { kind: 'conflict' };
   if (!user.enabled) return denied('disabled');
@@ -309,12 +334,11 @@ function passwordsLeft(input: StepInput): number {
 function begin(input: StepInput): Judgement {
   const question = questionOf(input);
   if (!question) return denied('no_method');
-  if (!question.row.doors.includes(input.attempt.door)) return denied('no_method_for_protocol');
-  const isAskable = question.row.asks.length === 0 || ASKING_DOORS.has(input.attempt.door);
-  if (!isAskable) return denied('no_method_for_protocol');
+  if (!isAskable(input, question.row)) return denied('no_method_for_protocol');
   if (isLockedOut(input, question.row)) return denied('locked_out');
   const open = unexpiredSpent(input.state.spent, input.nowMs);
   if (Object.keys(open).length >= SPENT_MAX) return denied('busy');
+  if (question.row.waitsFor.length > 0) return beginWait(input, question);
   return question.phoneId === null
     ? { kind: 'ask', question, repeated: false, askedAt: input.nowMs }
     : sendText(input, question);
@@ -322,6 +346,10 @@ function begin(input: StepInput): Judgement {
 
 /** Where an answer can follow a question. */
 const ASKING_DOORS: ReadonlySet<FrontDoor> = new Set(['http', 'web', 'pap-challenge']);
+
+function isAskable({ attempt: { door } }: StepInput, { doors, asks }: MethodRow): boolean {
+  return doors.includes(door) && (asks.length === 0 || ASKING_DOORS.has(door));
+}
 
 /** Another question in place of the one that was asked: that one stays open, and costs what it costs. */
 function chooseMethod(input: StepInput, challenge: OpenChallenge): Judgement {
@@ -332,23 +360,28 @@ function chooseMethod(input: StepInput, challenge: OpenChallenge): Judgement {
 function questionOf(input: StepInput): Question | null {
   const { user, attempt, settings } = input;
   const preferred = attempt.method ?? settings.methods.default;
-  const others = attempt.method === null ? (['oath', 'text'] as const) : [];
-  for (const method of [preferred, ...others]) {
-    const row = methodRow(method, modeOf(input, method));
-    if (!canBeAsked(input, method)) continue;
-    const phoneId = method === 'text' ? phoneOf(user) : null;
-    return { method, row, phoneId, others: othersThan(input, method) };
-  }
-  return null;
+  const others = attempt.method === null ? ASKABLE : [];
+  const rows = [preferred, ...others]
+    .filter((method) => canBeAsked(input, method))
+    .map((method) => ({ method, row: methodRow(method, modeOf(input, method)) }));
+  const found = rows.find(({ row }) => isAskable(input, row)) ?? rows[0];
+  if (!found) return null;
+  const { method, row } = found;
+  const phoneId = method === 'text' ? phoneOf(user) : null;
+  return { method, row, phoneId, others: othersThan(input, method) };
 }
+
+/** What can be asked of somebody whose own method cannot, in this order. */
+const ASKABLE = ['oath', 'text', 'app', 'call'] as const satisfies Method[];
 
 function canBeAsked(input: StepInput, method: Method): boolean {
   if (method === 'oath') return usableTokens(input).length > 0;
-  return method === 'text' && phoneOf(input.user) !== null;
+  if (method === 'text') return phoneOf(input.user) !== null;
+  return input.elsewhere?.includes(method) ?? false;
 }
 
 function othersThan(input: StepInput, method: Method): Method[] {
-  return (['oath', 'text'] as const).filter(
+  return ASKABLE.filter(
     (other) =>
       other !== method &&
       canBeAsked(input, other) &&
@@ -405,6 +438,137 @@ function areTextsUsedUp({ state, settings, withoutQuorum, nowMs }: StepInput): b
   return left <= 0 || localTexts >= Math.max(1, Math.floor(left / Math.max(1, knownNodes)));
 }
 
+// ---- it is answered elsewhere, and the front door waits
+
+/** Another sign-in meanwhile is another question: one approval lets one in (security rule 7). */
+function beginWait(input: StepInput, asked: Question): Judgement {
+  const { state, attempt, settings, waiting, nowMs } = input;
+  const waits = waitsInForce(state, nowMs);
+  const running = waits.filter(([, until]) => nowMs < until * 1000);
+  if (running.length >= WAITS_MAX) return denied('too_many_waiting');
+  const seconds = waiting?.seconds ?? settings.methods.answerMinutes * 60;
+  const until = Math.ceil(nowMs / 1000) + seconds;
+  const key = questionKey(attempt.questionId ?? attempt.id);
+  const wait: Wait = [key, until, WAIT_OPEN, shortId(attempt.id), waiting?.holder ?? ''];
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'not_delivered' },
+    question: { ...asked, untilMs: until * 1000 },
+    next: {
+      ...state,
+      waits: latestWaits([...waits, wait]),
+      attempts: withAttempt(input, { approved: false, reason: 'sent', item: null }),
+    },
+    item: null,
+    claim: { id: attempt.id, at: nowMs, wait },
+  };
+}
+
+/** Sent again while it is waited for, perhaps to another node: nothing is asked twice, and the last to come has it. */
+function joinWait(input: StepInput, wait: Wait, known: StoredAttempt | null): Judgement {
+  const { state, attempt, waiting, withoutQuorum, nowMs } = input;
+  const asked = questionOf(input);
+  if (!asked || asked.row.waitsFor.length === 0) return denied('no_method');
+  const [key, until, answer, by, holder] = wait;
+  const question = { ...asked, untilMs: until * 1000 };
+  const isKept = !waiting || waiting.holder === holder || answer !== WAIT_OPEN || withoutQuorum;
+  if (isKept) return { kind: 'ask', question, repeated: true, askedAt: known?.at ?? nowMs };
+  const taken: Wait = [key, until, answer, by, waiting.holder];
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'busy' },
+    question,
+    isAsked: true,
+    next: {
+      ...state,
+      waits: waitsInForce(state, nowMs).map((one) => (one[0] === key ? taken : one)),
+    },
+    item: null,
+    claim: { id: attempt.id, at: nowMs, wait: taken },
+  };
+}
+
+/** How it went: told once, to whoever waits, and for 10 s again to the same. */
+function judgeWait(input: StepInput, challenge: OpenChallenge, row: MethodRow): Judgement {
+  const { attempt, state, waiting, withoutQuorum, nowMs } = input;
+  if (attempt.code !== null) return denied('no_method');
+  const wait = waitOfQuestion(state, challenge.id, nowMs);
+  if (!wait) return denied(challengeOutcome(state, challenge.id) ? 'challenge_spent' : 'expired');
+  const answer = answerOf(wait);
+  if (answer === 'declined') return endWait(input, wait, 'declined');
+  if (answer === 'approved') return useWait(input, challenge, { row, wait });
+  const isTimeUp = nowMs >= wait[1] * 1000;
+  if (isTimeUp || waiting?.hasGivenUp) {
+    const isElsewhere = waiting && waiting.holder !== wait[4];
+    if (isElsewhere || (withoutQuorum && !isTimeUp)) return denied('busy');
+    return isTimeUp ? endWait(input, wait, 'expired') : abandonWait(input, wait);
+  }
+  const question = questionOf({ ...input, attempt: { ...attempt, method: challenge.method } });
+  if (!question) return denied('no_method');
+  const untilMs = wait[1] * 1000;
+  return { kind: 'ask', question: { ...question, untilMs }, repeated: true, askedAt: nowMs };
+}
+
+function useWait(
+  input: StepInput,
+  challenge: OpenChallenge,
+  { row, wait }: { row: MethodRow; wait: Wait },
+): Judgement {
+  const refusal = whyNotJudged(input, row);
+  if (refusal) return denied(refusal);
+  const item = `challenge:${challenge.id}`;
+  const [key, until] = wait;
+  const claim = { id: input.attempt.id, at: input.nowMs, item, spent: key, until };
+  const used = useUp(input, row, { item, claim, next: withoutWait(input, wait) });
+  return toldToBoth(input, wait, used);
+}
+
+function endWait(input: StepInput, wait: Wait, reason: DenialReason): Judgement {
+  // Other nodes will see by themselves that its time is up.
+  if (input.withoutQuorum) return denied(reason);
+  const spent = endChallenge(input, 2);
+  return toldToBoth(input, wait, {
+    kind: 'record',
+    verdict: { approved: false, reason },
+    next: {
+      ...withoutWait(input, wait),
+      ...(spent !== 'full' && spent),
+      attempts: withAttempt(input, { approved: false, reason, item: null }),
+    },
+    item: null,
+    claim: { id: input.attempt.id, at: input.nowMs, wait },
+  });
+}
+
+/** As if it had never been asked: the same sign-in may come again, and is asked again. */
+function abandonWait(input: StepInput, wait: Wait): Judgement {
+  const { attempt, nowMs } = input;
+  const next = withoutWait(input, wait);
+  return {
+    kind: 'record',
+    verdict: { approved: false, reason: 'abandoned' },
+    next: { ...next, attempts: next.attempts.filter(({ id }) => id !== wait[3]) },
+    item: null,
+    claim: { id: attempt.id, at: nowMs, wait },
+  };
+}
+
+function withoutWait({ state, nowMs }: StepInput, wait: Wait): UserState {
+  return { ...state, waits: waitsInForce(state, nowMs).filter(([key]) => key !== wait[0]) };
+}
+
+/** Whoever sends the sign-in itself again is told the same as who waited (security rule 8). */
+function toldToBoth({ nowMs }: StepInput, [, , , id]: Wait, judged: Judgement): Judgement {
+  if (judged.kind !== 'record') return judged;
+  const { verdict, next } = judged;
+  const told = verdict.approved
+    ? { approved: true, reason: null }
+    : { approved: false, reason: verdict.reason };
+  const begun: StoredAttempt = { id, key: null, ...told, item: null, at: nowMs };
+  const others = next.attempts.filter((one) => one.id !== id);
+  return { ...judged, next: { ...next, attempts: recentAttempts([...others, begun], nowMs) } };
+}
+
 // ---- the second step is skipped
 
 type Bypass = NonNullable<UserDocument['bypass']>;
@@ -415,13 +579,13 @@ function bypassInForce(input: StepInput): Bypass | null {
   if (!bypass || nowMs >= Date.parse(bypass.expiresAt)) return null;
   // Whether it was used before a disaster nobody knows (rule 30).
   if (codesNotBeforeMs && Date.parse(bypass.at) <= codesNotBeforeMs) return null;
-  return state.spent?.[spentKey('bypass', bypass.id)] ? null : bypass;
+  return state.spent?.[bypassKey(bypass.id)] ? null : bypass;
 }
 
 function useBypass(input: StepInput, bypass: Bypass): Judgement {
   const { state, attempt, nowMs } = input;
   const item = `bypass:${bypass.id}`;
-  const key = spentKey('bypass', bypass.id);
+  const key = bypassKey(bypass.id);
   const until = Math.ceil(Date.parse(bypass.expiresAt) / 1000);
   const spent = unexpiredSpent(state.spent, nowMs);
   if (Object.keys(spent).length >= SPENT_MAX) return denied('busy');
@@ -466,7 +630,7 @@ function whyOver(
   challenge: OpenChallenge,
 ): Judgement | null {
   if (nowMs >= challenge.expiresAtMs) return denied('expired');
-  const asked = spentKey('challenge', challenge.id);
+  const asked = questionKey(challenge.id);
   const [, wrong, end] = state.spent?.[asked] ?? [0, 0, 0];
   const wrongHere = withoutQuorum?.localAnswers?.filter((key) => key === asked).length ?? 0;
   return end !== 0 || wrong + wrongHere >= WRONG_ANSWERS_MAX ? denied('challenge_spent') : null;
@@ -474,13 +638,14 @@ function whyOver(
 
 function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {
   const { attempt, state, settings, nowMs, recoveryPlace } = input;
+  const row = methodRow(challenge.method, challenge.mode);
+  if (row.waitsFor.length > 0) return judgeWait(input, challenge, row);
   const over = whyOver(input, challenge);
   if (over) return over;
   const code = attempt.code ?? '';
   if (recoveryPlace !== undefined && recoveryPlace !== null) {
     return judgeRecovery(input, recoveryPlace);
   }
-  const row = methodRow(challenge.method, challenge.mode);
   if (challenge.method !== 'text') return judgeOath(input, { code, row });
   if (!challenge.isSentCode && settings.methods.oathFallback && usableTokens(input).length > 0) {
     return judgeOath(input, { code, row });
@@ -488,7 +653,7 @@ function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {
   const refusal = whyNotJudged(input, row);
   if (refusal) return denied(refusal);
   if (!challenge.isSentCode) return countFailure(input, row);
-  const key = spentKey('challenge', challenge.id);
+  const key = questionKey(challenge.id);
   const until = Math.ceil(challenge.expiresAtMs / 1000);
   const item = `challenge:${challenge.id}`;
   return useUp(input, row, {
@@ -652,7 +817,7 @@ function useUp(input: StepInput, row: MethodRow, used: Use): Judgement {
 function withEnd({ challenge }: StepInput, claim: UsedClaim): UsedClaim {
   if (!challenge || 'spent' in claim) return claim;
   const until = Math.ceil(challenge.expiresAtMs / 1000);
-  return { ...claim, ends: [spentKey('challenge', challenge.id), until] };
+  return { ...claim, ends: [questionKey(challenge.id), until] };
 }
 
 function useUpForNothing(input: StepInput, { item, claim, next }: Use): Judgement {
@@ -709,7 +874,7 @@ function countFailure(input: StepInput, row: MethodRow): Judgement {
         hmac: shortId(attempt.wrongCodeHmac ?? ''),
         client: shortId(attempt.client),
         step: challenge ? 0 : wrongCodeStep(nowMs),
-        ...(challenge && { challenge: spentKey('challenge', challenge.id) }),
+        ...(challenge && { challenge: questionKey(challenge.id) }),
         at: nowMs,
       },
       attempts: withAttempt(input, { approved: false, reason: 'wrong_code', item: null }),
@@ -722,10 +887,10 @@ function countFailure(input: StepInput, row: MethodRow): Judgement {
       failure: true,
       unlockedAt: code.unlockedAt,
       ...(challenge && {
-        answered: [
-          spentKey('challenge', challenge.id),
-          Math.ceil(challenge.expiresAtMs / 1000),
-        ] as [string, number],
+        answered: [questionKey(challenge.id), Math.ceil(challenge.expiresAtMs / 1000)] as [
+          string,
+          number,
+        ],
       }),
     },
     ...(pinCount && { pinFailure: pinCount.claim }),
@@ -736,7 +901,7 @@ function isRepeatedWrongCode({ user, state, attempt, challenge, nowMs }: StepInp
   const { lastWrong } = state;
   if (lastWrong === null) return false;
   const isSameQuestion = challenge
-    ? lastWrong.challenge === spentKey('challenge', challenge.id)
+    ? lastWrong.challenge === questionKey(challenge.id)
     : lastWrong.challenge === undefined &&
       lastWrong.step === wrongCodeStep(nowMs) &&
       user.authenticators.some(({ type }) => type === 'totp');
@@ -752,8 +917,8 @@ function wrongCodeStep(nowMs: number): number {
   return Math.floor(nowMs / WRONG_CODE_STEP_MS);
 }
 
-function spentKey(what: 'challenge' | 'bypass', id: string): string {
-  return shortId(`${what}:${id}`);
+function bypassKey(id: string): string {
+  return shortId(`bypass:${id}`);
 }
 
 /** The question is over. Where there is no room to remember that, it cannot be answered. */
@@ -761,7 +926,7 @@ function endChallenge(input: StepInput, end: 1 | 2): { spent: UserState['spent']
   const { challenge, state, nowMs } = input;
   if (!challenge) return null;
   const spent = unexpiredSpent(state.spent, nowMs);
-  const key = spentKey('challenge', challenge.id);
+  const key = questionKey(challenge.id);
   if (!spent[key] && Object.keys(spent).length >= SPENT_MAX) return 'full';
   const until = Math.ceil(challenge.expiresAtMs / 1000);
   return { spent: { ...spent, [key]: [until, spent[key]?.[1] ?? 0, end] } };
@@ -771,7 +936,7 @@ function countWrongAnswer(input: StepInput): { spent: UserState['spent'] } | nul
   const { challenge, state, nowMs } = input;
   if (!challenge) return null;
   const spent = unexpiredSpent(state.spent, nowMs);
-  const key = spentKey('challenge', challenge.id);
+  const key = questionKey(challenge.id);
   // Without room it goes uncounted here; the lockout counts it in any case.
   if (!spent[key] && Object.keys(spent).length >= SPENT_MAX) return null;
   const wrong = (spent[key]?.[1] ?? 0) + 1;
@@ -808,7 +973,7 @@ export function challengeOutcome(
   state: UserState,
   challengeId: string,
 ): 'approved' | 'denied' | null {
-  const [, , end] = state.spent?.[spentKey('challenge', challengeId)] ?? [0, 0, 0];
+  const [, , end] = state.spent?.[questionKey(challengeId)] ?? [0, 0, 0];
   if (end === 0) return null;
   return end === 1 ? 'approved' : 'denied';
 }

@@ -1,5 +1,5 @@
 import { failureId, isUsedClaim } from './claims.ts';
-import type { Claim, FailureClaim, TextClaim, UsedClaim } from './claims.ts';
+import type { Claim, FailureClaim, TextClaim, UsedClaim, WaitClaim } from './claims.ts';
 import { addFailures, laterLock, lockoutOf } from './lockout.ts';
 import { FACTORS } from './methods.ts';
 import type { LockoutSettings, Settings } from './settings.ts';
@@ -19,6 +19,7 @@ import {
   WRONG_ANSWERS_MAX,
 } from './user-state.ts';
 import type { MethodFailures, Spent, StoredAttempt, UserState } from './user-state.ts';
+import { holdsWait, unionWaits, waitsInForce } from './waits.ts';
 
 /**
  * Brings claims made without quorum into a user's state: accepted = maximum, failures = sum, lock
@@ -36,7 +37,8 @@ export function mergeClaims(
   const failed = claims.filter((claim) => 'failure' in claim);
   const texts = claims.filter((claim) => 'text' in claim);
   const merged = mergeFailures(mergeUsed(state, used, nowMs), failed, settings, nowMs);
-  return mergeTexts(merged, texts, nowMs);
+  const waits = claims.filter((claim) => 'wait' in claim);
+  return mergeWaits(mergeTexts(merged, texts, nowMs), waits, nowMs);
 }
 
 function mergeUsed(state: UserState, claims: readonly UsedClaim[], nowMs: number): UserState {
@@ -176,6 +178,16 @@ function mergeTexts(state: UserState, claims: readonly TextClaim[], nowMs: numbe
   };
 }
 
+function mergeWaits(state: UserState, claims: readonly WaitClaim[], nowMs: number): UserState {
+  const missing = claims.filter(({ wait }) => !holdsWait(state, wait, nowMs));
+  if (missing.length === 0) return state;
+  const waits = unionWaits(
+    waitsInForce(state, nowMs),
+    missing.map(({ wait }) => wait),
+  );
+  return { ...state, waits };
+}
+
 function countClaims(
   counts: MethodFailures,
   claims: readonly FailureClaim[],
@@ -221,6 +233,7 @@ export function mergeStates(a: UserState, b: UserState): UserState {
     ...(a.recovery && b.recovery && { recovery: unionRecovery(a.recovery, b.recovery) }),
     ...(a.texts && b.texts && { texts: unionTexts(a.texts, b.texts) }),
     ...(a.caches && b.caches && { caches: unionCaches(a.caches, b.caches) }),
+    ...(a.waits && b.waits && { waits: unionWaits(a.waits, b.waits) }),
     ...(a.passwordAsks &&
       b.passwordAsks && { passwordAsks: unionAsks(a.passwordAsks, b.passwordAsks) }),
   };

@@ -33,6 +33,12 @@ export const DENIAL_REASONS = [
   /** It wanted to ask more than a password. */
   'target_challenge',
   'too_many_texts',
+  /** Somebody is asked on a phone by as many sign-ins as may wait at once. */
+  'too_many_waiting',
+  /** Answered with no, such as on a phone. */
+  'declined',
+  /** Whoever asked does not wait for the answer any more. */
+  'abandoned',
   /** What was to be sent or rung went nowhere. */
   'not_delivered',
   'no_method_for_protocol',

@@ -91,9 +91,23 @@ export type UserState = {
   texts?: number[];
   /** Successes that skip the second step for a while: [keyed hash of who and where, until in Unix seconds]. */
   caches?: [key: string, untilSeconds: number][];
+  /** Questions that are answered elsewhere, such as on a phone, and that somebody waits for. */
+  waits?: Wait[];
   /** {@link shortId} of attempts whose password a directory is asked for, and since when, in Unix seconds. */
   passwordAsks?: [id: string, atSeconds: number][];
 };
+
+/**
+ * {@link shortId} of the question and of the attempt that asked it, and whose hands the wait is in: of several front
+ * doors that wait for one answer, the last to begin. `answer`: 0 none yet, 1 approved, 2 declined.
+ */
+export type Wait = [
+  key: string,
+  untilSeconds: number,
+  answer: 0 | 1 | 2,
+  attempt: string,
+  holder: string,
+];
 
 /** Wrong answers so far, and how it ended: 0 not yet, 1 approved, 2 for nothing. */
 export type Spent = [untilSeconds: number, wrong: number, end: 0 | 1 | 2];
@@ -139,6 +153,14 @@ const factorSchema = z.looseObject({
   unlockedAt: count,
 });
 
+export const waitSchema = z.tuple([
+  z.string().regex(/^[\w-]{16}$/),
+  count,
+  z.union([z.literal(0), z.literal(1), z.literal(2)]),
+  idText,
+  z.string().max(16),
+]);
+
 // Loose: what a later version adds must survive a node that does not know it yet.
 const stateSchema = z.looseObject({
   v: z.literal(1),
@@ -180,6 +202,7 @@ const stateSchema = z.looseObject({
   recovery: z.tuple([count, count]).optional(),
   texts: z.array(count).optional(),
   caches: z.array(z.tuple([idText, count])).optional(),
+  waits: z.array(waitSchema).optional(),
   passwordAsks: z.array(z.tuple([idText, count])).optional(),
 });
 

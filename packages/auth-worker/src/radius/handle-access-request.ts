@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   holdUntilNextMark,
   type VerificationAttempt,
@@ -14,6 +14,7 @@ import {
   normalizeAddress,
   packetCodes,
   readMschapV2,
+  RequestReplacedError,
   type Attribute,
   type Reply,
   type ServerRequest,
@@ -24,6 +25,7 @@ import {
   type DenialReason,
   type RadiusClientDocument,
 } from '@countersign/verification';
+import type { Verifier, WaitingAttempt } from '../verifier.ts';
 import { joinKeys } from './join-key.ts';
 import type { ParkedAttributes } from './parked-attributes.ts';
 import { radiusCaller } from './radius-caller.ts';
@@ -44,13 +46,10 @@ export type AskingClient = {
 
 type AccessClient = AskingClient & { secret: Buffer };
 
-export type AccessPorts = {
+export type AccessPorts = Pick<Verifier, 'verify' | 'awaitAnswer' | 'refuse'> & {
   targets: Pick<RadiusTargets, 'find'>;
   parked: Pick<ParkedAttributes, 'park' | 'find'>;
   joinKey: PurposeKey;
-  verify(attempt: VerificationAttempt): Promise<VerificationOutcome>;
-  /** Denies and records without looking anybody up. */
-  refuse(attempt: VerificationAttempt, reason: DenialReason): Promise<VerificationOutcome>;
 };
 
 type Told = Reply | 'drop';
@@ -63,6 +62,7 @@ export async function handleAccessRequest(
   request: ServerRequest,
   client: AccessClient,
   ports: AccessPorts,
+  signal: AbortSignal,
 ): Promise<Told> {
   const startedAtMs = performance.now();
   const { document } = client;
@@ -76,6 +76,17 @@ export async function handleAccessRequest(
   const signIn =
     target && new TargetSignIn({ target, clientId: document.id, request, isMschap, parked });
   const answering = { startedAtMs, signIn };
+  const settle = async (asked: WaitingAttempt): Promise<Told> => {
+    const outcome = await ports.verify(asked);
+    if (outcome.kind !== 'challenge' || outcome.asks.length > 0) {
+      return replyTo(outcome, client, answering);
+    }
+    // Another node, should the client turn to one, needs what the target said.
+    if (signIn && !(await signIn.takeReplies(outcome, client.secret))) return 'drop';
+    const hasGivenUp = () => signal.reason instanceof RequestReplacedError;
+    const told = await ports.awaitAnswer(asked, outcome, { signal, hasGivenUp });
+    return replyTo(told, client, answering);
+  };
   const refuse = async (reason: DenialReason, message = texts.denied): Promise<Told> => {
     const outcome = await ports.refuse(attempt, reason);
     return outcome.kind === 'not_ready' ? 'drop' : reject(startedAtMs, message, signIn?.denial);
@@ -89,8 +100,7 @@ export async function handleAccessRequest(
     const password = mschapProof(request);
     if (attempt.challenge || password === null) return refuse('wrong_password');
     const passwordTarget = signIn!.passwordTarget(null);
-    const asked = { ...attempt, door: 'mschapv2' as const, password, passwordTarget };
-    return replyTo(await ports.verify(asked), client, answering);
+    return settle({ ...attempt, door: 'mschapv2', password, passwordTarget });
   }
   // Some send nothing for an empty field.
   const bytes = protocol === 'none' ? Buffer.alloc(0) : request.password;
@@ -104,12 +114,7 @@ export async function handleAccessRequest(
   }
   const { password } = typed;
   const passwordTarget = password === null ? undefined : signIn?.passwordTarget(password);
-  const outcome = await ports.verify({
-    ...attempt,
-    ...typed,
-    ...(passwordTarget && { passwordTarget }),
-  });
-  return replyTo(outcome, client, answering);
+  return settle({ ...attempt, ...typed, ...(passwordTarget && { passwordTarget }) });
 }
 
 /** What stands for the password in one attempt, for all there is of it proves it once; null: it is not whole. */
@@ -132,13 +137,19 @@ function attemptOf(
   request: ServerRequest,
   document: RadiusClientDocument,
   joinKey: PurposeKey,
-): VerificationAttempt {
+): WaitingAttempt {
   const { attributes, from } = request;
+  const { waitSeconds } = document;
   const state = findValue(attributes, 'State');
   const { directories = null } =
     document.firstFactor.kind === 'directory' ? document.firstFactor : {};
   return {
-    ...joinKeys(joinKey, request, { clientId: document.id, nowMs: Date.now() }),
+    ...joinKeys(joinKey, request, { clientId: document.id, nowMs: Date.now(), waitSeconds }),
+    waiting: {
+      seconds: waitSeconds,
+      holder: randomBytes(6).toString('base64url'),
+      hasGivenUp: false,
+    },
     caller: radiusCaller(document),
     username: usernameOf(attributes),
     password: null,

@@ -15,7 +15,7 @@ const request = {
   password: Buffer.from('secret'),
 };
 const keysAt = (nowMs: number, changed: Partial<typeof request> = {}, clientId = 'vpn') =>
-  joinKeys(key, { ...request, ...changed }, { clientId, nowMs });
+  joinKeys(key, { ...request, ...changed }, { clientId, nowMs, waitSeconds: 30 });
 const all = ({ idempotencyKey, resentKeys }: ReturnType<typeof joinKeys>) => [
   idempotencyKey,
   ...resentKeys,
@@ -40,6 +40,14 @@ describe('join keys', () => {
   it('have nothing in common with the same sign-in later', () => {
     const later = all(keysAt(40_000));
     expect(later).not.toContain(keysAt(20_000).idempotencyKey);
+  });
+
+  it('of somebody who can be told apart reach back as long as an answer is waited for', () => {
+    const { lastingKeys } = keysAt(60_000);
+    expect(lastingKeys).toContain(keysAt(30_000).idempotencyKey);
+    expect(lastingKeys).not.toContain(keysAt(29_999).idempotencyKey);
+    const attributes = request.attributes.slice(0, 2);
+    expect(keysAt(60_000, { attributes }).lastingKeys).toEqual([]);
   });
 
   it.each([

@@ -109,6 +109,7 @@ function makeVerifier(node: string, metrics: WorkerMetrics): Verifier {
       return { sent: true, details: {} };
     },
     changePin: null,
+    elsewhere: null,
     firstFactor: new FirstFactor({
       resolve: (document, name) => directories.resolve(document, name),
       signIn(document, who, password) {
@@ -136,6 +137,7 @@ async function openFront(node: string): Promise<RadiusFront> {
     gate: new DatabaseGate(() => db.sql`select 1`),
     keys,
     verify: (attempt) => own.verify(attempt),
+    awaitAnswer: (...args) => own.awaitAnswer(...args),
     refuse: (attempt, reason) => own.refuse(attempt, reason),
     parkedEntries: () => new ParkedEntries(test.link(), 1),
     isReady: async () => isReady,

@@ -35,6 +35,8 @@ export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey' | 'targets' | 'park
 /** A change of a client is in force after this. */
 const FOLLOW_MS = 500;
 const CLOSE_MS = 3000;
+/** More than anybody is waited for. */
+const HANDLE_MS = 150_000;
 
 /** RADIUS of one worker: clients as the settings have them, every sign-in through `verify(attempt)`. */
 export class RadiusFront implements AsyncDisposable {
@@ -72,7 +74,9 @@ export class RadiusFront implements AsyncDisposable {
       reusePort: true,
       findClient: (address) => front.#clients.find(address),
       // What findClient gives is what comes back.
-      handle: (request, { client }) => front.#handle(request, client as FrontClient),
+      handle: (request, { client, signal }) =>
+        front.#handle(request, client as FrontClient, signal),
+      bounds: { handleTimeoutMs: HANDLE_MS },
       isServing: () => front.#isServing,
       onRefused: ({ source, reason, count }) =>
         log.warn({ source, reason, count }, 'RADIUS requests were refused'),
@@ -90,17 +94,16 @@ export class RadiusFront implements AsyncDisposable {
     return this.#server.ports;
   }
 
-  async #handle(request: ServerRequest, client: FrontClient): Promise<Reply | 'drop'> {
+  async #handle(
+    request: ServerRequest,
+    client: FrontClient,
+    signal: AbortSignal,
+  ): Promise<Reply | 'drop'> {
     if (!this.#isServing) return 'drop';
     if (request.service === 'accounting') return this.#accounting.take(request, client);
-    const { verify, refuse, keys } = this.#options;
-    return handleAccessRequest(request, client, {
-      verify,
-      refuse,
-      joinKey: keys['attempt-id'],
-      targets: this.#targets,
-      parked: this.#parked,
-    });
+    const { verify, awaitAnswer, refuse, keys } = this.#options;
+    const ports = { verify, awaitAnswer, refuse, targets: this.#targets, parked: this.#parked };
+    return handleAccessRequest(request, client, { ...ports, joinKey: keys['attempt-id'] }, signal);
   }
 
   async #follow(): Promise<void> {

@@ -132,6 +132,7 @@ async function openFront(node: string): Promise<RadiusFront> {
     incarnation: { number: 0, id: 'one' },
     sendText: null,
     changePin: null,
+    elsewhere: null,
     firstFactor: new FirstFactor({
       resolve: () => Promise.reject(new Error('no directory is asked')),
       signIn: () => Promise.reject(new Error('no directory is asked')),
@@ -146,6 +147,7 @@ async function openFront(node: string): Promise<RadiusFront> {
     gate,
     keys,
     verify: (attempt) => verifier.verify(attempt),
+    awaitAnswer: (...args) => verifier.awaitAnswer(...args),
     refuse: (attempt, reason) => verifier.refuse(attempt, reason),
     // A log in which nothing stands is as silent as one that is away.
     parkedEntries: () => (isLogUp ? entries : new ParkedEntries(test.link(), 77)),

@@ -62,6 +62,7 @@ export function makeTestVerifier(
     incarnation: { number: 0, id: 'one' },
     sendText: null,
     changePin: null,
+    elsewhere: null,
     firstFactor: null,
     metrics: new WorkerMetrics({ node: 'node-1', worker: '0' }, async () => {
       throw new Error('nobody looks');

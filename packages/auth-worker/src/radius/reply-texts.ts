@@ -14,7 +14,7 @@ type Texts = {
   oath: readonly [string, string];
   text(sentTo: string): readonly [string, string];
   /** What may be typed in place of the code. */
-  others: Record<'oath' | 'text', string>;
+  others: Record<'oath' | 'text' | 'app' | 'call', string>;
 };
 
 const en: Texts = {
@@ -30,7 +30,12 @@ const en: Texts = {
     `Type the code that was sent to ${sentTo}.`,
     `Type the code that was sent to ${sentTo}, and your PIN.`,
   ],
-  others: { oath: 'Or type 1 to use your authenticator.', text: 'Or type 2 for a text message.' },
+  others: {
+    oath: 'Or type 1 to use your authenticator.',
+    text: 'Or type 2 for a text message.',
+    app: 'Or type 3 to be asked in the app.',
+    call: 'Or type 4 to be called.',
+  },
 };
 
 const nl: Texts = {
@@ -46,11 +51,13 @@ const nl: Texts = {
   others: {
     oath: 'Of typ 1 om uw authenticator te gebruiken.',
     text: 'Of typ 2 voor een sms-bericht.',
+    app: 'Of typ 3 voor een vraag in de app.',
+    call: 'Of typ 4 om gebeld te worden.',
   },
 };
 
 /** What is typed for it; a code is never that short. */
-export const METHOD_NUMBERS = { '1': 'oath', '2': 'text' } as const;
+export const METHOD_NUMBERS = { '1': 'oath', '2': 'text', '3': 'app', '4': 'call' } as const;
 
 /** Reply-Messages in a language; English where there is no such language. */
 export function replyTexts(language: string): Texts & { question(asked: Question): string } {
@@ -61,8 +68,6 @@ export function replyTexts(language: string): Texts & { question(asked: Question
 function describeQuestion(texts: Texts, { method, mode, sentTo, others = [] }: Question): string {
   const forms = method === 'text' ? texts.text(sentTo ?? '') : texts.oath;
   const main = forms[mode.endsWith('+pin') ? 1 : 0];
-  const choices = others.map((other) =>
-    other === 'oath' || other === 'text' ? texts.others[other] : '',
-  );
+  const choices = others.map((other) => (other === 'passkey' ? '' : texts.others[other]));
   return [main, ...choices.filter((text) => text !== '')].join(' ');
 }

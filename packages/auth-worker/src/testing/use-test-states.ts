@@ -4,11 +4,13 @@ import {
   applyChanges,
   initApplied,
   migrate,
+  storeUserStates,
   openDatabase,
   type Database,
 } from '@countersign/database';
 import { seal, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
+import { parseState } from '@countersign/verification';
 import type {
   ApplicationDocument,
   DirectoryDocument,
@@ -90,6 +92,27 @@ export function useTestStates() {
     states: () => new UserStates(link, 1),
     /** Runs at the end, before what was opened earlier is closed. */
     atEnd: (close: () => Promise<unknown>) => void closing.push(close),
+    /** Copies states into PostgreSQL as they come, as an agent does. */
+    followStates(): void {
+      const ended = new AbortController();
+      let position = 0;
+      const following = new UserStates(link, 1).follow({
+        nextSequence: () => position + 1,
+        signal: ended.signal,
+        log: silent,
+        async onStates(newest, last) {
+          const rows = newest.map(({ userId, revision: of, bytes }) => {
+            return { userId, revision: of, state: bytes && parseState(bytes) };
+          });
+          await storeUserStates(db, rows, last);
+          position = last;
+        },
+      });
+      closing.push(() => {
+        ended.abort();
+        return following;
+      });
+    },
     /** What remains when all log servers have lost their storage. */
     async loseAllStates(): Promise<void> {
       await link.request(`$JS.API.STREAM.DELETE.${namesOf(1).states}`, '', { timeoutMs: 2000 });

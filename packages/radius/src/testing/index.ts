@@ -1,2 +1,4 @@
 export { fuzzPackets, type FuzzCount } from './fuzz-packets.ts';
 export { runTool } from './run-tool.ts';
+export { signTestRequest } from './sign-test-request.ts';
+export { openUdpPeer, type UdpPeer } from './udp-peer.ts';

@@ -680,7 +680,13 @@ export class Verifier {
       // Administrators are told of it by mail.
       step.event.details.beginsLockout = beginsLockout(known, judgement.next) || undefined;
       const refusal = await this.#reserve(step, judgement, 'cas', false);
-      if (refusal) return this.#denyBegun(step, refusal, false);
+      if (refusal) {
+        const newer =
+          lost === 0 && refusal === 'replayed' ? await this.#readIfNewer(step, revision) : null;
+        if (!newer) return this.#denyBegun(step, refusal, false);
+        ({ state, revision } = newer);
+        continue;
+      }
       const remainingMs = step.quorumUntil - performance.now();
       const bytes = encodeState(judgement.next);
       const outcome = await states.write(userId, bytes, revision, Math.max(50, remainingMs));

@@ -38,7 +38,11 @@ const calls = { method: 'call' as const };
 
 function signIn(
   username: string,
-  { password = RIGHT_PASSWORD, station = 'laptop' as string | null, at = 0 } = {},
+  {
+    password = RIGHT_PASSWORD,
+    station = 'laptop',
+    at = 0,
+  }: { password?: string; station?: string | null; at?: number } = {},
 ): Promise<ClientResult> {
   const more = station === null ? [] : [makeAttribute('Calling-Station-Id', station)];
   const attributes = [makeAttribute('User-Name', username), ...more];

@@ -30,7 +30,13 @@ export {
   type NatsLinkOptions,
   type Sealer,
 } from './nats-link.ts';
-export { ParkedEntries, PARKED_MAX_BYTES, PARKED_MS, type ParkedRead } from './parked-entries.ts';
+export {
+  PARKED_BUCKET_BYTES,
+  PARKED_MAX_BYTES,
+  PARKED_MS,
+  ParkedEntries,
+  type ParkedRead,
+} from './parked-entries.ts';
 export * from './rebuild-log.ts';
 export * from './shut-states.ts';
 export * from './stop-facts.ts';

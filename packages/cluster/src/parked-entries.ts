@@ -7,7 +7,7 @@ export const PARKED_MS = 15 * 60_000;
 /** One RADIUS packet, sealed. */
 export const PARKED_MAX_BYTES = 8 * 1024;
 /** Full: what does not fit is refused, and nobody loses what was parked before. */
-const BUCKET_BYTES = 16 * 1024 * 1024;
+export const PARKED_BUCKET_BYTES = 16 * 1024 * 1024;
 
 export type ParkedRead = { kind: 'found'; bytes: Uint8Array } | { kind: 'absent' | 'silent' };
 
@@ -53,7 +53,7 @@ export async function ensureParkedBucket(
       subjects: [names.allParked],
       num_replicas: options.logReplicas,
       max_msgs_per_subject: 1,
-      max_bytes: BUCKET_BYTES,
+      max_bytes: PARKED_BUCKET_BYTES,
       max_age: PARKED_MS * 1_000_000,
       discard: 'new',
       allow_direct: false,

@@ -10,6 +10,7 @@ type Waiter = { resolve: (connection: Connection | null) => void; timer: NodeJS.
 /** At most `max` connections, each for one piece of work at a time; the others wait, for `waitMs`. */
 export class ConnectionPool implements AsyncDisposable {
   readonly #open: () => Promise<Connection>;
+  readonly #isStale: (connection: Connection) => boolean;
   readonly #max: number;
   readonly #waitersMax: number;
   readonly #waitMs: number;
@@ -22,9 +23,21 @@ export class ConnectionPool implements AsyncDisposable {
 
   constructor(
     open: () => Promise<Connection>,
-    { max, waitersMax, waitMs }: { max: number; waitersMax: number; waitMs: number },
+    {
+      max,
+      waitersMax,
+      waitMs,
+      isStale = () => false,
+    }: {
+      max: number;
+      waitersMax: number;
+      waitMs: number;
+      /** Of one that lies idle: rather open another. */
+      isStale?: (connection: Connection) => boolean;
+    },
   ) {
     this.#open = open;
+    this.#isStale = isStale;
     this.#max = max;
     this.#waitersMax = waitersMax;
     this.#waitMs = waitMs;
@@ -73,7 +86,8 @@ export class ConnectionPool implements AsyncDisposable {
 
   #takeIdle(): Connection | undefined {
     for (let idle = this.#idle.pop(); idle; idle = this.#idle.pop()) {
-      if (idle.isOpen) return idle;
+      if (idle.isOpen && !this.#isStale(idle)) return idle;
+      idle.close();
       this.#count -= 1;
     }
     return undefined;

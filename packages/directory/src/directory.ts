@@ -54,7 +54,11 @@ export class Directory implements AsyncDisposable {
     this.#log = log;
     this.#servers = new Servers(config);
     this.#account = new AccountBinding(config.account);
-    const waits = { waitersMax: WAITERS_MAX, waitMs: config.answerMs };
+    const waits = {
+      waitersMax: WAITERS_MAX,
+      waitMs: config.answerMs,
+      isStale: ({ server }: Connection) => this.#servers.isOutdone(server),
+    };
     this.#queries = new ConnectionPool(() => this.#openBound(), { max: QUERIES_MAX, ...waits });
     // Apart from the others: who was bound there as somebody never reads in the account's name.
     this.#signIns = new ConnectionPool(() => this.#servers.connect(), {

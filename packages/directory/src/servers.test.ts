@@ -104,6 +104,20 @@ describe.skipIf(!hasSlapd)('of the servers of a directory', () => {
     expect(performance.now() - startedAt).toBeLessThan(ANSWER_MS + 500);
   });
 
+  it('one that falls silent behind connections that lie idle is waited for once, and nobody is denied', async () => {
+    let isDead = false;
+    await using first = await startRelay(slapd.ldapUrl, (bytes, onward) => {
+      if (!isDead) onward.write(bytes);
+    });
+    await using directory = open([first.url, slapd.ldapUrl]);
+    const signIn = () => directory.signIn({ name: 'alice' }, PASSWORD);
+    expect(await signIn()).toMatchObject({ kind: 'accepted' });
+    isDead = true;
+    const startedAt = performance.now();
+    expect(await signIn()).toMatchObject({ kind: 'accepted' });
+    expect(performance.now() - startedAt).toBeLessThan(ANSWER_MS * 1.9);
+  });
+
   it('all are silent: an answer all the same, in time, and then at once', async () => {
     await using one = await startFaultyServer(() => undefined);
     await using two = await startFaultyServer(() => undefined);

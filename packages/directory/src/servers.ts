@@ -44,6 +44,12 @@ export class Servers {
     throw this.#nobody();
   }
 
+  /** Whether this one is passed over while another is not: what lies idle of it would only be waited for. */
+  isOutdone(address: ServerAddress): boolean {
+    const isOpen = this.#servers.find((one) => one.address === address)?.circuit.isOpen;
+    return isOpen === true && this.#servers.some(({ circuit }) => !circuit.isOpen);
+  }
+
   /** A connection of this server broke off a request, or nothing came. */
   reportFailure(address: ServerAddress, problem: DirectoryError): void {
     const server = this.#servers.find((one) => one.address === address);

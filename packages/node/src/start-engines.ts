@@ -5,6 +5,7 @@ import { startNatsServer, startPostgres } from '@countersign/engines';
 
 import {
   formatHostPort,
+  PARKED_BUCKET_BYTES,
   reachableServers,
   serverNameOf,
   type LogLayout,
@@ -209,5 +210,6 @@ function removeOtherStores(folder: string, tag: string | undefined): void {
  * the small buckets and for what is being compacted. Only a limit: it is not set aside.
  */
 function storeBytes(limits: NodeConfig['limits']): number {
-  return Math.ceil((limits.changesBytes + limits.statesBytes + limits.eventsBytes) * 2.25);
+  const { changesBytes, statesBytes, eventsBytes } = limits;
+  return Math.ceil((changesBytes + statesBytes + eventsBytes + PARKED_BUCKET_BYTES) * 2.25);
 }

@@ -167,6 +167,22 @@ describe('radius-client.add', () => {
     expect((await stored()).firstFactor).toEqual({ kind: 'radius', target: id });
   });
 
+  it('asks no RADIUS target for an application that passes whoever is no user (rule 2)', async () => {
+    await addTarget();
+    await addClient({ firstFactor: { kind: 'radius', target: 'NPS' } });
+    const passing = { name: 'VPN', changes: { userMatch: 'pass' } };
+    expect(await refusalOf('application.set', passing)).toBe('409 user_match_needs_directory');
+    expect(await detailOf('application.set', passing)).toContain('VPN gateway');
+    await setClient({ firstFactor: { kind: 'directory', directories: null } });
+    await run('application.set', passing);
+    const radius = { firstFactor: { kind: 'radius', target: 'NPS' } };
+    expect(await refusalOfSetting(radius)).toBe('409 user_match_needs_directory');
+    const other = { ...radius, name: 'other', addresses: ['192.0.2.9'] };
+    expect(await refusalOfAdding(other)).toBe('409 user_match_needs_directory');
+    await run('application.set', { name: 'vpn', changes: { userMatch: 'require' } });
+    await setClient(radius);
+  });
+
   it('refuses a name that is taken, in any case of its letters', async () => {
     await addClient();
     const again = { name: 'vpn GATEWAY', addresses: ['192.0.2.9'] };

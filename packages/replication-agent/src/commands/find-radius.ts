@@ -22,7 +22,9 @@ export function targetNamed(all: ReadSettings, name: string): RadiusTargetDocume
 /** What stands against a client as it would be: another has its name or one of its networks, or nobody knows its application. */
 export function conflictOfClient(
   all: ReadSettings,
-  client: Pick<RadiusClientDocument, 'id' | 'name' | 'addresses' | 'application'>,
+  client: Pick<RadiusClientDocument, 'id' | 'name' | 'addresses' | 'application'> & {
+    firstFactor: { kind: RadiusClientDocument['firstFactor']['kind'] };
+  },
 ): Refusal | null {
   const others = all.radiusClients.filter(({ id }) => id !== client.id);
   if (findNamed(others, client.name)) {
@@ -33,11 +35,24 @@ export function conflictOfClient(
     const owner = others.find(({ addresses }) => addresses.includes(network));
     if (owner) return refuse(409, 'radius_address_taken', `${network} is of ${owner.name} already`);
   }
-  if (!findApplication(all.applications, client.application)) {
+  const application = findApplication(all.applications, client.application);
+  if (!application) {
     const detail = `no application is called ${client.application}: add it first`;
     return refuse(404, 'unknown_application', detail);
   }
-  return null;
+  const passesStrangers = application.userMatch === 'pass' && client.firstFactor.kind === 'radius';
+  return passesStrangers ? userMatchNeedsDirectory(application.name, client.name) : null;
+}
+
+/**
+ * A directory says which object a name is, so that whoever is a user by another name does not pass as a stranger
+ * (security rule 2). A RADIUS target tells nothing but that the password was right.
+ */
+export function userMatchNeedsDirectory(application: string, client: string): Refusal {
+  const detail =
+    `${application} passes whoever is no user (userMatch: pass), which takes a directory as first factor: ` +
+    `the RADIUS target of ${client} cannot tell by which other names somebody is a user`;
+  return refuse(409, 'user_match_needs_directory', detail);
 }
 
 /** What is wrong with a client that its schema cannot see. */

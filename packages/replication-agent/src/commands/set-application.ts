@@ -10,6 +10,7 @@ import {
 } from '@countersign/verification';
 import { z } from 'zod';
 import { applicationInUse, applicationOf, isRefused, nameTaken } from './find-application.ts';
+import { userMatchNeedsDirectory } from './find-radius.ts';
 import type { Plan, PlanContext } from './plan.ts';
 import { refusalOf, settingValues, toldOf } from './set-settings.ts';
 
@@ -31,12 +32,21 @@ export async function setApplication(
   const application = await applicationOf(context, args.name);
   if (isRefused(application)) return application;
   const { settings, name = application.name, ...rest } = args.changes;
-  const { applications } = await readSettings(context.db);
+  const all = await readSettings(context.db);
+  const { applications } = all;
   const namesake = findApplication(applications, name);
   if (namesake && namesake.id !== application.id) return nameTaken(name);
   if (usernameKey(name) !== usernameKey(application.name)) {
     const inUse = await applicationInUse(context, application);
     if (inUse) return inUse;
+  }
+  if (rest.userMatch === 'pass') {
+    const client = all.radiusClients.find(
+      (each) =>
+        each.firstFactor.kind === 'radius' &&
+        usernameKey(each.application) === usernameKey(application.name),
+    );
+    if (client) return userMatchNeedsDirectory(application.name, client.name);
   }
   try {
     const given = Object.entries(settings).map(([each, value]) => parseOverride(each, value));

@@ -307,7 +307,8 @@ describe('a stranger at an application that passes them', () => {
   });
 
   it('passes without a password, where others check those, only as the one object that is no user', async () => {
-    const pass = (name: string) => verifier.verify(attempt(name, { password: null, application: 'vpn' }));
+    const pass = (name: string) =>
+      verifier.verify(attempt(name, { password: null, application: 'vpn' }));
     const user = await addPerson();
     expect(await pass('CORP\\guest')).toMatchObject({ skipped: 'user_match_off' });
     objectOf = () => ({ kind: 'found', object: user.directory!.object });

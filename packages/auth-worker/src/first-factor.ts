@@ -82,7 +82,11 @@ export class FirstFactor {
    * Asks for somebody who is no user: the one directory that the name is of, about whom it is there. Whoever is a user
    * by another of their names is not asked for here: those guesses would count nowhere (rule 2).
    */
-  async ofStranger(name: string, password: string, asked: AskedForStranger): Promise<PasswordProof> {
+  async ofStranger(
+    name: string,
+    password: string,
+    asked: AskedForStranger,
+  ): Promise<PasswordProof> {
     const { settings } = asked;
     return this.#countForAddress(asked, async () => {
       const stranger = await this.#findStranger(name, asked);

@@ -1435,11 +1435,13 @@ export class Verifier {
   }
 
   #verdictOf(
-    step: Pick<Step, 'ids' | 'startedAt'> & { user?: UserDocument },
+    step: Pick<Step, 'ids' | 'startedAt'> & Partial<Pick<Step, 'user' | 'challenge' | 'settings'>>,
     verdict: Verdict,
     degraded: boolean,
   ): VerificationOutcome {
     const group = verdict.approved ? step.user?.group : undefined;
+    const isProven = (step.challenge?.firstFactorAt ?? null) !== null;
+    const language = isProven ? step.settings?.company.language : undefined;
     this.#options.metrics.countVerdict(verdict, degraded, performance.now() - step.startedAt);
     return {
       kind: 'verdict',
@@ -1448,6 +1450,7 @@ export class Verifier {
       ...(!verdict.approved && { reason: verdict.reason }),
       ...(verdict.approved && verdict.skipped && { skipped: verdict.skipped }),
       ...(group !== undefined && { group }),
+      ...(language !== undefined && { language }),
       degraded,
     };
   }

@@ -293,6 +293,8 @@ export type VerificationOutcome =
       skipped?: Skip;
       /** Of the user who is approved. */
       group?: string;
+      /** The person's, where a question followed a proven first factor. */
+      language?: string;
       degraded: boolean;
     }
   | {

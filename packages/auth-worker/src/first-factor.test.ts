@@ -306,6 +306,19 @@ describe('a stranger at an application that passes them', () => {
     expect(asked).toEqual([]);
   });
 
+  it('passes without a password, where others check those, only as the one object that is no user', async () => {
+    const pass = (name: string) =>
+      verifier.verify(attempt(name, { password: null, application: 'vpn' }));
+    const user = await addPerson();
+    expect(await pass('CORP\\guest')).toMatchObject({ skipped: 'user_match_off' });
+    objectOf = () => ({ kind: 'found', object: user.directory!.object });
+    expect(await pass('CORP\\alias')).not.toMatchObject({ approved: true });
+    objectOf = () => ({ kind: 'unknown' });
+    expect(await pass('CORP\\Display Name')).not.toMatchObject({ approved: true });
+    expect(await pass('guest')).not.toMatchObject({ approved: true });
+    expect(asked).toEqual([]);
+  });
+
   it('has one limit under all of their names, however many are tried at once', async () => {
     objectOf = () => ({ kind: 'found', object: 'the same one' });
     const names = ['CORP\\same', 'corp\\SAME ', 'same@corp.test', 's@corp.test'];
@@ -324,6 +337,16 @@ describe('a stranger at an application that passes them', () => {
     asked = [];
     expect(await guess()).toMatchObject({ reason: 'password_locked' });
     expect(asked).toEqual([]);
+  });
+});
+
+describe('a stranger where there are no directories', () => {
+  it('passes without a password: users have no other names then', async () => {
+    const known = { directories: [], settings: defaultSettings, address: null };
+    const factor = new FirstFactor({ resolve, signIn: ask });
+    const isUser = async () => true;
+    const proof = await factor.knowStranger('guest', { ...known, isUser });
+    expect(proof.judged).toEqual({ kind: 'right' });
   });
 });
 

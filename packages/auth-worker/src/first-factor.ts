@@ -36,6 +36,10 @@ export type AskedDirectories = {
   address: string | null;
 };
 
+export type AskedForStranger = AskedDirectories & {
+  isUser(directoryId: string, object: string): Promise<boolean>;
+};
+
 /**
  * The first factor, where a directory holds it: one bind for a sign-in. What a wrong password costs a user is for the
  * rules to record.
@@ -81,18 +85,13 @@ export class FirstFactor {
   async ofStranger(
     name: string,
     password: string,
-    asked: AskedDirectories & { isUser(directoryId: string, object: string): Promise<boolean> },
+    asked: AskedForStranger,
   ): Promise<PasswordProof> {
-    const { directories, settings, isUser } = asked;
+    const { settings } = asked;
     return this.#countForAddress(asked, async () => {
-      const candidates = whoseName(name, directories);
-      if (candidates.length !== 1) return refused('unknown_user');
-      const [directory] = candidates as [DirectoryDocument];
-      const found = await this.#resolve(directory, name);
-      if (found.kind === 'unavailable') return refused('directory_unavailable');
-      if (found.kind !== 'found') return refused('unknown_user');
-      const { object } = found;
-      if (await isUser(directory.id, object)) return refused('unknown_user');
+      const stranger = await this.#findStranger(name, asked);
+      if ('judged' in stranger) return stranger;
+      const { directory, object } = stranger;
       const limit = limitOf(settings, settings.lockout.passwordFailures);
       const subject = `object ${directory.id} ${object}`;
       if (this.#budget.isSpent(subject, limit, Date.now())) return refused('password_locked');
@@ -102,6 +101,31 @@ export class FirstFactor {
       if (!mayBeWrong(judged)) this.#budget.giveBack(subject);
       return { judged, target: targetOf(directory) };
     });
+  }
+
+  /**
+   * Whether somebody whose password others have checked is no user, by none of their names: the one directory that the
+   * name is of says who is meant (rule 2). Without directories users have no other names.
+   */
+  async knowStranger(name: string, asked: AskedForStranger): Promise<PasswordProof> {
+    if (asked.directories.length === 0) return { judged: { kind: 'right' }, target: null };
+    const stranger = await this.#findStranger(name, asked);
+    if ('judged' in stranger) return stranger;
+    return { judged: { kind: 'right' }, target: targetOf(stranger.directory) };
+  }
+
+  async #findStranger(
+    name: string,
+    { directories, isUser }: AskedForStranger,
+  ): Promise<{ directory: DirectoryDocument; object: string } | PasswordProof> {
+    const candidates = whoseName(name, directories);
+    if (candidates.length !== 1) return refused('unknown_user');
+    const [directory] = candidates as [DirectoryDocument];
+    const found = await this.#resolve(directory, name);
+    if (found.kind === 'unavailable') return refused('directory_unavailable');
+    if (found.kind !== 'found') return refused('unknown_user');
+    const { object } = found;
+    return (await isUser(directory.id, object)) ? refused('unknown_user') : { directory, object };
   }
 
   #ask(directory: DirectoryDocument, object: string, password: string): Promise<PasswordJudged> {

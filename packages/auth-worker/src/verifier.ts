@@ -374,13 +374,11 @@ export class Verifier {
   ): Promise<VerificationOutcome> {
     // Nobody can tell by which other names that server knows a user: one of them would need no second step.
     if (passwordTarget) return this.#denyUnrecorded(step, 'unknown_user', false);
-    if (password !== null) {
-      const { judged, target } = await this.#proveStranger(username, password, asked);
-      if (target) step.event.details.directory = target.name;
-      if (judged.kind !== 'right') {
-        const reason = judged.kind === 'wrong' ? 'wrong_password' : judged.reason;
-        return this.#denyUnrecorded(step, reason, false);
-      }
+    const { judged, target } = await this.#proveStranger(username, password, asked);
+    if (target) step.event.details.directory = target.name;
+    if (judged.kind !== 'right') {
+      const reason = judged.kind === 'wrong' ? 'wrong_password' : judged.reason;
+      return this.#denyUnrecorded(step, reason, false);
     }
     const verdict: Verdict = { approved: true, skipped: 'user_match_off' };
     step.event.details.skipped = verdict.skipped;
@@ -391,7 +389,7 @@ export class Verifier {
 
   async #proveStranger(
     username: string,
-    password: string,
+    password: string | null,
     asked: AskedDirectories,
   ): Promise<PasswordProof> {
     const { firstFactor, db, gate } = this.#options;
@@ -400,7 +398,10 @@ export class Verifier {
       const found = await gate.pass(() => findUsersByObject(db, directory, [object]));
       return found.some(({ removedAt }) => removedAt === undefined);
     };
-    return firstFactor.ofStranger(username, password, { ...asked, isUser });
+    const stranger = { ...asked, isUser };
+    return password === null
+      ? firstFactor.knowStranger(username, stranger)
+      : firstFactor.ofStranger(username, password, stranger);
   }
 
   /**
@@ -1440,11 +1441,13 @@ export class Verifier {
   }
 
   #verdictOf(
-    step: Pick<Step, 'ids' | 'startedAt'> & { user?: UserDocument },
+    step: Pick<Step, 'ids' | 'startedAt'> & Partial<Pick<Step, 'user' | 'challenge' | 'settings'>>,
     verdict: Verdict,
     degraded: boolean,
   ): VerificationOutcome {
     const group = verdict.approved ? step.user?.group : undefined;
+    const isProven = (step.challenge?.firstFactorAt ?? null) !== null;
+    const language = isProven ? step.settings?.company.language : undefined;
     this.#options.metrics.countVerdict(verdict, degraded, performance.now() - step.startedAt);
     return {
       kind: 'verdict',
@@ -1453,6 +1456,7 @@ export class Verifier {
       ...(!verdict.approved && { reason: verdict.reason }),
       ...(verdict.approved && verdict.skipped && { skipped: verdict.skipped }),
       ...(group !== undefined && { group }),
+      ...(language !== undefined && { language }),
       degraded,
     };
   }

@@ -78,6 +78,8 @@ it('what is shown of a packet has no secret and no control character', () => {
     makeAttribute('User-Name', 'al\u001b[31mice\u202e'),
     makeAttribute('NAS-IP-Address', '192.0.2.1'),
     makeAttribute('Session-Timeout', 60),
+    parseAttribute('Tunnel-Type', '2:13'),
+    { type: 65, value: Buffer.from([1]) },
     makeAttribute('Class', Buffer.from([1, 0xfe])),
     makeAttribute('User-Password', secret),
     makeAttribute('State', secret),
@@ -89,6 +91,8 @@ it('what is shown of a packet has no secret and no control character', () => {
     'User-Name al\\u{1b}[31mice\\u{202e}',
     'NAS-IP-Address 192.0.2.1',
     'Session-Timeout 60',
+    'Tunnel-Type 2:13',
+    'Tunnel-Medium-Type 0x01',
     'Class 0x01fe',
     'User-Password ***',
     'State ***',
@@ -109,6 +113,12 @@ describe('an attribute as an administrator writes it', () => {
     ['9/1', '0x01', 26, '00000009010301'],
     // A number that has a name is that attribute, of its kind.
     ['311/7', '2', 26, '00000137070600000002'],
+    // VLANs: without a tag, with one, and as bytes.
+    ['Tunnel-Type', '13', 64, '0000000d'],
+    ['Tunnel-Medium-Type', '1:6', 65, '01000006'],
+    ['Tunnel-Type', '0x0100000d', 64, '0100000d'],
+    ['Tunnel-Private-Group-ID', '100', 81, '313030'],
+    ['Tunnel-Private-Group-ID', '0x01313030', 81, '01313030'],
   ])('%s=%s', (name, value, type, hex) => {
     const attribute = parseAttribute(name, value);
     expect([attribute.type, attribute.value.toString('hex')]).toEqual([type, hex]);
@@ -122,6 +132,10 @@ describe('an attribute as an administrator writes it', () => {
     ['16777216/1', 'x'],
     ['9/1/1', 'x'],
     ['9/1', 'x'.repeat(248)],
+    ['Tunnel-Type', 'VLAN'],
+    ['Tunnel-Type', '32:13'],
+    ['Tunnel-Type', '16777216'],
+    ['Tunnel-Type', '0x0d'],
   ])('is refused: %s', (name, value) => {
     expect(() => parseAttribute(name, value)).toThrow(RadiusError);
   });

@@ -93,12 +93,17 @@ export function makeAttribute(
 
 /**
  * An attribute as an administrator writes it: its name or `vendor/number`; text, a number or an
- * address; bytes as text or as `0x` and hex digits. Throws RadiusError in one line.
+ * address; bytes as text or as `0x` and hex digits; a tagged number as `13`, or `1:13` with its
+ * tag. Throws RadiusError in one line.
  */
 export function parseAttribute(name: string, value: string): Attribute {
   const entry = findAttributeByName(name);
   if (!entry) throw new RadiusError(`no attribute is called ${JSON.stringify(name)}`);
-  const hex = entry.kind === 'octets' ? /^0x((?:[0-9a-f]{2})+)$/i.exec(value)?.[1] : undefined;
+  const isBytes = entry.kind === 'octets' || entry.kind === 'tagged';
+  const hex = isBytes ? /^0x((?:[0-9a-f]{2})+)$/i.exec(value)?.[1] : undefined;
+  if (entry.kind === 'tagged' && hex !== undefined && hex.length !== 8) {
+    throw new RadiusError(`${entry.name} has 4 bytes`);
+  }
   return makeAttribute(entry, hex === undefined ? value : Buffer.from(hex, 'hex'));
 }
 
@@ -112,12 +117,25 @@ function makeValue({ name, kind, type }: NamedAttribute, value: string | number)
     }
     return address;
   }
+  if (kind === 'tagged') return makeTagged(name, String(value));
   const number = typeof value === 'number' || /^\d{1,10}$/.test(value) ? Number(value) : NaN;
   if (!Number.isInteger(number) || number < 0 || number > 0xffffffff) {
     throw new RadiusError(`${name} takes a number from 0 to 4294967295`);
   }
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(number, 0);
+  return bytes;
+}
+
+/** RFC 2868 §3.1: tags go from 1 to 31, and 0 is none. */
+function makeTagged(name: string, value: string): Buffer {
+  const [, tag = '0', number] = /^(?:(\d{1,2}):)?(\d{1,8})$/.exec(value) ?? [];
+  if (number === undefined || Number(tag) > 0x1f || Number(number) > 0xff_ff_ff) {
+    throw new RadiusError(`${name} takes a number, or tag:number with a tag from 1 to 31`);
+  }
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt8(Number(tag), 0);
+  bytes.writeUIntBE(Number(number), 1, 3);
   return bytes;
 }
 
@@ -174,10 +192,15 @@ function showOne(entry: NamedAttribute | undefined, number: string, value: Buffe
 function showValue(kind: NamedAttribute['kind'], value: Buffer): string {
   const text = kind === 'text' ? readText(value) : undefined;
   if (text !== undefined) return escapeText(text);
-  const read = kind === 'integer' ? readInteger(value) : undefined;
-  if (read !== undefined) return String(read);
+  const read = kind === 'integer' || kind === 'tagged' ? readInteger(value) : undefined;
+  if (read !== undefined) return kind === 'tagged' ? showTagged(value) : String(read);
   const address = kind === 'address' ? readAddress(value) : undefined;
   return address ?? `0x${value.toString('hex')}`;
+}
+
+function showTagged(value: Buffer): string {
+  const [tag, number] = [value.readUInt8(0), value.readUIntBE(1, 3)];
+  return tag === 0 ? String(number) : `${tag}:${number}`;
 }
 
 // Rule 28: control, format (bidirectional) and line separator characters.

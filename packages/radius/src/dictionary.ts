@@ -1,7 +1,7 @@
 import { microsoft } from './vendor-attributes.ts';
 
-/** How the bytes of an attribute are meant. */
-export type AttributeKind = 'text' | 'octets' | 'integer' | 'address';
+/** How the bytes of an attribute are meant; `tagged`: a tag in one byte and a number in three (RFC 2868). */
+export type AttributeKind = 'text' | 'octets' | 'integer' | 'address' | 'tagged';
 
 export interface NamedAttribute {
   readonly name: string;
@@ -62,9 +62,9 @@ const standard = [
   ['CHAP-Challenge', 60, 'octets', 'secret'],
   ['NAS-Port-Type', 61, 'integer'],
   ['Port-Limit', 62, 'integer'],
-  // Those of RFC 2868 begin with a tag, so they are bytes here.
-  ['Tunnel-Type', 64, 'octets'],
-  ['Tunnel-Medium-Type', 65, 'octets'],
+  // Texts of RFC 2868 may begin with a tag, so they are bytes here.
+  ['Tunnel-Type', 64, 'tagged'],
+  ['Tunnel-Medium-Type', 65, 'tagged'],
   ['Tunnel-Client-Endpoint', 66, 'octets'],
   ['Tunnel-Server-Endpoint', 67, 'octets'],
   ['Tunnel-Password', 69, 'octets', 'secret'],
@@ -73,7 +73,7 @@ const standard = [
   ['Message-Authenticator', 80, 'octets'],
   ['Tunnel-Private-Group-Id', 81, 'octets'],
   ['Tunnel-Assignment-Id', 82, 'octets'],
-  ['Tunnel-Preference', 83, 'octets'],
+  ['Tunnel-Preference', 83, 'tagged'],
   ['Acct-Interim-Interval', 85, 'integer'],
   ['NAS-Port-Id', 87, 'text'],
   ['Framed-Pool', 88, 'text'],

@@ -646,6 +646,8 @@ function judgeAnswer(input: StepInput, challenge: OpenChallenge): Judgement {
   if (recoveryPlace !== undefined && recoveryPlace !== null) {
     return judgeRecovery(input, recoveryPlace);
   }
+  // Nothing was guessed.
+  if (code === '') return denied('wrong_code');
   if (challenge.method !== 'text') return judgeOath(input, { code, row });
   if (!challenge.isSentCode && settings.methods.oathFallback && usableTokens(input).length > 0) {
     return judgeOath(input, { code, row });

@@ -1,9 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import {
-  holdUntilNextMark,
-  type VerificationAttempt,
-  type VerificationOutcome,
-} from '@countersign/api';
+import { type VerificationAttempt, type VerificationOutcome } from '@countersign/api';
 import type { PurposeKey } from '@countersign/keys';
 import {
   findSignInProtocol,
@@ -26,6 +22,7 @@ import {
   type RadiusClientDocument,
 } from '@countersign/verification';
 import type { Verifier, WaitingAttempt } from '../verifier.ts';
+import type { DenialPace } from './denial-pace.ts';
 import { joinKeys } from './join-key.ts';
 import type { ParkedAttributes } from './parked-attributes.ts';
 import { radiusCaller } from './radius-caller.ts';
@@ -40,6 +37,8 @@ export type AskingClient = {
   document: RadiusClientDocument;
   /** Of the application: what strangers are spoken to in. */
   language: string;
+  /** Whether events may say where people are. */
+  recordsAddresses: boolean;
   /** In Access-Accept, for the users of a group (folded), or for everybody. */
   replies: readonly { group: string | null; attribute: Attribute }[];
 };
@@ -50,6 +49,7 @@ export type AccessPorts = Pick<Verifier, 'verify' | 'awaitAnswer' | 'refuse'> & 
   targets: Pick<RadiusTargets, 'find'>;
   parked: Pick<ParkedAttributes, 'park' | 'find'>;
   joinKey: PurposeKey;
+  pace: Pick<DenialPace, 'note' | 'hold'>;
 };
 
 type Told = Reply | 'drop';
@@ -75,7 +75,9 @@ export async function handleAccessRequest(
   const { parked } = ports;
   const signIn =
     target && new TargetSignIn({ target, clientId: document.id, request, isMschap, parked });
-  const answering = { startedAtMs, signIn };
+  const hold = () => ports.pace.hold(document.id, startedAtMs);
+  const note = () => ports.pace.note(document.id, performance.now() - startedAtMs);
+  const answering = { hold, note, signIn };
   const settle = async (asked: WaitingAttempt): Promise<Told> => {
     const outcome = await ports.verify(asked);
     if (outcome.kind !== 'challenge' || outcome.asks.length > 0) {
@@ -89,7 +91,9 @@ export async function handleAccessRequest(
   };
   const refuse = async (reason: DenialReason, message = texts.denied): Promise<Told> => {
     const outcome = await ports.refuse(attempt, reason);
-    return outcome.kind === 'not_ready' ? 'drop' : reject(startedAtMs, message, signIn?.denial);
+    if (outcome.kind === 'not_ready') return 'drop';
+    await hold();
+    return reject(message, signIn?.denial);
   };
   if (protocol !== 'pap' && protocol !== 'none' && !(isMschap && firstFactor.kind === 'radius')) {
     return refuse('no_method_for_protocol', texts.protocol(PROTOCOL_NAMES[protocol]));
@@ -200,15 +204,18 @@ function personAddress(
   return told === undefined ? null : normalizeAddress(told);
 }
 
-/** An answer comes by the same NAS and from the same place as the question went (rule 6). */
+/**
+ * An answer comes by the same NAS and from the same place as the question went, and passwords are still checked where
+ * they were then (rule 6).
+ */
 function stationOf(
   attributes: readonly Attribute[],
-  { callingStation }: RadiusClientDocument,
+  { callingStation, firstFactor }: RadiusClientDocument,
 ): string {
   const nas = findValue(attributes, 'NAS-Identifier');
   const place =
     callingStation === 'ignore' ? undefined : findValue(attributes, 'Calling-Station-Id');
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(JSON.stringify(firstFactor));
   for (const value of [nas, place]) {
     hash.update(value ? Buffer.from([1, value.length]) : Buffer.from([0])).update(value ?? '');
   }
@@ -218,27 +225,34 @@ function stationOf(
 async function replyTo(
   outcome: VerificationOutcome,
   client: AccessClient,
-  { startedAtMs, signIn }: { startedAtMs: number; signIn: TargetSignIn | null },
+  answering: {
+    hold(): Promise<void>;
+    /** A wrong password took as long. */
+    note(): void;
+    signIn: TargetSignIn | null;
+  },
 ): Promise<Told> {
   const { document } = client;
-  const texts = replyTexts(client.language);
+  const { hold, note, signIn } = answering;
   if (outcome.kind === 'not_ready') return 'drop';
   if (outcome.kind === 'challenge') {
     // Who was never asked for a password may be nobody: a question to nobody must not be told apart.
-    if (document.firstFactor.kind === 'none') await holdUntilNextMark(startedAtMs);
-    if (!document.canChallenge) return reject(0, texts.denied);
+    if (document.firstFactor.kind === 'none') await hold();
+    if (!document.canChallenge) return reject(replyTexts(client.language).denied);
     const kept = signIn ? await signIn.takeReplies(outcome, client.secret) : [];
     return kept ? challenge(outcome, client) : 'drop';
   }
-  if (outcome.kind === 'conflict') return reject(startedAtMs, texts.denied, signIn?.denial);
-  if (outcome.approved) {
+  if (outcome.kind === 'verdict' && outcome.approved) {
     const first = signIn ? await signIn.takeReplies(outcome, client.secret) : [];
     return first ? accept(outcome, client, first) : 'drop';
   }
-  if (outcome.reason === 'busy') return 'drop';
+  const { reason, language } = outcome.kind === 'verdict' ? outcome : {};
+  if (reason === 'busy') return 'drop';
+  if (reason === 'wrong_password') note();
+  await hold();
+  const texts = replyTexts(language ?? client.language);
   return reject(
-    startedAtMs,
-    signIn?.isMschap ? texts.denied : whyDenied(outcome.reason, document, texts),
+    signIn?.isMschap ? texts.denied : whyDenied(reason, document, texts),
     signIn?.denial,
   );
 }
@@ -249,6 +263,8 @@ function whyDenied(
   document: RadiusClientDocument,
   texts: ReturnType<typeof replyTexts>,
 ): string {
+  // Code and PIN were right.
+  if (reason === 'pin_change_required') return texts.changePin;
   const isCodeMissing = reason === 'no_method_for_protocol' && document.firstFactor.kind !== 'none';
   if (!isCodeMissing || document.canChallenge) return texts.denied;
   if (document.commaCode) return texts.codeBehindComma;
@@ -276,11 +292,6 @@ function challenge(
   return { code: packetCodes.accessChallenge, attributes: [state, ...makeReplyMessages(text)] };
 }
 
-async function reject(
-  startedAtMs: number,
-  message: string,
-  why: readonly Attribute[] = [],
-): Promise<Reply> {
-  await holdUntilNextMark(startedAtMs);
+function reject(message: string, why: readonly Attribute[] = []): Reply {
   return { code: packetCodes.accessReject, attributes: [...why, ...makeReplyMessages(message)] };
 }

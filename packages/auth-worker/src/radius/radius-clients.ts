@@ -1,6 +1,6 @@
 import type { ReadSettings } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
-import { openRadiusSecret } from '@countersign/operations';
+import { openRadiusSecret, radiusSecretContext } from '@countersign/operations';
 import {
   makeClientMatcher,
   parseAttribute,
@@ -37,14 +37,17 @@ export function makeRadiusClients(
   for (const document of radiusClients.filter(({ enabled }) => enabled)) {
     try {
       const application = findApplication(applications, document.application);
-      const secret = secrets.get(document.sealedSecret) ?? openRadiusSecret(seedKey, document);
-      secrets.set(document.sealedSecret, secret);
+      const { company, events } = settingsFor(settings, application);
+      const sealed = sealedOf(document);
+      const secret = secrets.get(sealed) ?? openRadiusSecret(seedKey, document);
+      secrets.set(sealed, secret);
       const client = {
         name: document.name,
         secret,
         messageAuthenticator: document.messageAuthenticator,
         document,
-        language: settingsFor(settings, application).company.language,
+        language: company.language,
+        recordsAddresses: events.recordAddresses,
         replies: document.replies.map(readReply),
       };
       // Two clients have one only while a replica catches up with a change.
@@ -72,7 +75,12 @@ function problemOf(error: unknown): string {
   return 'its secret does not open: set it again';
 }
 
+/** A secret that was opened is no other client's, nor that of other addresses. */
+function sealedOf(document: RadiusClientDocument): string {
+  return `${radiusSecretContext(document)}|${document.sealedSecret}`;
+}
+
 function forgetOthers(secrets: Map<string, Buffer>, clients: RadiusClientDocument[]): void {
-  const kept = new Set(clients.map(({ sealedSecret }) => sealedSecret));
+  const kept = new Set(clients.map(sealedOf));
   for (const sealed of secrets.keys()) if (!kept.has(sealed)) secrets.delete(sealed);
 }

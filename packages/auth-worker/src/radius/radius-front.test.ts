@@ -300,7 +300,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     await enrol('zoe');
     const asked = await send('zoe', RIGHT);
     expect(asked).toContain(CHALLENGE);
-    expect(asked).toContain('Type the code of your authenticator.');
+    expect(asked).toContain('Enter the code from your authenticator.');
     const more = stateOf(asked);
     const [one, two] = fronts;
     const wrong = await send('zoe', code(900), { more, at: one! });
@@ -349,7 +349,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     ]);
     for (const output of [asked, again]) {
       expect(output).toContain(CHALLENGE);
-      expect(output).toContain('Typ de code die naar +31*******78 is gestuurd.');
+      expect(output).toContain('Voer de code in die naar +31*******78 is gestuurd.');
     }
     expect(sent).toHaveLength(1);
     const more = stateOf(again);
@@ -363,11 +363,13 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     const token = { ...(await enrol('jvries')) };
     await test.changeUser({ ...token, authenticators: [...token.authenticators, phone] });
     const asked = await send('jvries', RIGHT);
-    expect(asked).toContain('Type the code of your authenticator. Or type 2 for a text message.');
+    expect(asked).toContain(
+      'Enter the code from your authenticator, or type 2 to get a text message.',
+    );
     expect(sent).toEqual([]);
     const text = await send('jvries', '2', { more: stateOf(asked) });
     expect(text).toContain(CHALLENGE);
-    expect(text).toContain('Type the code that was sent to +31*******78. Or type 1');
+    expect(text).toContain('Enter the code that was sent to +31*******78, or type 1');
     expect(await send('jvries', sent[0]!.code, { more: stateOf(text) })).toContain(ACCEPT);
     expect(await send('jvries', code(0), { more: stateOf(asked) })).toContain(REJECT);
   });
@@ -377,7 +379,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     const from = '127.0.0.2';
     const alone = await send('bart', RIGHT, { from });
     expect(alone).toContain(REJECT);
-    expect(alone).toContain('Type your code behind your password, after a comma.');
+    expect(alone).toContain('Enter your password, a comma and your code in one go');
     expect(await send('bart', 'wrong', { from })).toContain(DENIED);
     expect(await send('bart', `${RIGHT},${code(0)}`, { from })).toContain(ACCEPT);
     const appended = await send('bart', `${RIGHT}${code(1)}`, { from: '127.0.0.4' });
@@ -393,7 +395,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     const unknown = await send('nobody', '', { from });
     for (const asked of [known, unknown]) {
       expect(asked).toContain(CHALLENGE);
-      expect(asked).toContain('Type the code of your authenticator.');
+      expect(asked).toContain('Enter the code from your authenticator.');
     }
     const answer = (asked: string, name: string) =>
       send(name, code(1), { from, more: stateOf(asked) });
@@ -422,6 +424,12 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
           { group: null, attribute: 'Class', value: '0x0102' },
           { group: 'Finance', attribute: 'Filter-Id', value: 'finance' },
           { group: 'sales', attribute: 'Filter-Id', value: 'sales' },
+          { group: 'Finance', attribute: 'Class', value: 'second' },
+          { group: 'Finance', attribute: 'Tunnel-Type', value: '1:13' },
+          { group: 'Finance', attribute: 'Tunnel-Medium-Type', value: '1:6' },
+          { group: 'Finance', attribute: 'Tunnel-Private-Group-Id', value: '0x01313030' },
+          { group: 'Finance', attribute: '9/1', value: 'shell:priv-lvl=1' },
+          { group: 'Finance', attribute: '9/1', value: 'ip:inacl#1=permit ip any any' },
         ],
       }),
     );
@@ -434,6 +442,16 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     expect(accepted).toContain('Class = 0x0102');
     expect(accepted).toContain('Filter-Id = "finance"');
     expect(accepted).not.toContain('sales');
+    for (const line of [
+      'Class = 0x7365636f6e64',
+      'Tunnel-Type:1 = VLAN',
+      'Tunnel-Medium-Type:1 = IEEE-802',
+      'Tunnel-Private-Group-Id:1 = "100"',
+      'Cisco-AVPair = "shell:priv-lvl=1"',
+      'Cisco-AVPair = "ip:inacl#1=permit ip any any"',
+    ]) {
+      expect(accepted).toContain(line);
+    }
   });
 
   it('speaks to strangers in the language of the application', async () => {

@@ -13,12 +13,13 @@ import type { DatabaseGate } from '../database-gate.ts';
 import type { WorkerEvents } from '../events.ts';
 import type { WorkerMetrics } from '../metrics.ts';
 import { RadiusAccounting } from './accounting.ts';
+import { DenialPace } from './denial-pace.ts';
 import { handleAccessRequest, type AccessPorts } from './handle-access-request.ts';
 import { ParkedAttributes, type ParkedAttributesOptions } from './parked-attributes.ts';
 import { makeRadiusClients, type FoundClients, type FrontClient } from './radius-clients.ts';
 import { RadiusTargets } from './radius-targets.ts';
 
-export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey' | 'targets' | 'parked'> & {
+export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey' | 'targets' | 'parked' | 'pace'> & {
   listen: NonNullable<WorkerConfig['radius']>;
   db: Database;
   gate: DatabaseGate;
@@ -44,6 +45,7 @@ export class RadiusFront implements AsyncDisposable {
   readonly #accounting: RadiusAccounting;
   readonly #targets: RadiusTargets;
   readonly #parked: ParkedAttributes;
+  readonly #pace = new DenialPace();
   readonly #secrets = new Map<string, Buffer>();
   readonly #closing = new AbortController();
   #clients: FoundClients = { find: () => null, unusable: [] };
@@ -103,7 +105,8 @@ export class RadiusFront implements AsyncDisposable {
     if (request.service === 'accounting') return this.#accounting.take(request, client);
     const { verify, awaitAnswer, refuse, keys } = this.#options;
     const ports = { verify, awaitAnswer, refuse, targets: this.#targets, parked: this.#parked };
-    return handleAccessRequest(request, client, { ...ports, joinKey: keys['attempt-id'] }, signal);
+    const own = { joinKey: keys['attempt-id'], pace: this.#pace };
+    return handleAccessRequest(request, client, { ...ports, ...own }, signal);
   }
 
   async #follow(): Promise<void> {

@@ -9,50 +9,47 @@ type Texts = {
   denied: string;
   codeBehindComma: string;
   codeBehind: string;
+  changePin: string;
   protocol(name: string): string;
-  /** By what is asked, and whether the PIN belongs to it. */
-  oath: readonly [string, string];
-  text(sentTo: string): readonly [string, string];
+  oath: string;
+  text(sentTo: string): string;
+  /** With the PIN as well. */
+  withPin(question: string): string;
   /** What may be typed in place of the code. */
   others: Record<'oath' | 'text' | 'app' | 'call', string>;
 };
 
 const en: Texts = {
   denied: 'Sign-in denied.',
-  codeBehindComma: 'Type your code behind your password, after a comma.',
-  codeBehind: 'Type your code right behind your password.',
+  codeBehindComma: 'Enter your password, a comma and your code in one go: password,123456',
+  codeBehind: 'Enter your password and your code right behind it: password123456',
+  changePin: 'Change your PIN first, then sign in again.',
   protocol: (name) => `Sign-in by ${name} is not supported here. Use PAP.`,
-  oath: [
-    'Type the code of your authenticator.',
-    'Type the code of your authenticator and your PIN.',
-  ],
-  text: (sentTo) => [
-    `Type the code that was sent to ${sentTo}.`,
-    `Type the code that was sent to ${sentTo}, and your PIN.`,
-  ],
+  oath: 'Enter the code from your authenticator',
+  text: (sentTo) => `Enter the code that was sent to ${sentTo}`,
+  withPin: (question) => `${question} and your PIN right behind it`,
   others: {
-    oath: 'Or type 1 to use your authenticator.',
-    text: 'Or type 2 for a text message.',
-    app: 'Or type 3 to be asked in the app.',
-    call: 'Or type 4 to be called.',
+    oath: 'or type 1 to use your authenticator',
+    text: 'or type 2 to get a text message',
+    app: 'or type 3 to be asked in the app',
+    call: 'or type 4 to be called',
   },
 };
 
 const nl: Texts = {
   denied: 'Aanmelden geweigerd.',
-  codeBehindComma: 'Typ uw code achter uw wachtwoord, na een komma.',
-  codeBehind: 'Typ uw code direct achter uw wachtwoord.',
+  codeBehindComma: 'Voer uw wachtwoord, een komma en uw code in één keer in: wachtwoord,123456',
+  codeBehind: 'Voer uw wachtwoord in met uw code er direct achter: wachtwoord123456',
+  changePin: 'Wijzig eerst uw pincode en meld u dan opnieuw aan.',
   protocol: (name) => `Aanmelden met ${name} kan hier niet. Gebruik PAP.`,
-  oath: ['Typ de code van uw authenticator.', 'Typ de code van uw authenticator en uw pincode.'],
-  text: (sentTo) => [
-    `Typ de code die naar ${sentTo} is gestuurd.`,
-    `Typ de code die naar ${sentTo} is gestuurd, en uw pincode.`,
-  ],
+  oath: 'Voer de code van uw authenticator in',
+  text: (sentTo) => `Voer de code in die naar ${sentTo} is gestuurd`,
+  withPin: (question) => `${question}, met uw pincode er direct achter`,
   others: {
-    oath: 'Of typ 1 om uw authenticator te gebruiken.',
-    text: 'Of typ 2 voor een sms-bericht.',
-    app: 'Of typ 3 voor een vraag in de app.',
-    call: 'Of typ 4 om gebeld te worden.',
+    oath: 'of typ 1 om uw authenticator te gebruiken',
+    text: 'of typ 2 voor een sms-bericht',
+    app: 'of typ 3 voor een vraag in de app',
+    call: 'of typ 4 om gebeld te worden',
   },
 };
 
@@ -65,9 +62,10 @@ export function replyTexts(language: string): Texts & { question(asked: Question
   return { ...texts, question: (asked) => describeQuestion(texts, asked) };
 }
 
+/** One sentence: devices show it in one line, and cut it off where that ends. */
 function describeQuestion(texts: Texts, { method, mode, sentTo, others = [] }: Question): string {
-  const forms = method === 'text' ? texts.text(sentTo ?? '') : texts.oath;
-  const main = forms[mode.endsWith('+pin') ? 1 : 0];
-  const choices = others.map((other) => (other === 'passkey' ? '' : texts.others[other]));
-  return [main, ...choices.filter((text) => text !== '')].join(' ');
+  const plain = method === 'text' ? texts.text(sentTo ?? '') : texts.oath;
+  const main = mode.endsWith('+pin') ? texts.withPin(plain) : plain;
+  const choices = others.flatMap((other) => (other === 'passkey' ? [] : [texts.others[other]]));
+  return `${[main, ...choices].join(', ')}.`;
 }

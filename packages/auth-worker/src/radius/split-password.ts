@@ -25,7 +25,7 @@ export function splitPassword(
 ): TypedPassword {
   const text = readText(bytes);
   if (text === undefined || text.includes('\0')) return { kind: 'wrong' };
-  if (client.firstFactor.kind === 'none') return secondStep(null, text);
+  if (client.firstFactor.kind === 'none') return secondStep(null, withoutSpaces(text));
   const split = splitAtComma(text, client) ?? splitAppended(text, client);
   const typed = split ? secondStep(...split) : secondStep(text, '');
   // Directories take an empty password for no sign-in at all, and let it pass.
@@ -37,11 +37,17 @@ export function splitAnswer(
   bytes: Buffer,
   { codeLength }: Pick<RadiusClientDocument, 'codeLength'>,
 ): { code: string; pin: string | null } | null {
-  const text = readText(bytes);
-  if (text === undefined || text.includes('\0')) return null;
+  const typed = readText(bytes);
+  if (typed === undefined || typed.includes('\0')) return null;
+  const text = withoutSpaces(typed);
   const hasPin = /^\d+$/.test(text) && text.length >= codeLength + PIN_MIN_DIGITS;
   if (!hasPin) return { code: text, pin: null };
   return { code: text.slice(0, codeLength), pin: text.slice(codeLength) };
+}
+
+/** Authenticators show "123 456", and some people type what they see. */
+function withoutSpaces(text: string): string {
+  return /^[\d ]+$/.test(text) ? text.replaceAll(' ', '') : text;
 }
 
 function splitAtComma(

@@ -1,0 +1,262 @@
+import { randomUUID } from 'node:crypto';
+import { takeFinalOutbox } from '@countersign/database';
+import { directoryDefaults } from '@countersign/directory';
+import { OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
+import type { Attribute } from '@countersign/radius';
+import { FaultyTcp, hasSlapd, startTestSlapd, type TestSlapd } from '@countersign/testing';
+import {
+  generateSecret,
+  hotp,
+  parseState,
+  type DirectoryDocument,
+  type UserDocument,
+} from '@countersign/verification';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  makeFrontKeys,
+  openTestFront,
+  radiusClientAt,
+  SHARED,
+} from '../testing/open-test-front.ts';
+import { about, sendRadius } from '../testing/send-radius.ts';
+import { useTestStates } from '../testing/use-test-states.ts';
+import type { TextToSend } from '../verifier.ts';
+
+const RIGHT = 'Wachtwoord.1';
+const DENIED = 'Sign-in denied.';
+const FROM = '127.0.0.1';
+/** Asks nothing. */
+const MUTE = '127.0.0.2';
+/** Speaks Dutch to strangers. */
+const DUTCH = '127.0.0.3';
+/** Takes codes right behind passwords, of 8 digits. */
+const APPENDED = '127.0.0.4';
+const test = useTestStates();
+const keys = makeFrontKeys();
+const secret = generateSecret();
+const code = (counter: number, digits: 6 | 8 = 6) =>
+  hotp(secret, counter, { algorithm: 'SHA1', digits });
+
+describe.skipIf(!hasSlapd)('strangers and passwords over RADIUS (needs slapd)', () => {
+  let slapd: TestSlapd;
+  let way: FaultyTcp;
+  let directory: DirectoryDocument;
+  let directories: OpenDirectories;
+  let port: number;
+  let objects: Map<string, string>;
+  let sent: TextToSend[] = [];
+
+  beforeAll(async () => {
+    slapd = await startTestSlapd({ tls: false, people: 14 });
+    const { hostname: host, port: slapdPort } = new URL(slapd.ldapUrl);
+    const target = { host, port: Number(slapdPort) };
+    way = await FaultyTcp.start({ fault: { kind: 'none' }, target });
+    const at = new Date().toISOString();
+    const defaults = directoryDefaults('ldap');
+    const plain = {
+      ...defaults,
+      id: randomUUID(),
+      name: 'people',
+      type: 'ldap' as const,
+      domains: ['example', 'example.test'],
+      servers: [`ldap://127.0.0.1:${way.port}`],
+      account: { name: slapd.reader.name, sealedPassword: '' },
+      baseDn: slapd.baseDn,
+      defaultCountry: 'NL',
+      sync: { ...defaults.sync, enabled: false, intervalMinutes: 5, fullHours: 24 },
+      items: [],
+      createdAt: at,
+      updatedAt: at,
+    };
+    const sealedPassword = sealDirectoryPassword(keys.seed, plain, slapd.reader.password);
+    directory = { ...plain, account: { name: slapd.reader.name, sealedPassword } };
+    await test.addDirectory(directory);
+    await test.addApplication('vpn', {});
+    await test.addApplication('nederlands', { 'company.language': 'nl' });
+    for (const client of [
+      radiusClientAt(keys.seed, FROM),
+      radiusClientAt(keys.seed, MUTE, { canChallenge: false }),
+      radiusClientAt(keys.seed, DUTCH, { application: 'nederlands' }),
+      radiusClientAt(keys.seed, APPENDED, {
+        canChallenge: false,
+        commaCode: false,
+        appendedCode: true,
+        codeLength: 8,
+      }),
+    ]) {
+      await test.addRadiusClient(client);
+    }
+    directories = new OpenDirectories({ db: test.db(), node: 'node-1', seedKey: keys.seed });
+    const onText = (text: TextToSend) => void sent.push(text);
+    ({ port } = await openTestFront(test, { node: 'node-1', keys, directories, onText }));
+    const { people } = await directories.previewPeople(directory, { limit: 20 });
+    objects = new Map(people.map(({ username, object }) => [username!.toLowerCase(), object]));
+  }, 60_000);
+  afterAll(async () => {
+    await directories?.[Symbol.asyncDispose]();
+    await way?.[Symbol.asyncDispose]();
+    await slapd?.stop();
+  });
+
+  /** Somebody of the directory with a token of the secret, and more. */
+  async function enrol(uid: string, more: Partial<UserDocument> = {}): Promise<UserDocument> {
+    const { dn } = slapd.people.find((person) => person.uid === uid)!;
+    const names = [`example\\${uid}`, `${uid}@example.test`];
+    const link = { id: directory.id, object: objects.get(uid)!, dn, item: null, names, mails: [] };
+    return test.addUser(keys.seed, secret, async () => ({
+      username: uid,
+      directory: link,
+      ...more,
+    }));
+  }
+
+  function send(
+    username: string,
+    password: Buffer | string,
+    { from = FROM, station = 'laptop', state = [] as Attribute[] } = {},
+  ) {
+    const attributes = [...about(username, { station }), ...state];
+    return sendRadius({ port, from, secret: SHARED, attributes, password });
+  }
+
+  async function stateOf({ id }: UserDocument) {
+    const read = await test.states().readThroughLeader(id, 2000);
+    return read.kind === 'found' ? parseState(read.bytes) : null;
+  }
+
+  async function reasonsOf(user: UserDocument) {
+    const all = await takeFinalOutbox(test.db(), 10_000);
+    return all.filter(({ event }) => event.userId === user.id).map(({ event }) => event.reason);
+  }
+
+  it('are denied as late and in the same words, whether a slow directory was asked or not (rule 13)', async () => {
+    const [alice, bob] = [await enrol('alice'), await enrol('bob', { enabled: false })];
+    await enrol('zoe', { authenticators: [] });
+    await send('alice', 'wrong', { station: 'before' });
+    way.change({ kind: 'delay', ms: 350 });
+    way.reset();
+    try {
+      const first = await send('alice', 'wrong once');
+      expect(first.tookMs).toBeGreaterThan(350);
+      const denials = [
+        await send('alice', 'wrong twice'),
+        await send('bob', RIGHT),
+        await send('bob', 'wrong'),
+        await send('nobody', RIGHT),
+        await send('nobody', `${RIGHT},${code(0)}`),
+        await send('zoe', ''),
+        await send('al\u0000ice', RIGHT),
+      ];
+      const marks = denials.map(({ tookMs }) => Math.floor(tookMs / 250));
+      const seen = denials.map(({ kind, message, attributes }) =>
+        JSON.stringify([kind, message, attributes.map(({ type }) => type)]),
+      );
+      expect(new Set(seen)).toEqual(new Set([JSON.stringify(['reject', DENIED, [80, 18]])]));
+      expect(Math.min(...marks)).toBeGreaterThanOrEqual(Math.floor(first.tookMs / 250));
+    } finally {
+      way.change({ kind: 'none' });
+      way.reset();
+    }
+    expect(await reasonsOf(alice)).toEqual(['wrong_password', 'wrong_password', 'wrong_password']);
+    expect(await reasonsOf(bob)).toEqual(['disabled', 'disabled']);
+  });
+
+  it('learn nothing and cost nobody anything before the password is right (rule 18)', async () => {
+    const phone = {
+      type: 'phone' as const,
+      id: randomUUID(),
+      number: '+31612345678',
+      use: 'primary' as const,
+      vouchedBy: 'test',
+      verifiedAt: null,
+      createdAt: new Date().toISOString(),
+    };
+    const user = await enrol('eva', { method: 'text', authenticators: [phone] });
+    sent = [];
+    for (const typed of ['guess', 'guess,text', 'guess,123456']) {
+      const told = await send('eva', typed, { station: typed });
+      expect([told.kind, told.message]).toEqual(['reject', DENIED]);
+    }
+    expect(sent).toEqual([]);
+    const state = await stateOf(user);
+    expect(state?.texts ?? []).toEqual([]);
+    expect(state?.methods.code?.failures ?? 0).toBe(0);
+    expect(state?.methods.password?.failures).toBe(3);
+    expect(await send('eva', `${RIGHT},text`)).toMatchObject({ kind: 'challenge' });
+    expect(sent).toHaveLength(1);
+  });
+
+  it('is a password with whatever letters, up to the 128 bytes that fit, NULs never (rule 22)', async () => {
+    const { dn } = slapd.people.find(({ uid }) => uid === 'pieter')!;
+    const user = await enrol('pieter');
+    const longest = `${'pÿ,'.repeat(29)}é,xx`;
+    const passwords = ['a,b,123456', 'ünïcödé密碼,', longest];
+    let counter = 0;
+    let before = RIGHT;
+    for (const password of passwords) {
+      await slapd.modifyAs(
+        dn,
+        before,
+        `dn: ${dn}\nchangetype: modify\nreplace: userPassword\nuserPassword:: ${Buffer.from(password).toString('base64')}\n`,
+      );
+      const both = `${password},${code(counter)}`;
+      expect(Buffer.byteLength(both)).toBeLessThanOrEqual(128);
+      expect(await send('pieter', both)).toMatchObject({ kind: 'accept' });
+      counter += 1;
+      before = password;
+    }
+    expect(Buffer.byteLength(`${longest},${code(0)}`)).toBe(128);
+    const padded = Buffer.concat([Buffer.from(longest), Buffer.alloc(3)]);
+    expect(await send('pieter', padded, { station: 'padded' })).toMatchObject({
+      kind: 'challenge',
+    });
+    const cut = Buffer.concat([Buffer.from(longest), Buffer.from([0, 0x78])]);
+    expect(await send('pieter', cut)).toMatchObject({ kind: 'reject' });
+    expect((await stateOf(user))?.methods.password?.failures ?? 0).toBe(0);
+  });
+
+  it('takes a tail of another length, or a word in other letters, for part of the password', async () => {
+    const user = await enrol('bart');
+    const right = code(0);
+    for (const typed of [`${RIGHT},${right}0`, `${RIGHT},${right.slice(1)}`, `${RIGHT},Text`]) {
+      expect(await send('bart', typed)).toMatchObject({ kind: 'reject' });
+    }
+    expect(await reasonsOf(user)).toEqual(['wrong_password', 'wrong_password', 'wrong_password']);
+    expect(await send('bart', `,${right}`)).toMatchObject({ kind: 'reject' });
+    expect(await send('bart', `${RIGHT},${right}`)).toMatchObject({ kind: 'accept' });
+  });
+
+  it('has codes of 8 digits behind the password where the client says so', async () => {
+    const hotpUser = await enrol('nora');
+    const [token] = hotpUser.authenticators;
+    const eight = { ...token!, digits: 8 } as UserDocument['authenticators'][number];
+    await test.changeUser({ ...hotpUser, authenticators: [eight] });
+    const from = APPENDED;
+    const wrong = await send('nora', `${RIGHT}${code(0, 8).slice(0, 6)}`, { from });
+    expect(wrong.kind).toBe('reject');
+    const alone = await send('nora', RIGHT, { from });
+    expect([alone.kind, alone.message]).toEqual([
+      'reject',
+      'Enter your password and your code right behind it: password123456',
+    ]);
+    expect(await send('nora', `${RIGHT}${code(0, 8)}`, { from })).toMatchObject({ kind: 'accept' });
+  });
+
+  it('are told how to type a code only with the right password, and are asked in their language', async () => {
+    await enrol('jvries', { language: 'nl' });
+    const from = MUTE;
+    expect((await send('jvries', 'wrong', { from })).message).toBe(DENIED);
+    expect((await send('jvries', RIGHT, { from })).message).toBe(
+      'Enter your password, a comma and your code in one go: password,123456',
+    );
+    const asked = await send('jvries', RIGHT);
+    expect(asked.message).toBe('Voer de code van uw authenticator in.');
+    const wrong = await send('jvries', code(900), { state: asked.state });
+    expect([wrong.kind, wrong.message]).toEqual(['reject', 'Aanmelden geweigerd.']);
+    const english = slapd.people.at(-1)!.uid;
+    await enrol(english, { language: 'en' });
+    expect((await send(english, 'wrong', { from: DUTCH })).message).toBe('Aanmelden geweigerd.');
+    const question = await send(english, RIGHT, { from: DUTCH });
+    expect(question.message).toBe('Enter the code from your authenticator.');
+  });
+});

@@ -1,0 +1,106 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { ParkedEntries } from '@countersign/cluster';
+import type { PurposeKey } from '@countersign/keys';
+import { sealRadiusSecret, type OpenDirectories } from '@countersign/operations';
+import type { RadiusClientDocument } from '@countersign/verification';
+import { pino } from 'pino';
+import { DatabaseGate } from '../database-gate.ts';
+import { WorkerEvents } from '../events.ts';
+import { FirstFactor } from '../first-factor.ts';
+import { WorkerMetrics } from '../metrics.ts';
+import { RadiusFront } from '../radius/radius-front.ts';
+import type { TextToSend, Verifier } from '../verifier.ts';
+import { makeTestKeys, makeTestVerifier, startTestAsks } from './start-test-verifier.ts';
+import type { useTestStates } from './use-test-states.ts';
+
+export const SHARED = 'shared with a test';
+
+/** Keys of a verifier and of what stands before it. */
+export function makeFrontKeys(): ReturnType<typeof makeTestKeys> & { parked: PurposeKey } {
+  return { ...makeTestKeys(), parked: { keyId: '00000000', key: randomBytes(32) } };
+}
+
+/** One at `address`, with the defaults of the product and {@link SHARED}. */
+export function radiusClientAt(
+  seedKey: PurposeKey,
+  address: string,
+  fields: Partial<RadiusClientDocument> = {},
+): RadiusClientDocument {
+  const at = new Date().toISOString();
+  const place = { id: randomUUID(), addresses: [address] };
+  return {
+    ...place,
+    name: `client ${address}`,
+    application: 'vpn',
+    enabled: true,
+    sealedSecret: sealRadiusSecret(seedKey, place, SHARED),
+    messageAuthenticator: 'require',
+    firstFactor: { kind: 'directory', directories: null },
+    canChallenge: true,
+    codeLength: 6,
+    commaCode: true,
+    appendedCode: false,
+    callingStation: 'text',
+    isBalancer: false,
+    waitSeconds: 30,
+    replies: [],
+    createdAt: at,
+    updatedAt: at,
+    ...fields,
+  };
+}
+
+/** RADIUS of a node's worker with a verifier of its own; `directories` null: none can be asked. */
+export async function openTestFront(
+  test: ReturnType<typeof useTestStates>,
+  {
+    node,
+    keys,
+    directories = null,
+    onText = () => undefined,
+  }: {
+    node: string;
+    keys: ReturnType<typeof makeFrontKeys>;
+    directories?: OpenDirectories | null;
+    onText?: (text: TextToSend) => void;
+  },
+): Promise<{ front: RadiusFront; port: number; verifier: Verifier }> {
+  const db = test.db();
+  const log = pino({ level: 'silent' });
+  const metrics = new WorkerMetrics({ node, worker: '0' }, async () => {
+    throw new Error('nobody looks');
+  });
+  const firstFactor =
+    directories &&
+    new FirstFactor({
+      resolve: (document, name) => directories.resolve(document, name),
+      signIn: (document, who, password) => directories.signIn(document, who, password),
+    });
+  const verifier = makeTestVerifier(test, {
+    node,
+    keys,
+    asks: startTestAsks(test, node),
+    metrics,
+    firstFactor,
+    async sendText(text) {
+      onText(text);
+      return { sent: true, details: {} };
+    },
+  });
+  const front = await RadiusFront.start({
+    listen: { hosts: ['127.0.0.1'], authenticationPort: 0, accountingPort: 0 },
+    db,
+    gate: new DatabaseGate(() => db.sql`select 1`),
+    keys,
+    verify: (attempt) => verifier.verify(attempt),
+    awaitAnswer: (attempt, asked, options) => verifier.awaitAnswer(attempt, asked, options),
+    refuse: (attempt, reason) => verifier.refuse(attempt, reason),
+    parkedEntries: () => new ParkedEntries(test.link(), 1),
+    isReady: async () => true,
+    events: new WorkerEvents(db, node),
+    metrics,
+    log,
+  });
+  test.atEnd(() => front[Symbol.asyncDispose]());
+  return { front, port: front.ports[0]!, verifier };
+}

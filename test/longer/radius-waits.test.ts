@@ -1,12 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import {
-  makeTestKeys,
-  makeTestVerifier,
-  startTestAsks,
-  startTestFront,
-  testRadiusClient,
+  makeFrontKeys,
+  openTestFront,
+  radiusClientAt,
+  SHARED,
   useTestStates,
   type AskedElsewhere,
 } from '@countersign/auth-worker/testing';
@@ -24,14 +22,14 @@ const SAMPLES = 300;
 const GROWTH_MAX_BYTES = 50 * 1024 * 1024;
 
 const test = useTestStates();
-const keys = { ...makeTestKeys(), parked: { keyId: '00000000', key: randomBytes(32) } };
+const keys = makeFrontKeys();
 const secret = generateSecret();
-const shared = 'shared with the VPN';
 
 it('2,000 at once cost one node little, slow no code down, and each ends as it was answered', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const rss = () => {
+    collect();
     collect();
     return process.memoryUsage.rss();
   };
@@ -45,22 +43,19 @@ it('2,000 at once cost one node little, slow no code down, and each ends as it w
     },
     cancel: (id: string) => void cancelled.add(id),
   };
-  const verifierOf = (node: string) =>
-    makeTestVerifier(test, { node, keys, asks: startTestAsks(test, node), elsewhere });
-  const [verifier, other] = [verifierOf('node-1'), verifierOf('node-2')];
   test.followStates();
   await test.addApplication('vpn', {});
-  const own = { seedKey: keys.seed, secret: shared, waitSeconds: WAIT_SECONDS };
-  const document = testRadiusClient('127.0.0.1', { ...own, firstFactor: { kind: 'none' } });
-  await test.addRadiusClient(document);
+  const fields = { firstFactor: { kind: 'none' as const }, waitSeconds: WAIT_SECONDS };
+  await test.addRadiusClient(radiusClientAt(keys.seed, '127.0.0.1', fields));
   const waiting: UserDocument[] = [];
   for (let i = 0; i < PENDING; i += 1) {
     waiting.push(await test.addUser(keys.seed, secret, async () => ({ authenticators: [] })));
   }
   const typing = await test.addUser(keys.seed, secret);
 
-  await using front = await startTestFront(test, { node: 'node-1', verifier, keys });
-  await using nas = new RadiusNas({ port: front.ports[0]!, secret: shared });
+  const { port } = await openTestFront(test, { node: 'node-1', keys, elsewhere });
+  const { verifier: other } = await openTestFront(test, { node: 'node-2', keys, elsewhere });
+  await using nas = new RadiusNas({ port, secret: SHARED });
   let counter = 0;
   const typeCodes = async (): Promise<number[]> => {
     const took: number[] = [];
@@ -85,8 +80,8 @@ it('2,000 at once cost one node little, slow no code down, and each ends as it w
   }));
   await waitFor('everybody to be called', () => asked.size === PENDING, { timeoutMs: 20_000 });
   const askedMs = performance.now() - begunAt;
-  const beside = await typeCodes();
   const growth = rss() - before;
+  const beside = await typeCodes();
 
   const [approved, declined] = [waiting.slice(0, 1000), waiting.slice(1000, 1500)];
   const answer = async (users: UserDocument[], how: 'approved' | 'declined') => {

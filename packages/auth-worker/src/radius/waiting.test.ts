@@ -1,22 +1,25 @@
-import { randomBytes } from 'node:crypto';
 import { closeCircuit, openCircuit, takeFinalOutbox } from '@countersign/database';
 import { makeAttribute, packetCodes, RadiusClient, type ClientResult } from '@countersign/radius';
 import { openUdpPeer, signTestRequest } from '@countersign/radius/testing';
 import { hasSlapd, waitFor } from '@countersign/testing';
 import { generateSecret, type UserDocument } from '@countersign/verification';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { startTestFront, testRadiusClient } from '../testing/start-test-front.ts';
+import {
+  makeFrontKeys,
+  openTestFront,
+  radiusClientAt,
+  SHARED,
+} from '../testing/open-test-front.ts';
 import { RIGHT_PASSWORD, startTestPeople } from '../testing/start-test-people.ts';
-import { makeTestKeys, makeTestVerifier, startTestAsks } from '../testing/start-test-verifier.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
 import type { Verifier } from '../verifier.ts';
 import type { AskedElsewhere } from '../waits.ts';
 import type { RadiusFront } from './radius-front.ts';
 
 const test = useTestStates();
-const keys = { ...makeTestKeys(), parked: { keyId: '00000000', key: randomBytes(32) } };
+const keys = makeFrontKeys();
 const secret = generateSecret();
-const shared = Buffer.from('shared with the VPN');
+const shared = Buffer.from(SHARED);
 const WAIT_SECONDS = 14;
 
 let people: Awaited<ReturnType<typeof startTestPeople>>;
@@ -95,19 +98,14 @@ describe.skipIf(!hasSlapd)('a sign-in over RADIUS that waits for a telephone (ne
     test.followStates();
     const settings = { 'methods.default': 'call' };
     await test.addApplication('vpn', settings);
-    const own = { seedKey: keys.seed, secret: shared.toString(), waitSeconds: WAIT_SECONDS };
-    await test.addRadiusClient(testRadiusClient('127.0.0.1', own));
-    nodes = [];
-    for (const node of ['node-1', 'node-2']) {
-      const asks = startTestAsks(test, node);
-      const { firstFactor } = people;
-      const verifier = makeTestVerifier(test, { node, keys, asks, firstFactor, elsewhere });
-      nodes.push({ verifier, front: await startTestFront(test, { node, verifier, keys }) });
-    }
+    const fields = { waitSeconds: WAIT_SECONDS };
+    await test.addRadiusClient(radiusClientAt(keys.seed, '127.0.0.1', fields));
+    const { directories } = people;
+    const open = (node: string) => openTestFront(test, { node, keys, directories, elsewhere });
+    nodes = [await open('node-1'), await open('node-2')];
   }, 60_000);
   afterAll(async () => {
     for (const opened of clients.values()) await opened.close();
-    for (const { front } of nodes) await front[Symbol.asyncDispose]();
     await people?.stop();
   });
   beforeEach(() => {
@@ -220,18 +218,17 @@ describe.skipIf(!hasSlapd)('a sign-in over RADIUS that waits for a telephone (ne
 
   it('goes on elsewhere when its node closes its door', async () => {
     const user = await enrolNext();
-    const leaving = await startTestFront(test, {
-      node: 'node-1',
-      verifier: nodes[0]!.verifier,
-      keys,
-    });
+    const { directories } = people;
+    const options = { node: 'node-1', keys, directories, elsewhere };
+    const { front: leaving } = await openTestFront(test, options);
     await using nas = await openUdpPeer({ port: leaving.ports[0]!, from: '127.0.0.1' });
     const attributes = [
       makeAttribute('User-Name', user.username),
       makeAttribute('Calling-Station-Id', 'laptop'),
     ];
-    const options = { identifier: 1, attributes, password: RIGHT_PASSWORD, secret: shared };
-    nas.send(signTestRequest(options));
+    nas.send(
+      signTestRequest({ identifier: 1, attributes, password: RIGHT_PASSWORD, secret: shared }),
+    );
     const call = await untilAsked(1);
     await leaving[Symbol.asyncDispose]();
     const elsewhereNow = signIn(user.username, { at: 1 });

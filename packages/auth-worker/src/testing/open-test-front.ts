@@ -10,6 +10,7 @@ import { FirstFactor } from '../first-factor.ts';
 import { WorkerMetrics } from '../metrics.ts';
 import { RadiusFront } from '../radius/radius-front.ts';
 import type { TextToSend, Verifier } from '../verifier.ts';
+import type { MethodsElsewhere } from '../waits.ts';
 import { makeTestKeys, makeTestVerifier, startTestAsks } from './start-test-verifier.ts';
 import type { useTestStates } from './use-test-states.ts';
 
@@ -57,11 +58,13 @@ export async function openTestFront(
     node,
     keys,
     directories = null,
+    elsewhere = null,
     onText = () => undefined,
   }: {
     node: string;
     keys: ReturnType<typeof makeFrontKeys>;
     directories?: OpenDirectories | null;
+    elsewhere?: MethodsElsewhere | null;
     onText?: (text: TextToSend) => void;
   },
 ): Promise<{ front: RadiusFront; port: number; verifier: Verifier }> {
@@ -70,18 +73,14 @@ export async function openTestFront(
   const metrics = new WorkerMetrics({ node, worker: '0' }, async () => {
     throw new Error('nobody looks');
   });
-  const firstFactor =
-    directories &&
-    new FirstFactor({
-      resolve: (document, name) => directories.resolve(document, name),
-      signIn: (document, who, password) => directories.signIn(document, who, password),
-    });
+  const firstFactor = directories && new FirstFactor(directories);
   const verifier = makeTestVerifier(test, {
     node,
     keys,
     asks: startTestAsks(test, node),
     metrics,
     firstFactor,
+    elsewhere,
     async sendText(text) {
       onText(text);
       return { sent: true, details: {} };

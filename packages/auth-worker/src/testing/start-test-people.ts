@@ -3,7 +3,6 @@ import { directoryDefaults } from '@countersign/directory';
 import { OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
 import { startTestSlapd, type TestSlapd } from '@countersign/testing';
 import type { DirectoryDocument, UserDocument } from '@countersign/verification';
-import { FirstFactor } from '../first-factor.ts';
 import type { VerifierOptions } from '../verifier.ts';
 import type { useTestStates } from './use-test-states.ts';
 
@@ -16,7 +15,7 @@ export async function startTestPeople(
 ): Promise<{
   slapd: TestSlapd;
   directory: DirectoryDocument;
-  firstFactor: FirstFactor;
+  directories: OpenDirectories;
   /** A user with a HOTP token of the secret, and more. */
   enrol(uid: string, more?: Partial<UserDocument>): Promise<UserDocument>;
   stop(): Promise<void>;
@@ -51,7 +50,7 @@ export async function startTestPeople(
   return {
     slapd,
     directory,
-    firstFactor: new FirstFactor(directories),
+    directories,
     enrol(uid, more = {}) {
       const link = {
         id: directory.id,

@@ -34,9 +34,11 @@ import {
 import type { MethodFailures, StoredAttempt, UserState, Wait } from './user-state.ts';
 import {
   answerOf,
+  ASKED_MAX,
   findWait,
   latestWaits,
   questionKey,
+  recentlyAsked,
   WAIT_OPEN,
   waitOfQuestion,
   waitsInForce,
@@ -445,7 +447,8 @@ function beginWait(input: StepInput, asked: Question): Judgement {
   const { state, attempt, settings, waiting, nowMs } = input;
   const waits = waitsInForce(state, nowMs);
   const running = waits.filter(([, until]) => nowMs < until * 1000);
-  if (running.length >= WAITS_MAX) return denied('too_many_waiting');
+  const before = recentlyAsked(state, nowMs);
+  if (running.length >= WAITS_MAX || before.length >= ASKED_MAX) return denied('too_many_waiting');
   const seconds = waiting?.seconds ?? settings.methods.answerMinutes * 60;
   const until = Math.ceil(nowMs / 1000) + seconds;
   const key = questionKey(attempt.questionId ?? attempt.id);
@@ -457,6 +460,7 @@ function beginWait(input: StepInput, asked: Question): Judgement {
     next: {
       ...state,
       waits: latestWaits([...waits, wait]),
+      askedElsewhere: [...before, Math.floor(nowMs / 1000)],
       attempts: withAttempt(input, { approved: false, reason: 'sent', item: null }),
     },
     item: null,
@@ -519,7 +523,8 @@ function useWait(
   const item = `challenge:${challenge.id}`;
   const [key, until] = wait;
   const claim = { id: input.attempt.id, at: input.nowMs, item, spent: key, until };
-  const used = useUp(input, row, { item, claim, next: withoutWait(input, wait) });
+  const { askedElsewhere: _past, ...next } = withoutWait(input, wait);
+  const used = useUp(input, row, { item, claim, next });
   return toldToBoth(input, wait, used);
 }
 

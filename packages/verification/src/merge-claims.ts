@@ -19,7 +19,7 @@ import {
   WRONG_ANSWERS_MAX,
 } from './user-state.ts';
 import type { MethodFailures, Spent, StoredAttempt, UserState } from './user-state.ts';
-import { holdsWait, unionWaits, waitsInForce } from './waits.ts';
+import { ASKED_MAX, holdsWait, recentlyAsked, unionWaits, waitsInForce } from './waits.ts';
 
 /**
  * Brings claims made without quorum into a user's state: accepted = maximum, failures = sum, lock
@@ -185,7 +185,12 @@ function mergeWaits(state: UserState, claims: readonly WaitClaim[], nowMs: numbe
     waitsInForce(state, nowMs),
     missing.map(({ wait }) => wait),
   );
-  return { ...state, waits };
+  const known = new Set(state.waits?.map(([key]) => key));
+  const begun = missing
+    .filter(({ wait: [key] }) => !known.has(key))
+    .map(({ at }) => Math.floor(at / 1000));
+  const asked = [...recentlyAsked(state, nowMs), ...begun].toSorted((a, b) => a - b);
+  return { ...state, waits, askedElsewhere: asked.slice(-ASKED_MAX) };
 }
 
 function countClaims(
@@ -233,6 +238,8 @@ export function mergeStates(a: UserState, b: UserState): UserState {
     ...(a.recovery && b.recovery && { recovery: unionRecovery(a.recovery, b.recovery) }),
     ...(a.texts && b.texts && { texts: unionTexts(a.texts, b.texts) }),
     ...(a.caches && b.caches && { caches: unionCaches(a.caches, b.caches) }),
+    ...(a.askedElsewhere &&
+      b.askedElsewhere && { askedElsewhere: unionTexts(a.askedElsewhere, b.askedElsewhere) }),
     ...(a.waits && b.waits && { waits: unionWaits(a.waits, b.waits) }),
     ...(a.passwordAsks &&
       b.passwordAsks && { passwordAsks: unionAsks(a.passwordAsks, b.passwordAsks) }),

@@ -33,7 +33,7 @@ export const DENIAL_REASONS = [
   /** It wanted to ask more than a password. */
   'target_challenge',
   'too_many_texts',
-  /** Somebody is asked on a phone by as many sign-ins as may wait at once. */
+  /** Somebody is asked on a phone by as many sign-ins as may wait at once, or was too often in an hour. */
   'too_many_waiting',
   /** Answered with no, such as on a phone. */
   'declined',

@@ -93,6 +93,8 @@ export type UserState = {
   caches?: [key: string, untilSeconds: number][];
   /** Questions that are answered elsewhere, such as on a phone, and that somebody waits for. */
   waits?: Wait[];
+  /** When somebody was asked elsewhere in the last hour and since their last success there, in Unix seconds. */
+  askedElsewhere?: number[];
   /** {@link shortId} of attempts whose password a directory is asked for, and since when, in Unix seconds. */
   passwordAsks?: [id: string, atSeconds: number][];
 };
@@ -203,6 +205,7 @@ const stateSchema = z.looseObject({
   texts: z.array(count).optional(),
   caches: z.array(z.tuple([idText, count])).optional(),
   waits: z.array(waitSchema).optional(),
+  askedElsewhere: z.array(count).optional(),
   passwordAsks: z.array(z.tuple([idText, count])).optional(),
 });
 

@@ -7,7 +7,7 @@ import { mergeClaims, mergeStates } from './merge-claims.ts';
 import { defaultSettings } from './settings.ts';
 import { emptyState, encodeState, parseState } from './user-state.ts';
 import type { UserState } from './user-state.ts';
-import { answerWait, WAITS_MAX } from './waits.ts';
+import { answerWait, ASKED_MAX, WAITS_MAX } from './waits.ts';
 
 const start = Date.parse('2025-06-01T12:00:00.000Z');
 const SECONDS = 30;
@@ -220,6 +220,22 @@ describe('a sign-in that waits for an answer from elsewhere', () => {
     });
     const later = start + SECONDS * 1000;
     expect(begin({ id: 'more', state, nowMs: later })).toMatchObject({ kind: 'record' });
+  });
+
+  it('rings a telephone so many times an hour, however often it is given up, until it is approved', () => {
+    let state = emptyState();
+    const again = (i: number) => begin({ id: `${i}`, state, nowMs: start + i * 100 });
+    for (let i = 0; i < ASKED_MAX; i += 1) {
+      const begun = nextOf(again(i));
+      const given = { id: `${i}`, nowMs: start + i * 100, waiting: waitingBy('node-1', true) };
+      state = i < ASKED_MAX - 1 ? nextOf(handOut(begun, given)) : begun;
+    }
+    expect(again(ASKED_MAX)).toMatchObject({ verdict: { reason: 'too_many_waiting' } });
+    const later = start + 3_700_000;
+    expect(begin({ id: 'later', state, nowMs: later })).toMatchObject({ kind: 'record' });
+    const last = `${ASKED_MAX - 1}`;
+    state = nextOf(handOut(answered(state, 'approved', last), { id: last }));
+    expect(begin({ id: 'after', state, nowMs: start + 6000 })).toMatchObject({ kind: 'record' });
   });
 
   it('cannot be approved for somebody who is blocked, disabled or locked out by then', () => {

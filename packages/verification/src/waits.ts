@@ -3,6 +3,9 @@ import type { UserState, Wait } from './user-state.ts';
 
 /** Of one user at once: whoever has a password must not make a phone ring without end. */
 export const WAITS_MAX = 4;
+/** In an hour without a success: who gives up and begins again asks again. */
+export const ASKED_MAX = 10;
+const HOUR_SECONDS = 3600;
 
 /** How a question ended that was answered elsewhere, such as on a phone. */
 export type WaitAnswer = 'approved' | 'declined';
@@ -18,6 +21,11 @@ export function questionKey(questionId: string): string {
 /** Those that somebody may still wait for. */
 export function waitsInForce({ waits = [], spent }: UserState, nowMs: number): Wait[] {
   return waits.filter(([key, until]) => !isLongOver(until, nowMs) && !(spent?.[key]?.[2] ?? 0));
+}
+
+/** How often somebody was asked of late, oldest first. */
+export function recentlyAsked({ askedElsewhere = [] }: UserState, nowMs: number): number[] {
+  return askedElsewhere.filter((at) => at > nowMs / 1000 - HOUR_SECONDS).slice(-ASKED_MAX);
 }
 
 /** The one that this attempt began, if nobody was told yet how it ended. */

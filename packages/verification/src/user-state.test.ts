@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { randomJson, seededRandom } from './seeded-random.ts';
 import {
+  ACCEPTED_MAX,
   CACHES_MAX,
   SPENT_MAX,
   StateError,
@@ -15,6 +16,7 @@ import {
   unexpiredSpent,
 } from './user-state.ts';
 import type { Spent, UserState } from './user-state.ts';
+import { ASKED_MAX, WAITS_KEPT_MAX } from './waits.ts';
 
 const nowMs = 1_750_000_000_000;
 
@@ -94,7 +96,7 @@ describe('the size of a user state', () => {
   });
 
   it('holds everything that a judge may fill it with, but for what may go', () => {
-    const { attempts, ...rest } = fullestState(30);
+    const { attempts, ...rest } = fullestState(ACCEPTED_MAX);
     const spent = Array.from({ length: SPENT_MAX }, (_, index) => [shortId(`${index}`), full()]);
     const pin = { ...rest.methods.code };
     const state: UserState = {
@@ -105,10 +107,22 @@ describe('the size of a user state', () => {
       spent: Object.fromEntries(spent),
       recovery: [nowMs / 1000, 0xffff],
       texts: Array.from({ length: TEXTS_MAX }, (_, index) => nowMs / 1000 + index),
+      waits: Array.from({ length: WAITS_KEPT_MAX }, (_, index) => {
+        return [shortId(`${index}`), nowMs / 1000, 2, shortId('attempt'), 'holder12'];
+      }),
+      askedElsewhere: Array.from({ length: ASKED_MAX }, (_, index) => nowMs / 1000 + index),
       caches: Array.from({ length: CACHES_MAX }, (_, index) => [`${index}`.repeat(43), nowMs]),
     };
     const kept = parseState(encodeState(state));
-    for (const field of ['accepted', 'methods', 'spent', 'recovery', 'texts'] as const) {
+    for (const field of [
+      'accepted',
+      'methods',
+      'spent',
+      'recovery',
+      'texts',
+      'waits',
+      'askedElsewhere',
+    ] as const) {
       expect(kept[field]).toEqual(state[field]);
     }
     expect(kept.attempts).toEqual(attempts.slice(-1));
@@ -122,13 +136,14 @@ describe('the size of a user state', () => {
     expect(() => encodeState(fullestState(70))).toThrow(StateError);
   });
 
-  it('keeps accepted codes of at most 30 authenticators, the known ones and the latest', () => {
+  it('keeps accepted codes of at most 24 authenticators, the known ones and the latest', () => {
     const { accepted } = fullestState(40);
     const ids = Object.keys(accepted);
     const known = new Set(ids.slice(0, 20));
     const kept = Object.keys(pruneAccepted(accepted, known));
-    expect(kept).toEqual([...ids.slice(0, 20), ...ids.slice(30)]);
-    expect(pruneAccepted(fullestState(30).accepted, new Set())).toEqual(fullestState(30).accepted);
+    expect(kept).toEqual([...ids.slice(0, 20), ...ids.slice(36)]);
+    const most = fullestState(ACCEPTED_MAX).accepted;
+    expect(pruneAccepted(most, new Set())).toEqual(most);
   });
 });
 

@@ -18,7 +18,7 @@ const SPENT_KEPT_LONGER_MS = 2 * CLOCK_DIFFERENCE_MAX_MS + ATTEMPTS_KEPT_MS;
 export const MERGED_MAX = 32;
 const MERGED_KEPT_SECONDS = 3600;
 /** More than a user can have; the rest are authenticators of other versions of the document. */
-const ACCEPTED_MAX = 30;
+export const ACCEPTED_MAX = 24;
 /** `lockedUntil` of a lockout that only an administrator ends. */
 export const LOCKED_UNTIL_UNLOCKED = -1;
 
@@ -273,7 +273,7 @@ export function newestMerged(
 }
 
 /**
- * What was accepted, without the longest unused strangers beyond 30 entries. A stranger may belong
+ * What was accepted, without the longest unused strangers beyond 24 entries. A stranger may belong
  * to an authenticator that this node has not heard of yet, so few are dropped and late.
  */
 export function pruneAccepted(

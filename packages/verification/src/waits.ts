@@ -3,6 +3,8 @@ import type { UserState, Wait } from './user-state.ts';
 
 /** Of one user at once: whoever has a password must not make a phone ring without end. */
 export const WAITS_MAX = 4;
+/** Sides that cannot see each other may each begin as many as there may be. */
+export const WAITS_KEPT_MAX = 6;
 /** In an hour without a success: who gives up and begins again asks again. */
 export const ASKED_MAX = 10;
 const HOUR_SECONDS = 3600;
@@ -73,10 +75,10 @@ export function holdsWait(
   return waits.some((known) => known[0] === key && known[2] >= answer);
 }
 
-/** As many as a state has room for, should several sides have begun as many as there may be. */
+/** As many as a state has room for: those that end last. */
 export function latestWaits(waits: readonly Wait[]): Wait[] {
   const byEnd = waits.toSorted((x, y) => x[1] - y[1] || (x[0] < y[0] ? -1 : 1));
-  return byEnd.slice(-2 * WAITS_MAX);
+  return byEnd.slice(-WAITS_KEPT_MAX);
 }
 
 /** Both sides' waits: of one that both know, the answer that denies. */

@@ -20,11 +20,13 @@ export const EVENT_WIDTHS = [19, 20, 16, 24, 12, 12, 15, 8, 4];
 export function describeEvent(event: StoredEvent): string[] {
   const reason = event.reason === null ? '' : ` (${event.reason})`;
   const degraded = event.degraded ? ' degraded' : '';
+  // A verdict told again is no second sign-in.
+  const repeated = event.details['repeated'] === true ? ' repeated' : '';
   return [
     formatLocalTime(Date.parse(event.at)),
     event.type,
     event.user ?? '-',
-    `${event.result ?? '-'}${reason}${degraded}`,
+    `${event.result ?? '-'}${reason}${degraded}${repeated}`,
     event.actor ?? '-',
     event.application ?? '-',
     event.clientAddress ?? '-',

@@ -112,6 +112,9 @@ describe('countersign radius client', () => {
     [[...ADD, '--secret-file', 'secret', '--set', 'shoeSize=43'], 'no setting shoeSize'],
     [[...ADD, '--secret-file', 'secret', '--set', 'constructor=1'], 'no setting constructor'],
     [[...ADD, '--secret-file', 'secret', '--set', 'canChallenge=maybe'], 'true or false'],
+    [[...ADD, '--secret-file', 'secret', '--address', '10.0.0.1,10.0.0.300'], '10.0.0.300: not an'],
+    [['client', 'set', 'x', 'addresses=10.0.0.0/33'], '10.0.0.0/33: not an address'],
+    [['client', 'set', 'x', 'codeLength=9'], 'codeLength: 6, 7 or 8'],
     [[...ADD, '--secret-file', 'secret', '--first-factor', 'ldap'], 'the first factor'],
     [[...ADD, '--secret-file', 'secret', '--reply', 'Class'], '--reply Class'],
     [[...ADD, '--secret-file', 'nowhere'], 'cannot read nowhere'],
@@ -166,6 +169,17 @@ describe('countersign radius target', () => {
 });
 
 describe('what is typed of RADIUS', () => {
+  it('help names every setting with what it takes and what it is by itself', async () => {
+    const client = await countersign(['client', 'add', '--help']);
+    expect(client.stdout).toMatch(/messageAuthenticator +require, observe or off +require\n/);
+    expect(client.stdout).toMatch(/firstFactor +directory, .* or none +directory\n/);
+    expect(client.stdout).not.toContain('default: []');
+    const target = await countersign(['target', 'set', '--help']);
+    expect(target.stdout).toMatch(
+      /passAttributes +.* +Class,Filter-Id,Session-Timeout,Idle-Timeout/,
+    );
+  });
+
   it('first factors and servers read back as they are shown', () => {
     for (const text of ['none', 'directory', 'directory:a,b', 'radius:nps: two']) {
       expect(showFirstFactor(readFirstFactor(text))).toBe(text);

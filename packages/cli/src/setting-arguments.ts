@@ -59,3 +59,8 @@ export async function readPairs(pairs: readonly string[]): Promise<Record<string
 export function collect(value: string, before: string[]): string[] {
   return [...before, value];
 }
+
+/** The same where nothing is an answer too: `--help` shows no empty list. */
+export function collectAny(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}

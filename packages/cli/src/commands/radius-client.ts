@@ -5,20 +5,24 @@ import { escapeAll } from '../escape-all.ts';
 import { printJson, printLines, printTable } from '../print.ts';
 import { printWrite } from '../print-write.ts';
 import {
-  radiusSettingNames,
+  describeRadiusSettings,
   readFirstFactor,
+  readNetworks,
   readRadiusFields,
   readReply,
   showFirstFactor,
 } from '../radius/fields.ts';
 import { radiusPath, readSharedSecret, writeRadius } from '../radius/write.ts';
 import { openSession } from '../session.ts';
-import { collect } from '../setting-arguments.ts';
+import { collectAny } from '../setting-arguments.ts';
 import { formatTable } from '../table.ts';
 
 const HELP = `
-A setting is written as name=value, a list with commas. Settings: ${radiusSettingNames('client')}.
-Where a client gets another address, its secret has to be given again.`;
+A setting is written as name=value, a list with commas between.
+${describeRadiusSettings('client')}
+
+A client that gets another address needs its secret again (--secret-file).
+docs/integrations/radius.md says what each setting does.`;
 
 export function addRadiusClientCommands(radius: Command): void {
   const client = radius.command('client').description('who may ask, from where');
@@ -31,11 +35,11 @@ export function addRadiusClientCommands(radius: Command): void {
 
 type AddOptions = {
   application: string;
-  address: string[];
+  address?: string[];
   firstFactor?: string;
   secretFile?: string;
-  reply: string[];
-  set: string[];
+  reply?: string[];
+  set?: string[];
 };
 
 function addOne(client: Command): void {
@@ -44,15 +48,19 @@ function addOne(client: Command): void {
     .description('add one; its secret is read from a file, from stdin, or asked for')
     .argument('<name>')
     .requiredOption('--application <name>', 'whose settings go, and whose name stands in events')
-    .option('--address <addresses>', 'where it asks from: addresses or networks', collect, [])
+    .option('--address <addresses>', 'where it asks from: addresses or networks', collectAny)
     .option('--first-factor <what>', 'directory, directory:NAME,NAME, radius:TARGET or none')
     .option('--secret-file <file>', 'that holds the shared secret; - for stdin')
-    .option('--reply <attribute=value>', 'in every accept; GROUP:… of a group alone', collect, [])
-    .option('--set <name=value>', 'any other setting', collect, [])
+    .option(
+      '--reply <attribute=value>',
+      'in every accept, as Class=staff; or of a group alone, as sales:Class=staff',
+      collectAny,
+    )
+    .option('--set <name=value>', 'any other setting, below', collectAny)
     .addHelpText('after', HELP)
     .action(async (name: string, options: AddOptions, command: Command) => {
-      const { application, address, firstFactor, secretFile, reply, set } = options;
-      const addresses = address.flatMap((each) => each.split(',')).map((each) => each.trim());
+      const { application, address = [], firstFactor, secretFile, reply = [], set = [] } = options;
+      const addresses = address.flatMap(readNetworks);
       if (addresses.length === 0) throw usage('--address: where does it ask from?');
       const body = {
         ...readRadiusFields('client', set),
@@ -73,27 +81,31 @@ function addOne(client: Command): void {
 }
 
 function listAll(client: Command): void {
-  client.command('list').action(async (_options, command: Command) => {
-    const session = openSession(command);
-    const reply = await session.call({ method: 'GET', path: radiusPath('clients') });
-    if (session.json) return printJson(reply);
-    const { clients } = reply as { clients: RadiusClientView[] };
-    const rows = clients.map(({ name, enabled, application, addresses, ...rest }) => [
-      name,
-      enabled ? 'enabled' : 'disabled',
-      application,
-      addresses[0]! + (addresses.length > 1 ? ` +${addresses.length - 1}` : ''),
-      showFirstFactor(rest.firstFactor),
-      rest.messageAuthenticator,
-    ]);
-    const headings = ['NAME', 'STATE', 'APPLICATION', 'ADDRESSES', 'FIRST FACTOR'];
-    printTable([...headings, 'MESSAGE-AUTHENTICATOR'], rows);
-  });
+  client
+    .command('list')
+    .description('all of them')
+    .action(async (_options, command: Command) => {
+      const session = openSession(command);
+      const reply = await session.call({ method: 'GET', path: radiusPath('clients') });
+      if (session.json) return printJson(reply);
+      const { clients } = reply as { clients: RadiusClientView[] };
+      const rows = clients.map(({ name, enabled, application, addresses, ...rest }) => [
+        name,
+        enabled ? 'enabled' : 'disabled',
+        application,
+        addresses[0]! + (addresses.length > 1 ? ` +${addresses.length - 1}` : ''),
+        showFirstFactor(rest.firstFactor),
+        rest.messageAuthenticator,
+      ]);
+      const headings = ['NAME', 'STATE', 'APPLICATION', 'ADDRESSES', 'FIRST FACTOR'];
+      printTable([...headings, 'MESSAGE-AUTHENTICATOR'], rows);
+    });
 }
 
 function showOne(client: Command): void {
   client
     .command('show')
+    .description('one of them, with all its settings and what is not advised')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {
       const session = openSession(command);
@@ -123,19 +135,24 @@ function describeClient(client: RadiusClientView): string[] {
   ];
 }
 
-type SetOptions = { secretFile?: string; reply: string[]; replies: boolean };
+type SetOptions = { secretFile?: string; reply?: string[]; replies: boolean };
 
 function setOne(client: Command): void {
   client
     .command('set')
+    .description('change what is named')
     .argument('<name>')
     .argument('[settings...]', 'as name=value')
     .option('--secret-file <file>', 'that holds its new secret; - for stdin')
-    .option('--reply <attribute=value>', 'in place of those it has; repeat it', collect, [])
+    .option(
+      '--reply <attribute=value>',
+      'in place of all it has; repeat it for several',
+      collectAny,
+    )
     .option('--no-replies', 'add nothing to its accepts')
     .addHelpText('after', HELP)
     .action(async (name: string, settings: string[], options: SetOptions, command: Command) => {
-      const { secretFile, reply, replies } = options;
+      const { secretFile, reply = [], replies } = options;
       if (reply.length > 0 && !replies) throw usage('--reply and --no-replies exclude each other');
       const body = {
         ...readRadiusFields('client', settings),

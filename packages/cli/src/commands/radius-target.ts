@@ -4,15 +4,23 @@ import { CliError } from '../cli-error.ts';
 import { escapeAll } from '../escape-all.ts';
 import { printJson, printLines, printTable } from '../print.ts';
 import { printWrite } from '../print-write.ts';
-import { radiusSettingNames, readRadiusFields, readServer, showServer } from '../radius/fields.ts';
+import {
+  describeRadiusSettings,
+  readRadiusFields,
+  readServer,
+  showServer,
+} from '../radius/fields.ts';
 import { radiusPath, readSharedSecret, writeRadius } from '../radius/write.ts';
 import { openSession } from '../session.ts';
-import { collect } from '../setting-arguments.ts';
+import { collectAny } from '../setting-arguments.ts';
 import { formatTable } from '../table.ts';
 
 const HELP = `
-A setting is written as name=value, a list with commas. Settings: ${radiusSettingNames('target')}.
-Where a target gets another server, its secret has to be given again.`;
+A setting is written as name=value, a list with commas between.
+${describeRadiusSettings('target')}
+
+All servers have one secret. A target that gets another server needs it again (--secret-file).
+A client asks it with firstFactor=radius:NAME.`;
 
 export function addRadiusTargetCommands(radius: Command): void {
   const target = radius.command('target').description('RADIUS servers asked for a first factor');
@@ -23,18 +31,23 @@ export function addRadiusTargetCommands(radius: Command): void {
   removeOne(target);
 }
 
-type AddOptions = { host: string[]; secretFile?: string; set: string[] };
+type AddOptions = { host?: string[]; secretFile?: string; set?: string[] };
 
 function addOne(target: Command): void {
   target
     .command('add')
     .description('add one; its secret is read from a file, from stdin, or asked for')
     .argument('<name>')
-    .option('--host <host:port>', 'a server; repeat it for several, in order', collect, [])
+    .option(
+      '--host <host:port>',
+      'a server (port 1812); repeat it for several, in order',
+      collectAny,
+    )
     .option('--secret-file <file>', 'that holds the shared secret; - for stdin')
-    .option('--set <name=value>', 'any other setting', collect, [])
+    .option('--set <name=value>', 'any other setting, below', collectAny)
     .addHelpText('after', HELP)
-    .action(async (name: string, { host, secretFile, set }: AddOptions, command: Command) => {
+    .action(async (name: string, options: AddOptions, command: Command) => {
+      const { host = [], secretFile, set = [] } = options;
       if (host.length === 0) throw usage('--host: which servers is it?');
       const body = {
         ...readRadiusFields('target', set),
@@ -52,24 +65,28 @@ function addOne(target: Command): void {
 }
 
 function listAll(target: Command): void {
-  target.command('list').action(async (_options, command: Command) => {
-    const session = openSession(command);
-    const reply = await session.call({ method: 'GET', path: radiusPath('targets') });
-    if (session.json) return printJson(reply);
-    const { targets } = reply as { targets: RadiusTargetView[] };
-    const rows = targets.map(({ name, servers, messageAuthenticator, timeoutMs }) => [
-      name,
-      servers.map(showServer).join(','),
-      messageAuthenticator,
-      `${timeoutMs} ms`,
-    ]);
-    printTable(['NAME', 'SERVERS', 'MESSAGE-AUTHENTICATOR', 'TIME-OUT'], rows);
-  });
+  target
+    .command('list')
+    .description('all of them')
+    .action(async (_options, command: Command) => {
+      const session = openSession(command);
+      const reply = await session.call({ method: 'GET', path: radiusPath('targets') });
+      if (session.json) return printJson(reply);
+      const { targets } = reply as { targets: RadiusTargetView[] };
+      const rows = targets.map(({ name, servers, messageAuthenticator, timeoutMs }) => [
+        name,
+        servers.map(showServer).join(','),
+        messageAuthenticator,
+        `${timeoutMs} ms`,
+      ]);
+      printTable(['NAME', 'SERVERS', 'MESSAGE-AUTHENTICATOR', 'TIME-OUT'], rows);
+    });
 }
 
 function showOne(target: Command): void {
   target
     .command('show')
+    .description('one of them, with all its settings')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {
       const session = openSession(command);
@@ -89,6 +106,7 @@ function showOne(target: Command): void {
 function setOne(target: Command): void {
   target
     .command('set')
+    .description('change what is named')
     .argument('<name>')
     .argument('[settings...]', 'as name=value')
     .option('--secret-file <file>', 'that holds its new secret; - for stdin')

@@ -1,5 +1,12 @@
-import type { GivenFirstFactor, RadiusServerAddress } from '@countersign/verification';
+import {
+  plainNetwork,
+  RADIUS_CLIENT_DEFAULTS,
+  RADIUS_TARGET_DEFAULTS,
+  type GivenFirstFactor,
+  type RadiusServerAddress,
+} from '@countersign/verification';
 import { CliError } from '../cli-error.ts';
+import { formatTable } from '../table.ts';
 
 /** Settings written as name=value. */
 type Reader = (text: string, name: string) => unknown;
@@ -8,46 +15,79 @@ const asText: Reader = (text) => text;
 
 const asList: Reader = (text) => (text === '' ? [] : text.split(',').map((each) => each.trim()));
 
-const asFlag: Reader = (text, name) => {
+export function readFlag(text: string, name: string): boolean {
   if (/^(true|on|yes)$/.test(text)) return true;
   if (/^(false|off|no)$/.test(text)) return false;
   throw usage(`${name}: true or false`);
-};
+}
 
 const asCount: Reader = (text, name) => {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw usage(`${name}: a whole number`);
 };
 
-const CLIENT_SETTINGS: Record<string, Reader> = {
-  name: asText,
-  application: asText,
-  enabled: asFlag,
-  addresses: asList,
-  messageAuthenticator: asText,
-  firstFactor: readFirstFactor,
-  canChallenge: asFlag,
-  codeLength: asCount,
-  commaCode: asFlag,
-  appendedCode: asFlag,
-  callingStation: asText,
-  isBalancer: asFlag,
-  waitSeconds: asCount,
+const asCodeLength: Reader = (text, name) => {
+  if (/^[678]$/.test(text)) return Number(text);
+  throw usage(`${name}: 6, 7 or 8`);
 };
 
-const TARGET_SETTINGS: Record<string, Reader> = {
-  name: asText,
-  servers: (text) => text.split(',').map((each) => readServer(each.trim())),
-  messageAuthenticator: asText,
-  timeoutMs: asCount,
-  passAttributes: asList,
+/** Addresses and networks, with commas between them. Throws CliError for what is neither. */
+export function readNetworks(text: string): string[] {
+  const all = text.split(',').map((each) => each.trim());
+  const wrong = all.find((each) => plainNetwork(each) === null);
+  if (wrong === undefined) return all;
+  throw usage(`${wrong}: not an address or network such as 192.0.2.0/24`);
+}
+
+type SettingRow = { read: Reader; says: string };
+
+const FIRST_FACTORS = 'directory, directory:NAME,NAME, radius:TARGET or none';
+
+const CLIENT_SETTINGS: Record<string, SettingRow> = {
+  name: { read: asText, says: 'another name' },
+  application: { read: asText, says: 'whose settings go' },
+  enabled: { read: readFlag, says: 'false: as if there were no such client' },
+  addresses: { read: readNetworks, says: 'where it asks from, with commas' },
+  messageAuthenticator: { read: asText, says: 'require, observe or off' },
+  firstFactor: { read: readFirstFactor, says: FIRST_FACTORS },
+  canChallenge: { read: readFlag, says: 'whether it can show a question' },
+  codeLength: { read: asCodeLength, says: 'digits of a code behind a password' },
+  commaCode: { read: readFlag, says: 'password,123456 is a password and a code' },
+  appendedCode: { read: readFlag, says: 'password123456 is one too' },
+  callingStation: { read: asText, says: 'Calling-Station-Id: ip, text or ignore' },
+  isBalancer: { read: readFlag, says: 'many clients send through its address' },
+  waitSeconds: { read: asCount, says: 'how long people are waited for, 5 to 120' },
+};
+
+const TARGET_SETTINGS: Record<string, SettingRow> = {
+  name: { read: asText, says: 'another name' },
+  servers: {
+    read: (text) => text.split(',').map((each) => readServer(each.trim())),
+    says: 'host:port, asked in this order',
+  },
+  messageAuthenticator: { read: asText, says: 'require or off: of its answers' },
+  timeoutMs: { read: asCount, says: 'of a sign-in over all servers' },
+  passAttributes: { read: asList, says: 'of its accepts, what goes on to the client' },
 };
 
 const SETTINGS = { client: CLIENT_SETTINGS, target: TARGET_SETTINGS };
 type Kind = keyof typeof SETTINGS;
 
-export function radiusSettingNames(kind: Kind): string {
-  return Object.keys(SETTINGS[kind]).join(', ');
+const DEFAULTS = {
+  client: {
+    ...RADIUS_CLIENT_DEFAULTS,
+    firstFactor: showFirstFactor(RADIUS_CLIENT_DEFAULTS.firstFactor),
+  },
+  target: RADIUS_TARGET_DEFAULTS,
+};
+
+/** For `--help`: each setting, what it takes, and what it is where nothing is said. */
+export function describeRadiusSettings(kind: Kind): string {
+  const usual = new Map<string, unknown>(Object.entries(DEFAULTS[kind]));
+  const rows = Object.entries(SETTINGS[kind]).map(([name, { says }]) => {
+    return [`  ${name}`, says, usual.has(name) ? String(usual.get(name)) : '-'];
+  });
+  return formatTable(['Settings:', '', 'default'], rows).join('\n');
 }
 
 /** What name=value pairs say, as the API takes it. Throws CliError for what is no setting. */
@@ -56,7 +96,7 @@ export function readRadiusFields(kind: Kind, pairs: readonly string[]): Record<s
   for (const pair of pairs) {
     const at = pair.indexOf('=');
     const name = at < 0 ? pair : pair.slice(0, at);
-    const read = Object.hasOwn(SETTINGS[kind], name) ? SETTINGS[kind][name] : undefined;
+    const read = Object.hasOwn(SETTINGS[kind], name) ? SETTINGS[kind][name]?.read : undefined;
     if (!read) throw usage(explainUnknown(kind, name));
     if (at < 0) throw usage(`${name}: write it as ${name}=VALUE`);
     if (Object.hasOwn(fields, name)) throw usage(`${name} comes twice`);
@@ -75,7 +115,7 @@ export function readFirstFactor(text: string): GivenFirstFactor {
     return { kind: 'directory', directories: names.split(',').map((each) => each.trim()) };
   }
   if (kind === 'radius' && names !== '') return { kind: 'radius', target: names };
-  throw usage('the first factor: directory, directory:NAME,NAME, radius:TARGET or none');
+  throw usage(`the first factor: ${FIRST_FACTORS}`);
 }
 
 /** As {@link readFirstFactor} reads it. */
@@ -114,7 +154,7 @@ export function readReply(text: string): {
 function explainUnknown(kind: Kind, name: string): string {
   if (name === 'secret') return 'a secret comes from --secret-file FILE, or - for stdin';
   if (kind === 'client' && name === 'replies') return 'replies: give each with --reply';
-  return `there is no setting ${name} of a RADIUS ${kind}: ${radiusSettingNames(kind)}`;
+  return `there is no setting ${name} of a RADIUS ${kind}: ${Object.keys(SETTINGS[kind]).join(', ')}`;
 }
 
 function usage(message: string): CliError {

@@ -12,15 +12,11 @@ export type AttemptIds = {
   verificationId: string;
   /** Those of the keys that it may have been sent with before. */
   resent: AttemptIds[];
-  /** Those that it may have been sent with before, if that is still waited for. */
-  lasting(): AttemptIds[];
 };
 
 /** Over everything that is judged: the same key with other content is another attempt. */
 export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): AttemptIds {
-  const { caller, idempotencyKey, resentKeys = [], lastingKeys = [] } = attempt;
-  const underKey = (other: string) =>
-    attemptIdsOf(key, { ...attempt, idempotencyKey: other, resentKeys: [], lastingKeys: [] });
+  const { caller, idempotencyKey, resentKeys = [] } = attempt;
   const attemptId = keyedHash(
     key,
     'attempt',
@@ -44,9 +40,17 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
         ? null
         : keyedHash(key, 'key', caller.id, idempotencyKey).toString('hex'),
     verificationId: attempt.challenge?.id ?? asUuid(keyedHash(key, 'verification', attemptId)),
-    resent: resentKeys.map(underKey),
-    lasting: () => lastingKeys.map(underKey),
+    resent: resentKeys.map((other) => idsUnder(key, attempt, other)),
   };
+}
+
+/** Those that it may have been sent with before, if that is still waited for. */
+export function lastingIdsOf(key: PurposeKey, attempt: VerificationAttempt): AttemptIds[] {
+  return (attempt.lastingKeys ?? []).map((other) => idsUnder(key, attempt, other));
+}
+
+function idsUnder(key: PurposeKey, attempt: VerificationAttempt, other: string): AttemptIds {
+  return attemptIdsOf(key, { ...attempt, idempotencyKey: other, resentKeys: [] });
 }
 
 /** UUIDv8 of the first 16 bytes. */

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ProblemError,
@@ -10,11 +9,9 @@ import type { Asks, UserStates } from '@countersign/cluster';
 import {
   beginAttempts,
   failureItem,
-  findUserById,
   findUsersByObject,
   finishAttempts,
   markPhase,
-  namesOf,
   readForVerification,
   readSettings,
   type AuditEvent,
@@ -52,7 +49,6 @@ import {
   lockoutOf,
   mergeClaims,
   mergeStates,
-  methodRow,
   parseState,
   settingsFor,
   settlePassword,
@@ -75,7 +71,7 @@ import {
   type WaitAnswer,
 } from '@countersign/verification';
 import type { Logger } from 'pino';
-import { attemptIdsOf, type AttemptIds } from './attempt-ids.ts';
+import { attemptIdsOf, lastingIdsOf, type AttemptIds } from './attempt-ids.ts';
 import { Batcher, OverloadError } from './batcher.ts';
 import type { Circuit } from './circuit.ts';
 import { countBusyTogether } from './count-busy-together.ts';
@@ -88,14 +84,8 @@ import {
 } from './first-factor.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { readMostKnown } from './most-known.ts';
-import {
-  openChallenge,
-  sealChallenge,
-  type Challenge,
-  type ChallengeBinding,
-  type OpenedChallenge,
-} from './sealed-challenge.ts';
-import { textCodeOf } from './text-code.ts';
+import { Questions, type Asking } from './questions.ts';
+import { type ChallengeBinding, type OpenedChallenge } from './sealed-challenge.ts';
 import { UserQueue } from './user-queue.ts';
 import { Waits, type MethodsElsewhere, type WaitedQuestion, type WaitEnd } from './waits.ts';
 
@@ -194,13 +184,10 @@ export type WaitingAttempt = VerificationAttempt & {
   waiting: NonNullable<VerificationAttempt['waiting']>;
 };
 
-/** What a question and its answer have in common. */
-type Bound = Pick<VerificationAttempt, 'caller' | 'door' | 'application' | 'station'>;
 type Judged = Extract<Judgement, { kind: 'record' }>;
 type Known = { state: UserState; revision: number };
 /** isAlone: the quorum is away. */
 type Begun = Known & { mayAsk: boolean; isAlone: boolean };
-type Asking = { question: Question; askedAt: number };
 
 /** `verify(attempt)`: the one function behind every protocol. No verdict leaves before it is recorded. */
 export class Verifier {
@@ -216,6 +203,7 @@ export class Verifier {
   /** For denials that change nothing: they come in floods, and cost the others less when many share a commit. */
   readonly #deny: Batcher<Finish, void>;
   readonly #waits: Waits;
+  readonly #questions: Questions;
   #settings: ReadSettings | null = null;
 
   constructor(options: VerifierOptions) {
@@ -225,6 +213,7 @@ export class Verifier {
     this.#begin = new Batcher((items) => gate.pass(() => beginAttempts(db, items)), 200);
     this.#finish = new Batcher((items) => gate.pass(() => finishAttempts(db, items)), 200);
     this.#waits = new Waits(options);
+    this.#questions = new Questions({ ...options, key: options.keys.challenge });
     this.#deny = new Batcher((items) => this.#recordDenials(items), 200, DENIALS_PAUSE_MS);
   }
 
@@ -261,7 +250,7 @@ export class Verifier {
     while (told.kind === 'challenge' && told.asks.length === 0) {
       const { id, sealed, expiresAt } = told;
       const challenge = { id, sealed };
-      const opened = await this.#open(attempt, challenge).catch(() => null);
+      const opened = await this.#questions.open(attempt, challenge).catch(() => null);
       if (opened?.kind !== 'opened') return { kind: 'not_ready', detail: 'its PostgreSQL is away' };
       const { userId } = opened.challenge;
       const waited = { userId, questionId: id };
@@ -334,7 +323,7 @@ export class Verifier {
       return { kind: 'not_ready', detail: `clock is ${Math.round(offsetMs / 1000)} s off` };
     }
     try {
-      const opened = attempt.challenge && (await this.#open(attempt, attempt.challenge));
+      const opened = attempt.challenge && (await this.#questions.open(attempt, attempt.challenge));
       if (opened?.kind === 'refused') {
         return await this.#denyUnrecorded({ event, ids, startedAt }, opened.reason, false);
       }
@@ -345,7 +334,9 @@ export class Verifier {
       if (!turn) return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
       const step = await turn;
       const outcome = step.kind === 'later' ? await step.finish() : step;
-      return isHidden(attempt, outcome) ? this.#askNobody(attempt, ids) : outcome;
+      return isHidden(attempt, outcome)
+        ? this.#questions.ofNobody(attempt, ids, this.#settings)
+        : outcome;
     } catch (error) {
       return this.#notReady(error);
     }
@@ -486,29 +477,6 @@ export class Verifier {
     return { ...alone, mayAsk: next !== null, state: most.state };
   }
 
-  /** Opens what an answer brings back, and finds whose question it was. */
-  async #open(
-    attempt: Bound & { username: string | null },
-    { id, sealed }: { id: string; sealed: string },
-  ): Promise<
-    | { kind: 'opened'; challenge: OpenedChallenge; username: string }
-    /** `expiresAt`: everything agreed, but there is no such user. */
-    | { kind: 'refused'; reason: DenialReason; expiresAt?: number }
-  > {
-    const { keys, gate, db } = this.#options;
-    const opening = openChallenge(keys.challenge, sealed, { id, ...this.#bindingOf(attempt) });
-    if (opening.kind === 'refused') return opening;
-    const { challenge } = opening;
-    const user = await gate.pass(() => findUserById(db, challenge.userId));
-    if (!user) {
-      return { kind: 'refused', reason: 'unknown_user', expiresAt: challenge.expiresAt };
-    }
-    if (attempt.username !== null && !isCalled(user, attempt.username)) {
-      return { kind: 'refused', reason: 'challenge_user' };
-    }
-    return { kind: 'opened', challenge, username: user.username };
-  }
-
   /** How a question stands. It is asked of the log, for it may have been answered on any node. */
   async poll(poll: VerificationPoll): Promise<VerificationOutcome | { kind: 'open'; id: string }> {
     try {
@@ -520,7 +488,7 @@ export class Verifier {
 
   async #poll(poll: VerificationPoll): Promise<VerificationOutcome | { kind: 'open'; id: string }> {
     const { id } = poll.challenge;
-    const opened = await this.#open({ ...poll, username: null }, poll.challenge);
+    const opened = await this.#questions.open({ ...poll, username: null }, poll.challenge);
     const told = (verdict: { approved: boolean; reason?: DenialReason }) =>
       ({ kind: 'verdict', id, degraded: false, ...verdict }) as const;
     if (opened.kind === 'refused') {
@@ -711,12 +679,21 @@ export class Verifier {
 
   /** What this node's copy did not know: the same was sent to another node a moment ago, and judged there. */
   async #recognise(step: Step, known: Known): Promise<void> {
-    const ids = recognise(step.ids, known.state, step.reservations);
-    if (ids === step.ids) return;
+    const ids =
+      recognise(step.ids, known.state, step.reservations) ?? this.#recogniseWait(step, known.state);
+    if (ids === null || ids === step.ids) return;
     await this.#withdraw(step);
     if (step.proof && known.revision > 0) await this.#settlePassword(step, known, known.state);
     step.ids = ids;
     step.event.details.verification = ids.verificationId;
+  }
+
+  /** What somebody is still asked about elsewhere is looked for longer, and only then. */
+  #recogniseWait({ ids, attempt }: Step, state: UserState): AttemptIds | null {
+    if (!state.waits?.length) return null;
+    const nowMs = Date.now();
+    const sent = [ids, ...lastingIdsOf(this.#options.keys['attempt-id'], attempt)];
+    return sent.find(({ attemptId }) => findWait(state, attemptId, nowMs) !== null) ?? null;
   }
 
   /**
@@ -811,7 +788,7 @@ export class Verifier {
     if (judgement.kind !== 'record') return this.#conclude(step, state, judgement, true);
     step.event.details = { ...step.event.details, ...detailsOf(judgement) };
     if (claimed && judgement.question) {
-      return this.#ask(step, { question: judgement.question, askedAt: claimed.at }, true);
+      return this.#questions.of(step, { question: judgement.question, askedAt: claimed.at }, true);
     }
     if (judgement.item === null) return this.#claimDegraded(step, judgement);
     return this.#askAndApprove(step, judgement, state, local, hasPendingWrite);
@@ -886,7 +863,7 @@ export class Verifier {
     const { question, claim, isAsked } = judgement;
     if (question) {
       const asking = { question, askedAt: claim.at };
-      return isAsked ? this.#ask(step, asking, true) : this.#askLater(step, asking, true);
+      return isAsked ? this.#questions.of(step, asking, true) : this.#askLater(step, asking, true);
     }
     const { verdict } = judgement;
     return this.#denyBegun(step, verdict.approved ? 'wrong_code' : verdict.reason, true);
@@ -1120,7 +1097,7 @@ export class Verifier {
       if (!isAsked) return this.#askLater(step, asking, degraded);
       this.#complete(step, null, degraded);
       await this.#finish.add({ event: step.event });
-      return this.#ask(step, asking, degraded);
+      return this.#questions.of(step, asking, degraded);
     }
     if (!verdict.approved && item === null) return this.#denyBegun(step, verdict.reason, degraded);
     try {
@@ -1180,7 +1157,7 @@ export class Verifier {
           ? await sendText({
               user: step.user,
               number: phone.number,
-              code: this.#textCode(step, askedAt),
+              code: this.#questions.textCode(step, askedAt),
               application: attempt.application,
               settings,
               minutes: settings.methods.answerMinutes,
@@ -1190,7 +1167,7 @@ export class Verifier {
     if (!outcome.sent) return this.#denyBegun(step, 'not_delivered', degraded);
     this.#complete(step, null, degraded);
     await this.#finish.add({ event: step.event });
-    return this.#ask(step, asking, degraded);
+    return this.#questions.of(step, asking, degraded);
   }
 
   async #askElsewhere(step: Step, { method, row }: Question, until: number) {
@@ -1208,101 +1185,6 @@ export class Verifier {
     });
   }
 
-  #ask(step: Step, { question, askedAt }: Asking, degraded: boolean): VerificationOutcome {
-    const { attempt, user, ids, settings } = step;
-    const { row, method, phoneId, others, untilMs } = question;
-    const firstFactor = firstFactorOf(step, askedAt);
-    const phone = user.authenticators.find(({ id }) => id === phoneId);
-    return this.#questionFor(attempt, {
-      id: row.begins === 'nothing' ? freeQuestionId(attempt, ids) : ids.verificationId,
-      userId: user.id,
-      untilMs,
-      row,
-      method,
-      others,
-      language: firstFactor ? settings.company.language : step.publicLanguage,
-      code: phoneId === null ? null : this.#textCode(step, askedAt),
-      settings,
-      sentTo: phone?.type === 'phone' ? maskNumber(phone.number) : null,
-      firstFactor,
-      degraded,
-    });
-  }
-
-  /** To a stranger nobody is unknown: the question is like any other, and no answer is right. */
-  #askNobody(attempt: VerificationAttempt, ids: AttemptIds): VerificationOutcome {
-    const settings = this.#settings?.settings ?? defaultSettings;
-    const application = findApplication(
-      this.#settings?.applications ?? new Map(),
-      attempt.application,
-    );
-    return this.#questionFor(attempt, {
-      id: freeQuestionId(attempt, ids),
-      userId: ids.verificationId,
-      row: methodRow('oath', 'code'),
-      method: 'oath',
-      others: [],
-      language: settingsFor(settings, application).company.language,
-      code: null,
-      settings,
-      sentTo: null,
-      firstFactor: null,
-      degraded: false,
-    });
-  }
-
-  #questionFor(
-    attempt: VerificationAttempt,
-    about: Pick<Challenge, 'id' | 'userId' | 'code' | 'firstFactor'> &
-      Pick<Question, 'row' | 'method' | 'others'> & {
-        language: string;
-        settings: Settings;
-        sentTo: string | null;
-        degraded: boolean;
-        /** Missing: as long as questions are open. */
-        untilMs?: number | undefined;
-      },
-  ): VerificationOutcome {
-    const { id, userId, row, method, code, firstFactor, settings, degraded } = about;
-    const { sentTo, others, language } = about;
-    const issuedAt = Date.now();
-    const expiresAt = about.untilMs ?? issuedAt + settings.methods.answerMinutes * 60_000;
-    const sealed = sealChallenge(this.#options.keys.challenge, {
-      ...this.#bindingOf(attempt),
-      id,
-      userId,
-      row,
-      firstFactor,
-      code,
-      issuedAt,
-      expiresAt,
-    });
-    return {
-      kind: 'challenge',
-      id,
-      sealed,
-      method,
-      mode: row.mode,
-      asks: row.asks,
-      sentTo,
-      others,
-      language,
-      expiresAt: new Date(expiresAt).toISOString(),
-      degraded,
-    };
-  }
-
-  /** What a question is bound to when it is sealed, and its answer compared with. */
-  #bindingOf({ door, caller, application, station = '' }: Bound): ChallengeBinding {
-    const { incarnation } = this.#options;
-    return { purpose: 'sign-in', door, clientId: caller.id, application, station, incarnation };
-  }
-
-  #textCode({ ids, settings }: Step, askedAt: number): string {
-    const asked = { attemptId: ids.attemptId, askedAt };
-    return textCodeOf(this.#options.keys.challenge, asked, settings.methods.codeDigits);
-  }
-
   /** A judgement that records nothing: a denial, the verdict of a repeated attempt, or a key used twice. */
   async #conclude(
     step: Step,
@@ -1317,7 +1199,7 @@ export class Verifier {
         this.#complete(step, null, degraded);
         await this.#finish.add({ event: step.event });
       }
-      return this.#ask(step, judgement, degraded);
+      return this.#questions.of(step, judgement, degraded);
     }
     if (judgement.kind === 'conflict') {
       step.event.result = 'denied';
@@ -1498,48 +1380,18 @@ export class Verifier {
   }
 }
 
-/** Of the keys that a client may have sent the same with, the one that is known; else its own. */
-function recognise(ids: AttemptIds, state: UserState, reservations: Reservation[]): AttemptIds {
+/** Of the keys that a client may have sent the same with moments ago, the one that is known. */
+function recognise(
+  ids: AttemptIds,
+  state: UserState,
+  reservations: Reservation[],
+): AttemptIds | null {
+  if (ids.resent.length === 0) return null;
   const nowMs = Date.now();
   const isKnown = ({ attemptId }: AttemptIds) =>
     findAttempt(state, attemptId, nowMs) !== null ||
     reservations.some((row) => row.attemptId === attemptId);
-  const isWaited = ({ attemptId }: AttemptIds) => findWait(state, attemptId, nowMs) !== null;
-  const known =
-    ids.resent.length === 0
-      ? undefined
-      : ([ids, ...ids.resent].find(isKnown) ??
-        (state.waits?.length ? [ids, ...ids.lasting()].find(isWaited) : undefined));
-  return known ?? ids;
-}
-
-/**
- * A question that nothing is recorded of. Over RADIUS it is another each time: who signs in twice within seconds is
- * not to be given the one that is answered already.
- */
-function freeQuestionId({ door, challenge }: VerificationAttempt, ids: AttemptIds): string {
-  return door === 'pap-challenge' && challenge === null ? randomUUID() : ids.verificationId;
-}
-
-/**
- * What a question says of it: proven now, by the same attempt a moment ago, or before the question that this one takes
- * the place of. Without a right password nobody who typed one is asked anything.
- */
-function firstFactorOf(
-  { attempt, user, proof, challenge }: Step,
-  askedAt: number,
-): Challenge['firstFactor'] {
-  if (attempt.password !== null) {
-    return { target: proof?.target?.id ?? user.directory?.id ?? '', at: proof?.at ?? askedAt };
-  }
-  const at = challenge?.firstFactorAt ?? null;
-  return at === null ? null : { target: '', at };
-}
-
-/** Whether that is one of the user's own names, whoever else has it. */
-function isCalled(user: UserDocument, typed: string): boolean {
-  const key = usernameKey(typed);
-  return usernameKey(user.username) === key || namesOf(user).some((name) => name.key === key);
+  return [ids, ...ids.resent].find(isKnown) ?? null;
 }
 
 function unmergedIn(reservations: Reservation[]): Claim[] {
@@ -1590,11 +1442,6 @@ function detailsOf({ item, question, verdict }: Judged): Record<string, unknown>
   if (item?.startsWith('recovery:')) return { method: 'recovery' };
   // It may have stood in for a text.
   return item === null ? {} : { method: 'oath' };
-}
-
-/** All but the last two digits hidden. */
-function maskNumber(number: string): string {
-  return `${number.slice(0, 3)}${'*'.repeat(Math.max(0, number.length - 5))}${number.slice(-2)}`;
 }
 
 function isReplay(judgement: Judgement): boolean {

@@ -4,19 +4,21 @@ import {
   hasNtlmAuth,
   startTestFreeradius,
   startTestSamba,
+  waitFor,
   type TestFreeradius,
   type TestSamba,
 } from '@countersign/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ACCEPT, receivedIn, REJECT, useTestFronts } from '../testing/use-test-fronts.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
+import type { AskedElsewhere } from '../waits.ts';
 
 const test = useTestStates();
 const { enrol, reasonsOf, send, ...door } = useTestFronts(test);
 const CLIENT = '127.0.0.1';
 const NEW_PASSWORD = 'Nieuw.Wachtwoord.2';
 const MSCHAP = ['MS-CHAP2-Success', 'MS-MPPE-', 'MS-CHAP-MPPE-'];
-/** Waiting methods are tested elsewhere: here nothing but the password is asked for. */
+/** Nothing but the password is asked for. */
 const exempt = {
   exempt: {
     reason: 'has no phone yet',
@@ -29,6 +31,25 @@ const exempt = {
 let samba: TestSamba;
 let target: TestFreeradius;
 let proxy: TestFreeradius;
+let nodes: Awaited<ReturnType<typeof door.open>>[] = [];
+/** Who is asked on the telephone, which the test holds in its hand. */
+let asked: AskedElsewhere[] = [];
+
+const elsewhere = {
+  of: () => ['call'] as const,
+  async ask(one: AskedElsewhere) {
+    asked.push(one);
+    return { sent: true, details: {} };
+  },
+  cancel: () => undefined,
+};
+
+async function untilAsked(): Promise<AskedElsewhere> {
+  return waitFor('a call', () => asked[0], { timeoutMs: 10_000 });
+}
+
+const approve = ({ user, id }: AskedElsewhere) =>
+  nodes[0]!.verifier.answerWait({ userId: user.id, questionId: id }, 'approved');
 
 /** The same request to a FreeRADIUS of the test. */
 function ask({ port, secret }: TestFreeradius, attributes: readonly string[]): Promise<string> {
@@ -46,7 +67,8 @@ describe.skipIf(!hasNtlmAuth || !hasFreeradius)(
       samba = await startTestSamba({ winbind: true });
       const { ntlmAuth } = samba;
       target = await startTestFreeradius({ role: 'target', users: [], ntlmAuth });
-      await test.addApplication('vpn', {});
+      await test.addApplication('vpn', { 'methods.default': 'call' });
+      test.followStates();
       const nps = door.targetAt(
         'nps',
         { ports: [target.port], secret: target.secret },
@@ -54,8 +76,8 @@ describe.skipIf(!hasNtlmAuth || !hasFreeradius)(
       );
       await test.addRadiusTarget(nps);
       await test.addRadiusClient(door.clientAt(CLIENT, nps.id));
-      const { front } = await door.open('node-1');
-      const [port = 0, accountingPort = 0] = front.ports;
+      nodes = [await door.open('node-1', { elsewhere }), await door.open('node-2', { elsewhere })];
+      const [port = 0, accountingPort = 0] = nodes[0]!.front.ports;
       const to = { port, accountingPort, secret: door.shared };
       proxy = await startTestFreeradius({ role: 'proxy', to });
     }, 180_000);
@@ -63,6 +85,9 @@ describe.skipIf(!hasNtlmAuth || !hasFreeradius)(
       await proxy?.stop();
       await target?.stop();
       await samba?.stop();
+    });
+    beforeEach(() => {
+      asked = [];
     });
 
     it('lets a right password in, with the keys that the target gave, hidden for the client', async () => {
@@ -136,6 +161,42 @@ describe.skipIf(!hasNtlmAuth || !hasFreeradius)(
       expect(await send(CLIENT, await makeMschapV2('chris', samba.personPassword))).toContain(
         ACCEPT,
       );
+    });
+
+    it('rings where the password was right, and gives the keys with the approval, on any node', async () => {
+      const user = await enrol('gijs');
+      const proof = await makeMschapV2('gijs', samba.personPassword);
+      const [one, two] = nodes;
+      const first = send(CLIENT, proof, { at: one!.front, waitMs: 14_000 });
+      const call = await untilAsked();
+      const second = send(CLIENT, proof, { at: two!.front, waitMs: 14_000 });
+      const isJoined = async () =>
+        (await reasonsOf(user)).filter(({ reason }) => reason === null).length >= 2;
+      await waitFor('the other node to wait', isJoined, { timeoutMs: 10_000 });
+      expect(await approve(call)).toBe('taken');
+      const told = receivedIn(await ask(target, proof), ...MSCHAP);
+      for (const output of await Promise.all([first, second])) {
+        expect(output).toContain(ACCEPT);
+        expect(receivedIn(output, ...MSCHAP)).toEqual(told);
+      }
+      expect(asked).toHaveLength(1);
+    });
+
+    it('rings nobody for a wrong password', async () => {
+      await enrol('ivo');
+      expect(await send(CLIENT, await makeMschapV2('ivo', 'wrong'))).toContain(REJECT);
+      expect(asked).toEqual([]);
+    });
+
+    it('lets in with a changed password only who approves as well', async () => {
+      await enrol('hanna');
+      const passwords = { old: samba.personPassword, new: NEW_PASSWORD };
+      const change = await makeMschapV2Change('hanna', passwords);
+      const changing = send(CLIENT, change, { waitMs: 14_000 });
+      expect(await approve(await untilAsked())).toBe('taken');
+      const output = await changing;
+      expect(output).toContain(ACCEPT);
+      expect(receivedIn(output, ...MSCHAP)).toHaveLength(5);
     });
 
     it('asks for no change that is not whole', async () => {

@@ -51,6 +51,7 @@ export {
   findSignInProtocol,
   type MschapV2,
   readMschapV2,
+  readMschapV2Change,
   type SignInProtocol,
 } from './sign-in-protocol.ts';
 export { RequestReplacedError } from './recent-requests.ts';

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { makeAttribute } from './attribute-values.ts';
 import { makeJoinContent } from './join-content.ts';
 import type { Attribute } from './radius-packet.ts';
-import { findSignInProtocol, readMschapV2 } from './sign-in-protocol.ts';
+import { findSignInProtocol, readMschapV2, readMschapV2Change } from './sign-in-protocol.ts';
 
 const name = makeAttribute('User-Name', 'alice');
 const station = makeAttribute('Calling-Station-Id', '192.0.2.7');
@@ -79,4 +79,17 @@ it('MSCHAPv2 is read only when challenge and response are whole and there once',
   expect(readMschapV2([challenge, challenge, response])).toBeNull();
   expect(readMschapV2([challenge, response, response])).toBeNull();
   expect(readMschapV2([makeAttribute('MS-CHAP-Challenge', 'short'), response])).toBeNull();
+});
+
+it('a password change of MSCHAPv2 is read only when it is whole and there once', () => {
+  const challenge = makeAttribute('MS-CHAP-Challenge', Buffer.alloc(16, 1));
+  const change = makeAttribute('MS-CHAP2-CPW', Buffer.alloc(68, 2));
+  const part = makeAttribute('MS-CHAP-NT-Enc-PW', Buffer.alloc(243, 3));
+  expect(readMschapV2Change([challenge, change, part, part])).toEqual(Buffer.alloc(68, 2));
+  expect(readMschapV2Change([challenge, change])).toBeNull();
+  expect(readMschapV2Change([change, part])).toBeNull();
+  expect(readMschapV2Change([challenge, challenge, change, part])).toBeNull();
+  expect(readMschapV2Change([challenge, change, change, part])).toBeNull();
+  const short = makeAttribute('MS-CHAP2-CPW', Buffer.alloc(67, 2));
+  expect(readMschapV2Change([challenge, short, part])).toBeNull();
 });

@@ -53,8 +53,22 @@ describe('a request', () => {
     await using client = makeClient([server], { firstWaitMs: 10_000 });
     const startedAt = performance.now();
     const result = await client.send(alice, { timeoutMs: 50 });
-    expect(result).toEqual({ kind: 'unanswered', tried: ['server-1'] });
+    expect(result).toEqual({ kind: 'unanswered', tried: ['server-1'], mayBeHeard: true });
     expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  it('that meets "nobody listens there" every time was heard by nobody', async () => {
+    const [first = 0, second = 0] = await takeFreePorts(2);
+    const ports = [first, second].map((port) => ({ name: `server-${port}`, port }));
+    await using client = makeClient(ports, { firstWaitMs: 50, longestWaitMs: 50 });
+    expect(await client.send(alice)).toEqual({
+      kind: 'unanswered',
+      tried: ports.map(({ name }) => name),
+      mayBeHeard: false,
+    });
+    await using silent = await openFake(() => undefined);
+    await using other = makeClient([silent, ...ports], { firstWaitMs: 50, longestWaitMs: 50 });
+    expect(await other.send(alice)).toMatchObject({ kind: 'unanswered', mayBeHeard: true });
   });
 
   it('ends when aborted, or when the client closes', async () => {

@@ -37,8 +37,11 @@ export type ClientResult =
       attributes: readonly Attribute[];
       exchange: Exchange;
     }
-  /** Nobody answered in time; `tried` names who was asked. */
-  | { kind: 'unanswered'; tried: string[] }
+  /**
+   * Nobody answered in time; `tried` names who was asked. `mayBeHeard`: one of them may have acted on it, for not every
+   * packet met "nobody listens there".
+   */
+  | { kind: 'unanswered'; tried: string[]; mayBeHeard: boolean }
   /** All identifiers of the servers that live are in use. */
   | { kind: 'busy' };
 
@@ -80,7 +83,7 @@ interface Target extends TargetServer {
   probe?: NodeJS.Timeout;
 }
 
-type Outcome = { packet: Packet; exchange: Exchange } | 'unanswered' | 'busy';
+type Outcome = { packet: Packet; exchange: Exchange } | 'unanswered' | 'unheard' | 'busy';
 
 const flushEveryMs = 5_000;
 
@@ -127,6 +130,7 @@ export class RadiusClient implements AsyncDisposable {
     const giveUpAt = performance.now() + timeoutMs;
     const tried: string[] = [];
     let isBusy = false;
+    let mayBeHeard = false;
     const targets = this.#chooseTargets(preferServer);
     for (const target of targets) {
       if (performance.now() >= giveUpAt) break;
@@ -134,12 +138,14 @@ export class RadiusClient implements AsyncDisposable {
       const outcome = await this.#ask(target, request, { stop, giveUpAt, isLast });
       if (outcome === 'busy') isBusy = true;
       else tried.push(target.name);
+      if (outcome === 'unanswered') mayBeHeard = true;
       if (typeof outcome === 'string') continue;
       const { packet, exchange } = outcome;
       const { code, attributes } = packet;
       return { kind: 'answered', server: target.name, code, attributes, exchange };
     }
-    return isBusy && tried.length === 0 ? { kind: 'busy' } : { kind: 'unanswered', tried };
+    if (isBusy && tried.length === 0) return { kind: 'busy' };
+    return { kind: 'unanswered', tried, mayBeHeard };
   }
 
   servers(): { name: string; isDead: boolean }[] {
@@ -182,7 +188,10 @@ export class RadiusClient implements AsyncDisposable {
     const exchange = { secret, authenticator: randomBytes(16) };
     const waiting = Promise.withResolvers<Packet | 'refused'>();
     let requestAuthenticator: Buffer = exchange.authenticator;
+    let isRefused = false;
+    let mayBeHeard = false;
     const onError = () => {
+      isRefused = true;
       if (!isLast) waiting.resolve('refused');
     };
     const onDatagram = (datagram: Buffer) => {
@@ -195,7 +204,10 @@ export class RadiusClient implements AsyncDisposable {
     const sentAt = performance.now();
     const slot = await takeInTime(target.pool.take({ onDatagram, onError }), { stop, giveUpAt });
     if (slot === null) return 'busy';
-    if (slot === 'unreachable') return this.#noteSilence(target, sentAt);
+    if (slot === 'unreachable') {
+      this.#noteSilence(target, sentAt);
+      return 'unheard';
+    }
     try {
       const { identifier } = slot;
       const bytes = signRequest({ ...fillIn(request, exchange), identifier }, secret);
@@ -203,9 +215,11 @@ export class RadiusClient implements AsyncDisposable {
       // A dead one's trial should cost its user little.
       let left = target.health.isDead && !isLast ? 1 : this.#bounds.triesPerServer;
       for (let wait = this.#bounds.firstWaitMs; left > 0; left -= 1) {
+        isRefused = false;
         slot.send(bytes).catch(onError);
         const forMs = Math.min(wait * (0.9 + randomInt(201) / 1_000), giveUpAt - performance.now());
         const reply = await waitUpTo(waiting.promise, forMs, stop);
+        mayBeHeard ||= !isRefused;
         if (reply === 'refused') break;
         if (reply) {
           this.#noteAnswer(target);
@@ -214,7 +228,8 @@ export class RadiusClient implements AsyncDisposable {
         if (performance.now() >= giveUpAt) break;
         wait = Math.min(wait * 2, this.#bounds.longestWaitMs);
       }
-      return this.#noteSilence(target, sentAt);
+      this.#noteSilence(target, sentAt);
+      return mayBeHeard ? 'unanswered' : 'unheard';
     } finally {
       slot.release();
     }
@@ -226,13 +241,11 @@ export class RadiusClient implements AsyncDisposable {
     this.#options.onServerState?.(target.name, 'alive');
   }
 
-  #noteSilence(target: Target, sentAt: number): 'unanswered' {
-    if (target.health.wentUnanswered({ sentAt, now: performance.now() })) {
-      target.pool.retire();
-      this.#options.onServerState?.(target.name, 'dead');
-      this.#probeLater(target);
-    }
-    return 'unanswered';
+  #noteSilence(target: Target, sentAt: number): void {
+    if (!target.health.wentUnanswered({ sentAt, now: performance.now() })) return;
+    target.pool.retire();
+    this.#options.onServerState?.(target.name, 'dead');
+    this.#probeLater(target);
   }
 
   #probeLater(target: Target): void {

@@ -44,3 +44,16 @@ export function readMschapV2(attributes: readonly Attribute[]): MschapV2 | null 
     ntResponse: response.subarray(26, 50),
   };
 }
+
+/**
+ * The value of MS-CHAP2-CPW (RFC 2548 §2.3.4), by which somebody whose password has expired proves it and sets another;
+ * null unless it is whole, once, beside its MS-CHAP-Challenge and the parts of the new password (§2.1.9). Nothing in
+ * them is hidden by the shared secret: the old password's hash is the key.
+ */
+export function readMschapV2Change(attributes: readonly Attribute[]): Buffer | null {
+  const [challenge, ...otherChallenges] = findValues(attributes, 'MS-CHAP-Challenge');
+  const [change, ...otherChanges] = findValues(attributes, 'MS-CHAP2-CPW');
+  if (challenge?.length !== 16 || change?.length !== 68) return null;
+  if (otherChallenges.length > 0 || otherChanges.length > 0) return null;
+  return findValue(attributes, 'MS-CHAP-NT-Enc-PW') ? change : null;
+}

@@ -44,7 +44,13 @@ export {
   type TestConnection,
   type TestDatabase,
 } from './start-test-postgres.ts';
-export { hasSamba, startTestSamba, type TestSamba } from './start-test-samba.ts';
+export {
+  hasNtlmAuth,
+  hasSamba,
+  type NtlmAuth,
+  startTestSamba,
+  type TestSamba,
+} from './start-test-samba.ts';
 export { hasSlapd, startTestSlapd, type TestSlapd } from './start-test-slapd.ts';
 export {
   hasSmtpServer,

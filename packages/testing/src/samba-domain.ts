@@ -46,16 +46,20 @@ export async function unpackSambaDomain(people: SambaPeople, folder: string): Pr
 }
 
 /**
- * The configuration of a domain in `folder` that serves LDAP at `address` and nothing else, and
- * writes nowhere but in the folder.
+ * The configuration of a domain in `folder` that serves LDAP at `address`, with `winbind` also what
+ * ntlm_auth needs to judge and change passwords by MSCHAPv2, and writes nowhere but in the folder.
  */
-export function renderSambaConfig(folder: string, address: string): string {
+export function renderSambaConfig(
+  folder: string,
+  { address, winbind }: { address: string; winbind: boolean },
+): string {
   return `[global]
 netbios name = DC1
 realm = CORP.TEST
 workgroup = CORP
 server role = active directory domain controller
-server services = ldap
+server services = ${winbind ? 'ldap, rpc, winbindd' : 'ldap'}
+ntlm auth = mschapv2-and-ntlmv2-only
 interfaces = ${address}/8
 bind interfaces only = yes
 private dir = ${folder}/private

@@ -6,6 +6,7 @@ import { delimiter, join } from 'node:path';
 import { spawnSupervised } from '@countersign/engines';
 
 import { takeFreePorts } from './free-ports.ts';
+import type { NtlmAuth } from './start-test-samba.ts';
 import { waitFor } from './wait-for.ts';
 
 /** A user of the target's users file. */
@@ -23,7 +24,13 @@ export type FreeradiusRole =
    * Verifies PAP, CHAP and MSCHAPv2, answers accounting. Before 3.2.5 it puts no
    * Message-Authenticator into replies unless told; `unsigned` leaves it so.
    */
-  | { role: 'target'; users: readonly FreeradiusUser[]; unsigned?: boolean }
+  | {
+      role: 'target';
+      users: readonly FreeradiusUser[];
+      unsigned?: boolean;
+      /** MSCHAPv2 is judged, and passwords are changed, by this domain; needs root. */
+      ntlmAuth?: NtlmAuth;
+    }
   /** Sends everything on to a server on loopback. */
   | { role: 'proxy'; to: { port: number; accountingPort: number; secret: string } };
 
@@ -71,9 +78,10 @@ export async function startTestFreeradius(
   await write('dictionary', '');
   await write('radiusd.conf', renderConfig(options, { folder, ...ports }));
 
+  const { command, args } = commandOf(options, join(folder, 'raddb'));
   const server = await spawnSupervised({
-    command: binary ?? 'freeradius',
-    args: ['-fxx', '-l', 'stdout', '-d', join(folder, 'raddb')],
+    command,
+    args,
     cwd: folder,
     env: {},
     logFile,
@@ -99,6 +107,26 @@ export async function startTestFreeradius(
     await server.exited;
   };
   return { ...ports, secret, pid: server.pid, log, kill, stop };
+}
+
+/**
+ * ntlm_auth looks for winbindd in /run/samba and nowhere else: there, but only in a mount namespace
+ * of FreeRADIUS and its children, stands the domain's folder.
+ */
+function commandOf(options: FreeradiusRole, raddb: string): { command: string; args: string[] } {
+  const [command, args] = [binary ?? 'freeradius', ['-fxx', '-l', 'stdout', '-d', raddb]];
+  const ntlmAuth = options.role === 'target' ? options.ntlmAuth : undefined;
+  if (!ntlmAuth) return { command, args };
+  const script = [
+    'set -e',
+    'mount -t tmpfs tmpfs /run',
+    'mkdir -p /run/samba/winbindd',
+    'mount --bind "$1" /run/samba/winbindd',
+    'shift',
+    'exec "$@"',
+  ].join('\n');
+  const wrapped = ['--mount', 'sh', '-c', script, 'sh', ntlmAuth.socketFolder, command, ...args];
+  return { command: 'unshare', args: wrapped };
 }
 
 function renderUser({ name, password, reply = [] }: FreeradiusUser): string {
@@ -150,6 +178,7 @@ modules {
   }
   mschap {
     use_mppe = yes
+${options.role === 'target' && options.ntlmAuth ? renderNtlmAuth(options.ntlmAuth) : ''}
   }
   always ok {
     rcode = ok
@@ -172,6 +201,25 @@ server default {
   }
 ${options.role === 'proxy' ? proxySections : renderTargetSections(options)}
 }
+`;
+}
+
+function renderNtlmAuth({ domain, configFile }: NtlmAuth): string {
+  const command = `${find('ntlm_auth')} --configfile=${configFile} --allow-mschapv2`;
+  const asked = [
+    '--request-nt-key',
+    `--domain=${domain}`,
+    '--username=%{%{mschap:User-Name}:-nobody}',
+    '--challenge=%{%{mschap:Challenge}:-00}',
+    '--nt-response=%{%{mschap:NT-Response}:-00}',
+  ].join(' ');
+  return `
+    ntlm_auth = "${command} ${asked}"
+    passchange {
+      ntlm_auth = "${command} --helper-protocol=ntlm-change-password-1"
+      ntlm_auth_username = "username: %{mschap:User-Name}"
+      ntlm_auth_domain = "nt-domain: ${domain}"
+    }
 `;
 }
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +30,14 @@ import { waitFor } from './wait-for.ts';
 
 const run = promisify(execFile);
 
+/** Where ntlm_auth finds a domain controller's winbindd. */
+export interface NtlmAuth {
+  domain: string;
+  configFile: string;
+  /** Holds winbindd's socket, which clients look for in a folder that is compiled in. */
+  socketFolder: string;
+}
+
 export interface TestSamba extends ServerControls {
   /** 127.x.y.z; the certificate is for it and for {@link TestSamba.host}. */
   address: string;
@@ -51,6 +60,8 @@ export interface TestSamba extends ServerControls {
   /** Empty unless they are in it. */
   staff: SambaStaffMember[];
   folder: string;
+  /** For a FreeRADIUS that asks this domain through ntlm_auth, where it was started with `winbind`. */
+  ntlmAuth: NtlmAuth;
   /** Changes (LDIF) over LDAPS as administrator, in one connection. Throws with what the server said. */
   modify(ldif: string): Promise<void>;
   /** The same as somebody else: a DN, a user principal name or CORP\name. */
@@ -69,30 +80,39 @@ export const hasSamba =
   runs('ldbmodify', ['--version']) &&
   runs('ldapmodify', ['-VV']);
 
+/** Whether such a Samba can also be asked by ntlm_auth: Debian's package `winbind`. */
+export const hasNtlmAuth =
+  hasSamba && runs('ntlm_auth', ['--version']) && runs('winbindd', ['--version']);
+
 /**
- * A real Samba as Active Directory domain controller CORP.TEST, of which only LDAP runs. Its ports
+ * A real Samba as Active Directory domain controller CORP.TEST, of which only LDAP runs, with
+ * `winbind` also RPC and winbindd. Its ports
  * are 389 and 636, so each has an address of its own. The first of a kind on a machine takes up to
  * 20 s; it is kept in COUNTERSIGN_TEST_CACHE (~/.cache/countersign-tests).
  */
 export async function startTestSamba(
-  options: { people?: SambaPeople; address?: string } = {},
+  options: { people?: SambaPeople; address?: string; winbind?: boolean } = {},
 ): Promise<TestSamba> {
   const people = options.people ?? 'staff';
   const folder = await mkdtemp(join(tmpdir(), 'countersign-samba-'));
   const address = options.address ?? (await findFreeAddress());
   const host = 'dc1.corp.test';
   const configFile = join(folder, 'etc', 'smb.conf');
+  const { winbind = false } = options;
+  const ntlmAuth = { domain: 'CORP', configFile, socketFolder: join(folder, 'winbindd') };
   const administrator = { name: 'CORP\\Administrator', password: sambaAdministratorPassword };
   let server: SupervisedProcess | undefined;
 
   const start = async () => {
+    await rm(join(ntlmAuth.socketFolder, 'pipe'), { force: true });
     server = await startServer(folder, configFile);
     const { pid } = server;
     await waitFor(
       `Samba at ${address}`,
       async () => {
         if (!server?.isRunning()) throw new Error(`Samba ${pid} ended, see ${folder}/samba.log`);
-        return (await certificateAt(address, 636)) === certificate.sha256;
+        const isWinbindUp = !winbind || existsSync(join(ntlmAuth.socketFolder, 'pipe'));
+        return isWinbindUp && (await certificateAt(address, 636)) === certificate.sha256;
       },
       { timeoutMs: 30_000 },
     );
@@ -104,7 +124,7 @@ export async function startTestSamba(
   const certificate = await makeTestCertificate(folder, { hosts: [host], addresses: [address] });
   try {
     await unpackSambaDomain(people, folder);
-    await writeFile(configFile, renderSambaConfig(folder, address));
+    await writeFile(configFile, renderSambaConfig(folder, { address, winbind }));
     await Promise.all(['run', 'cache'].map((name) => mkdir(join(folder, name))));
     await start();
   } catch (error) {
@@ -136,6 +156,7 @@ export async function startTestSamba(
     personPassword: sambaPersonPassword,
     staff: people === 'none' ? [] : sambaStaff,
     folder,
+    ntlmAuth,
     modify: (ldif) => modifyAs(administrator.name, administrator.password, ldif),
     modifyAs,
     samba: async (...args) => {

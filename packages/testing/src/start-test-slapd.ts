@@ -47,6 +47,7 @@ export interface TestSlapd extends ServerControls {
 // sbin is not on everybody's PATH.
 const slapd = ['/usr/sbin/slapd', '/usr/local/libexec/slapd'].find(existsSync);
 const slapadd = ['/usr/sbin/slapadd', '/usr/local/sbin/slapadd'].find(existsSync);
+const slapcat = ['/usr/sbin/slapcat', '/usr/local/sbin/slapcat'].find(existsSync);
 const modules = '/usr/lib/ldap';
 const schemas = '/etc/ldap/schema';
 
@@ -71,6 +72,8 @@ export async function startTestSlapd(
     sizeLimit?: number;
     tls?: boolean;
     certificate?: 'good' | 'expired';
+    /** The same entries as this one has now, down to their ids: two servers of one directory. */
+    copyOf?: TestSlapd;
   } = {},
 ): Promise<TestSlapd> {
   const suffix = options.suffix ?? 'dc=example,dc=test';
@@ -115,7 +118,8 @@ export async function startTestSlapd(
     await writeFile(configFile, renderConfig({ ...about, sizeLimit: options.sizeLimit }), {
       mode: 0o600,
     });
-    await load(configFile, tree.ldif, folder);
+    const { copyOf } = options;
+    await load(configFile, copyOf ? await readEntries(copyOf) : tree.ldif, folder);
     await start();
   } catch (error) {
     await stop();
@@ -140,6 +144,12 @@ export async function startTestSlapd(
     ...controlServer(() => server, start),
     stop,
   };
+}
+
+async function readEntries({ folder }: TestSlapd): Promise<string> {
+  const options = { timeout: 60_000, maxBuffer: 64 * 1024 * 1024 };
+  const { stdout } = await run(slapcat ?? 'slapcat', ['-f', join(folder, 'slapd.conf')], options);
+  return stdout;
 }
 
 /** Straight into the files of a server that does not run yet. */

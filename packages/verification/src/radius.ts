@@ -123,7 +123,7 @@ export const radiusTargetDocument = z.strictObject({
     .max(RADIUS_SERVERS_MAX)
     .refine((all) => new Set(all.map(serverKey)).size === all.length, 'one comes twice'),
   sealedSecret,
-  /** Whether its replies must carry one. */
+  /** Whether its replies must carry one. Where they need not, MSCHAPv2 is refused (security rule 23). */
   messageAuthenticator: z.enum(['require', 'off']),
   /** Of one sign-in over all servers. */
   timeoutMs: z.int().min(500).max(60_000),

@@ -10,6 +10,7 @@ import {
   normalizeAddress,
   packetCodes,
   readMschapV2,
+  readMschapV2Change,
   RequestReplacedError,
   type Attribute,
   type Reply,
@@ -95,7 +96,8 @@ export async function handleAccessRequest(
     await hold();
     return reject(message, signIn?.denial);
   };
-  if (protocol !== 'pap' && protocol !== 'none' && !(isMschap && firstFactor.kind === 'radius')) {
+  const mayMschap = target?.mayJudgeMschap ?? firstFactor.kind === 'radius';
+  if (protocol !== 'pap' && protocol !== 'none' && !(isMschap && mayMschap)) {
     return refuse('no_method_for_protocol', texts.protocol(PROTOCOL_NAMES[protocol]));
   }
   if (firstFactor.kind === 'radius' && !signIn) return refuse('no_directory');
@@ -123,10 +125,11 @@ export async function handleAccessRequest(
 
 /** What stands for the password in one attempt, for all there is of it proves it once; null: it is not whole. */
 function mschapProof({ attributes }: ServerRequest): string | null {
-  const change = findValue(attributes, 'MS-CHAP2-CPW');
-  if (!change && !readMschapV2(attributes)) return null;
-  const proof = change ?? findValue(attributes, 'MS-CHAP2-Response')!;
-  return `mschapv2 ${proof.toString('base64')}`;
+  const proof =
+    findSignInProtocol(attributes) === 'mschapv2-change'
+      ? readMschapV2Change(attributes)
+      : readMschapV2(attributes) && findValue(attributes, 'MS-CHAP2-Response');
+  return proof ? `mschapv2 ${proof.toString('base64')}` : null;
 }
 
 const PROTOCOL_NAMES: Record<Exclude<SignInProtocol, 'pap' | 'none'>, string> = {

@@ -83,7 +83,8 @@ describe('RADIUS targets', () => {
     targets.use([]);
     expect(targets.find(document.id)).toBeNull();
     await targets[Symbol.asyncDispose]();
-    expect(await answer).toEqual({ kind: 'unavailable' });
+    // It was heard, so it may have been counted as a wrong one there.
+    expect(await answer).toEqual({ kind: 'unavailable', mayBeWrong: true });
     silent.close();
   });
 

@@ -23,7 +23,8 @@ export type TargetAnswer =
   | ({ kind: 'accepted' | 'rejected' } & TargetAttributes)
   /** It wants more than a password: nobody asks that on its behalf. */
   | { kind: 'challenged' }
-  | { kind: 'unavailable' };
+  /** `mayBeWrong`: a server may have judged the password all the same, and counted a wrong one. */
+  | { kind: 'unavailable'; mayBeWrong?: true };
 
 export type TargetRequest = {
   /** As the client sent them. */
@@ -33,6 +34,8 @@ export type TargetRequest = {
 };
 
 export type RadiusTarget = Pick<RadiusTargetDocument, 'id' | 'name'> & {
+  /** MSCHAPv2 brings keys, and whoever forges a reply could choose them (security rule 23). */
+  mayJudgeMschap: boolean;
   /** Whether anything of its accepts goes on to the client. */
   hasReplies: boolean;
   /** Never rejects; ends after the target's own deadline. */
@@ -44,6 +47,9 @@ type Open = { client: RadiusClient; timeoutMs: number };
 const FIRST_WAIT_MS = { least: 200, most: 1000 };
 /** Tries of one server, in first waits: 1 + 2 + 2. */
 const WAITS_PER_SERVER = 5;
+/** Sign-ins, of three packets each, that a silent server may cost their wait before the others go past it. */
+const DEAD_AFTER = 1;
+const CHALLENGES_TOLD_EVERY_MS = 60_000;
 
 /**
  * RADIUS servers that judge first factors, as the settings have them. A target's sockets, and what is known of its
@@ -55,6 +61,7 @@ export class RadiusTargets implements AsyncDisposable {
   readonly #log: Pick<Logger, 'info' | 'warn'>;
   readonly #open = new Map<string, Open>();
   readonly #ending = new Map<RadiusClient, NodeJS.Timeout>();
+  readonly #challengesToldAt = new Map<string, number>();
   #targets = new Map<string, RadiusTarget>();
 
   constructor({ seedKey, log }: { seedKey: PurposeKey; log: Pick<Logger, 'info' | 'warn'> }) {
@@ -71,19 +78,23 @@ export class RadiusTargets implements AsyncDisposable {
       try {
         const passes = document.passAttributes.map(attributeOf);
         const { client } = this.#clientOf(document, used);
-        const { id, name, timeoutMs } = document;
+        const { id, name, timeoutMs, messageAuthenticator } = document;
         targets.set(id, {
           id,
           name,
+          mayJudgeMschap: messageAuthenticator === 'require',
           hasReplies: passes.length > 0,
-          ask: (request) =>
-            ask(client, request, { passes, timeoutMs }).catch((error: unknown) => {
-              this.#log.warn(
-                { target: name, error: String(error) },
-                'a RADIUS target was not asked',
-              );
-              return { kind: 'unavailable' };
-            }),
+          ask: async (request) => {
+            const answer = await ask(client, request, { passes, timeoutMs }).catch(
+              (error: unknown): TargetAnswer => {
+                this.#log.warn({ target: name, error: String(error) }, 'a RADIUS target failed');
+                // It ended while it was under way: nobody knows how far it came.
+                return { kind: 'unavailable', mayBeWrong: true };
+              },
+            );
+            if (answer.kind === 'challenged') this.#tellOfChallenge({ id, name });
+            return answer;
+          },
         });
       } catch (error) {
         const isOwn = error instanceof RadiusError;
@@ -93,12 +104,26 @@ export class RadiusTargets implements AsyncDisposable {
     }
     this.#targets = targets;
     for (const [key, open] of this.#open) if (!used.has(key)) this.#endLater(key, open);
+    for (const id of this.#challengesToldAt.keys()) {
+      if (!targets.has(id)) this.#challengesToldAt.delete(id);
+    }
     return unusable;
   }
 
   /** Null: there is none, or it cannot be asked as it stands. */
   find(id: string): RadiusTarget | null {
     return this.#targets.get(id) ?? null;
+  }
+
+  /** Each sign-in has its event; the log says once a minute what to do about them. */
+  #tellOfChallenge({ id, name }: { id: string; name: string }): void {
+    const now = performance.now();
+    if (now - (this.#challengesToldAt.get(id) ?? -Infinity) < CHALLENGES_TOLD_EVERY_MS) return;
+    this.#challengesToldAt.set(id, now);
+    this.#log.warn(
+      { target: name },
+      'a RADIUS target asks for more than a password: its question is not passed on, and the sign-in is denied',
+    );
   }
 
   #clientOf(document: RadiusTargetDocument, used: Set<string>): Open {
@@ -117,7 +142,12 @@ export class RadiusTargets implements AsyncDisposable {
         secret,
         messageAuthenticator,
       })),
-      bounds: { timeoutMs, firstWaitMs, longestWaitMs: 2 * firstWaitMs },
+      bounds: {
+        timeoutMs,
+        firstWaitMs,
+        longestWaitMs: 2 * firstWaitMs,
+        deadAfter: DEAD_AFTER,
+      },
       onServerState: (server, state) =>
         this.#log.warn({ target: name, server, state }, 'a RADIUS target changed'),
       onRefused: ({ source, reason, count }) =>
@@ -160,7 +190,10 @@ async function ask(
   };
   const isMschap = password === null;
   const result = await client.send(request, { timeoutMs });
-  if (result.kind !== 'answered') return { kind: 'unavailable' };
+  if (result.kind !== 'answered') {
+    const isDoubtful = result.kind === 'unanswered' && result.mayBeHeard;
+    return { kind: 'unavailable', ...(isDoubtful && { mayBeWrong: true }) };
+  }
   const { code, attributes: told, exchange } = result;
   const own = isMschap ? mschapReplies : [];
   if (code === packetCodes.accessAccept) {

@@ -7,7 +7,7 @@ import {
   type Attribute,
   type ServerRequest,
 } from '@countersign/radius';
-import type { PasswordJudged } from '@countersign/verification';
+import type { DenialReason, PasswordJudged } from '@countersign/verification';
 import type { FoundAttributes, ParkedAttributes } from './parked-attributes.ts';
 import type { RadiusTarget, TargetAnswer, TargetAttributes } from './radius-targets.ts';
 
@@ -42,7 +42,10 @@ export class TargetSignIn {
     return found.kind;
   }
 
-  /** `password` of PAP; null: what proves it is in the request. */
+  /**
+   * `password` of PAP; null: what proves it is in the request. It is asked to its own deadline even when the client has
+   * sent another request in this one's place: that may be the same sign-in, which waits for this answer.
+   */
   passwordTarget(password: string | null): PasswordTarget {
     const { target, request } = this.#options;
     const bytes = password === null ? null : Buffer.from(password, 'utf8');
@@ -86,10 +89,15 @@ export class TargetSignIn {
   get denial(): Attribute[] {
     const { isMschap, request } = this.#options;
     if (!isMschap) return [];
-    const answer = this.#answer;
-    const error = answer?.kind === 'rejected' && findValue(answer.attributes, 'MS-CHAP-Error');
-    if (error && isChangeWanted(error)) return [makeAttribute('MS-CHAP-Error', error)];
-    const identifier = findValue(request.attributes, 'MS-CHAP2-Response')?.[0] ?? 0;
+    const error = mschapErrorOf(this.#answer);
+    if (error && errorNumber(error) === PASSWORD_EXPIRED) {
+      return [makeAttribute('MS-CHAP-Error', error)];
+    }
+    const { attributes } = request;
+    const identifier =
+      findValue(attributes, 'MS-CHAP2-Response')?.[0] ??
+      findValue(attributes, 'MS-CHAP2-CPW')?.[1] ??
+      0;
     const challenge = randomBytes(16).toString('hex').toUpperCase();
     const text = Buffer.from(`E=691 R=0 C=${challenge} V=3`);
     return [makeAttribute('MS-CHAP-Error', Buffer.concat([Buffer.from([identifier]), text]))];
@@ -115,14 +123,31 @@ export class TargetSignIn {
   }
 }
 
-/** ERROR_PASSWD_EXPIRED of RFC 2759 §6. */
-function isChangeWanted(error: Buffer): boolean {
-  return error.toString('latin1', 1).startsWith('E=648 ');
+function judgedOf(answer: TargetAnswer): PasswordJudged {
+  if (answer.kind === 'accepted') return { kind: 'right' };
+  if (answer.kind === 'challenged') return { kind: 'refused', reason: 'target_challenge' };
+  if (answer.kind === 'unavailable') {
+    const doubt = answer.mayBeWrong ? { mayBeWrong: true as const } : {};
+    return { kind: 'refused', reason: 'target_unavailable', ...doubt };
+  }
+  const error = mschapErrorOf(answer);
+  const reason = error ? MSCHAP_REASONS[errorNumber(error)] : undefined;
+  return reason ? { kind: 'refused', reason } : { kind: 'wrong' };
 }
 
-function judgedOf({ kind }: TargetAnswer): PasswordJudged {
-  if (kind === 'accepted') return { kind: 'right' };
-  if (kind === 'rejected') return { kind: 'wrong' };
-  const reason = kind === 'challenged' ? 'target_challenge' : 'target_unavailable';
-  return { kind: 'refused', reason };
+function mschapErrorOf(answer: TargetAnswer | null): Buffer | undefined {
+  return answer?.kind === 'rejected' ? findValue(answer.attributes, 'MS-CHAP-Error') : undefined;
 }
+
+/** The E= of RFC 2759 §6, behind the identifier; other forms are 0. */
+function errorNumber(error: Buffer): number {
+  return Number(/^E=(\d{1,10}) /.exec(error.toString('latin1', 1))?.[1] ?? 0);
+}
+
+const PASSWORD_EXPIRED = 648;
+/** Of RFC 2759 §6 what is no wrong password; 649 and 709 are counted as one, for it may be. */
+const MSCHAP_REASONS: Readonly<Record<number, DenialReason>> = {
+  646: 'account_not_now',
+  647: 'account_disabled',
+  [PASSWORD_EXPIRED]: 'password_expired',
+};

@@ -8,7 +8,7 @@ import { DatabaseGate } from '../database-gate.ts';
 import { WorkerEvents } from '../events.ts';
 import { FirstFactor } from '../first-factor.ts';
 import { WorkerMetrics } from '../metrics.ts';
-import { RadiusFront } from '../radius/radius-front.ts';
+import { RadiusFront, type RadiusFrontOptions } from '../radius/radius-front.ts';
 import type { TextToSend, Verifier } from '../verifier.ts';
 import type { MethodsElsewhere } from '../waits.ts';
 import { makeTestKeys, makeTestVerifier, startTestAsks } from './start-test-verifier.ts';
@@ -60,16 +60,17 @@ export async function openTestFront(
     directories = null,
     elsewhere = null,
     onText = () => undefined,
+    parkedEntries = () => new ParkedEntries(test.link(), 1),
+    log = pino({ level: 'silent' }),
   }: {
     node: string;
     keys: ReturnType<typeof makeFrontKeys>;
     directories?: OpenDirectories | null;
     elsewhere?: MethodsElsewhere | null;
     onText?: (text: TextToSend) => void;
-  },
+  } & Partial<Pick<RadiusFrontOptions, 'parkedEntries' | 'log'>>,
 ): Promise<{ front: RadiusFront; port: number; verifier: Verifier }> {
   const db = test.db();
-  const log = pino({ level: 'silent' });
   const metrics = new WorkerMetrics({ node, worker: '0' }, async () => {
     throw new Error('nobody looks');
   });
@@ -94,7 +95,7 @@ export async function openTestFront(
     verify: (attempt) => verifier.verify(attempt),
     awaitAnswer: (attempt, asked, options) => verifier.awaitAnswer(attempt, asked, options),
     refuse: (attempt, reason) => verifier.refuse(attempt, reason),
-    parkedEntries: () => new ParkedEntries(test.link(), 1),
+    parkedEntries,
     isReady: async () => true,
     events: new WorkerEvents(db, node),
     metrics,

@@ -11,7 +11,13 @@ export const RIGHT_PASSWORD = 'Wachtwoord.1';
 /** A real slapd with people, as a directory of the settings; whoever is enrolled is one of them. */
 export async function startTestPeople(
   test: ReturnType<typeof useTestStates>,
-  options: { keys: VerifierOptions['keys']; secret: Uint8Array; people?: number },
+  options: {
+    keys: VerifierOptions['keys'];
+    secret: Uint8Array;
+    people?: number;
+    /** Two servers of one directory, and how long each is waited for. */
+    pair?: { answerMs: number };
+  },
 ): Promise<{
   slapd: TestSlapd;
   directory: DirectoryDocument;
@@ -20,8 +26,9 @@ export async function startTestPeople(
   enrol(uid: string, more?: Partial<UserDocument>): Promise<UserDocument>;
   stop(): Promise<void>;
 }> {
-  const { keys, secret, people = 12 } = options;
+  const { keys, secret, people = 12, pair } = options;
   const slapd = await startTestSlapd({ tls: false, people });
+  const second = pair && (await startTestSlapd({ tls: false, people, copyOf: slapd }));
   const at = new Date().toISOString();
   const defaults = directoryDefaults('ldap');
   const plain = {
@@ -30,7 +37,8 @@ export async function startTestPeople(
     name: 'people',
     type: 'ldap' as const,
     domains: ['example', 'example.test'],
-    servers: [slapd.ldapUrl],
+    servers: [slapd.ldapUrl, ...(second ? [second.ldapUrl] : [])],
+    ...(pair && { connectMs: pair.answerMs, answerMs: pair.answerMs }),
     account: { name: slapd.reader.name, sealedPassword: '' },
     baseDn: slapd.baseDn,
     defaultCountry: 'NL',
@@ -66,6 +74,7 @@ export async function startTestPeople(
     async stop() {
       await directories[Symbol.asyncDispose]();
       await slapd.stop();
+      await second?.stop();
     },
   };
 }

@@ -65,7 +65,10 @@ const TARGET_SETTINGS: Record<string, SettingRow> = {
     read: (text) => text.split(',').map((each) => readServer(each.trim())),
     says: 'host:port, asked in this order',
   },
-  messageAuthenticator: { read: asText, says: 'require or off: of its answers' },
+  messageAuthenticator: {
+    read: asText,
+    says: 'require or off: of its answers; off refuses MSCHAPv2',
+  },
   timeoutMs: { read: asCount, says: 'of a sign-in over all servers' },
   passAttributes: { read: asList, says: 'of its accepts, what goes on to the client' },
 };

@@ -1,4 +1,5 @@
 export { fuzzPackets, type FuzzCount } from './fuzz-packets.ts';
+export { makeMschapV2, makeMschapV2Change } from './mschapv2.ts';
 export { runTool } from './run-tool.ts';
 export { signTestRequest } from './sign-test-request.ts';
 export { openUdpPeer, type UdpPeer } from './udp-peer.ts';

@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import { findText, findValue, makeAttribute, packetCodes } from '@countersign/radius';
+import {
+  checkReply,
+  hideUserPassword,
+  openUdpPeer,
+  signRequest,
+  type UdpPeer,
+} from '@countersign/radius/testing';
+import { waitFor } from '@countersign/testing';
+import type { NetworkNamespace } from './network-namespace.ts';
+import { openUdpPeerIn } from './udp-peer-in.ts';
+
+type Attribute = ReturnType<typeof makeAttribute>;
+
+export type DeviceAnswer = {
+  kind: 'accept' | 'reject' | 'challenge';
+  message: string;
+  state: Buffer | null;
+};
+
+const KINDS = {
+  [packetCodes.accessAccept]: 'accept',
+  [packetCodes.accessReject]: 'reject',
+  [packetCodes.accessChallenge]: 'challenge',
+} as const;
+
+/** A device with one socket: what it sends again has the same bytes and comes from the same port. */
+export class RadiusDevice implements AsyncDisposable {
+  readonly #peer: UdpPeer;
+  readonly #secret: Buffer;
+  #identifier = 0;
+
+  /** `to`: where it sends, `from`: its own address, in a namespace if one is given. */
+  static async open(options: {
+    to: { address: string; port: number };
+    from: string;
+    secret: string;
+    namespace?: NetworkNamespace;
+  }): Promise<RadiusDevice> {
+    const { to, from, namespace } = options;
+    const way = { ...to, from };
+    const peer = namespace ? await openUdpPeerIn(namespace, way) : await openUdpPeer(way);
+    return new RadiusDevice(peer, Buffer.from(options.secret));
+  }
+
+  private constructor(peer: UdpPeer, secret: Buffer) {
+    this.#peer = peer;
+    this.#secret = secret;
+  }
+
+  /** A signed Access-Request (PAP) of this device's, with attributes of its own behind. */
+  signIn(username: string, typed: string, more: Attribute[] = []): Buffer {
+    const exchange = { secret: this.#secret, authenticator: randomBytes(16) };
+    const attributes = [
+      makeAttribute('User-Name', username),
+      makeAttribute('User-Password', hideUserPassword(Buffer.from(typed), exchange)),
+      ...more,
+    ];
+    return this.sign(packetCodes.accessRequest, attributes, exchange.authenticator);
+  }
+
+  sign(code: number, attributes: Attribute[], authenticator?: Buffer): Buffer {
+    this.#identifier = (this.#identifier + 1) % 256;
+    const request = { code, identifier: this.#identifier, attributes };
+    return signRequest({ ...request, ...(authenticator && { authenticator }) }, this.#secret);
+  }
+
+  send(packet: Buffer): void {
+    this.#peer.send(packet);
+  }
+
+  /** All that was answered to a request so far and may be believed. */
+  answersTo(request: Buffer): DeviceAnswer[] {
+    const expected = {
+      requestCode: request[0]!,
+      requestAuthenticator: request.subarray(4, 20),
+      secret: this.#secret,
+      messageAuthenticator: 'require' as const,
+    };
+    return this.#peer.received.flatMap((datagram) => {
+      const reply = checkReply(datagram, expected);
+      if ('refusal' in reply || reply.packet.identifier !== request[1]) return [];
+      const { code, attributes } = reply.packet;
+      const kind = KINDS[code as keyof typeof KINDS];
+      const message = findText(attributes, 'Reply-Message') ?? '';
+      return [{ kind, message, state: findValue(attributes, 'State') ?? null }];
+    });
+  }
+
+  async untilAnswered(request: Buffer, count = 1): Promise<DeviceAnswer[]> {
+    return waitFor(
+      `${count} answers to a request`,
+      () => {
+        const answers = this.answersTo(request);
+        return answers.length >= count ? answers : null;
+      },
+      { timeoutMs: 15_000 },
+    );
+  }
+
+  /** Sends it every second until it is answered, as devices do. */
+  async ask(request: Buffer): Promise<DeviceAnswer> {
+    return (await this.askUntil(request, 1))[0]!;
+  }
+
+  /** The same, until it has been answered that often. */
+  async askUntil(request: Buffer, count: number): Promise<DeviceAnswer[]> {
+    let sentAt = -Infinity;
+    return waitFor(
+      `${count} answers to a request that is sent again`,
+      () => {
+        const answers = this.answersTo(request);
+        if (answers.length >= count) return answers;
+        if (performance.now() - sentAt >= 1000) {
+          sentAt = performance.now();
+          this.send(request);
+        }
+        return null;
+      },
+      { timeoutMs: 15_000 },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#peer[Symbol.asyncDispose]();
+  }
+}

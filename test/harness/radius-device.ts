@@ -1,23 +1,16 @@
-import { randomBytes } from 'node:crypto';
-import { findText, findValue, makeAttribute, packetCodes } from '@countersign/radius';
+import { makeAttribute, packetCodes, type Attribute } from '@countersign/radius';
 import {
   checkReply,
-  hideUserPassword,
   openUdpPeer,
   signRequest,
+  signTestRequest,
   type UdpPeer,
 } from '@countersign/radius/testing';
 import { waitFor } from '@countersign/testing';
 import type { NetworkNamespace } from './network-namespace.ts';
 import { openUdpPeerIn } from './udp-peer-in.ts';
 
-type Attribute = ReturnType<typeof makeAttribute>;
-
-export type DeviceAnswer = {
-  kind: 'accept' | 'reject' | 'challenge';
-  message: string;
-  state: Buffer | null;
-};
+export type DeviceAnswer = { kind: 'accept' | 'reject' | 'challenge' };
 
 const KINDS = {
   [packetCodes.accessAccept]: 'accept',
@@ -51,19 +44,15 @@ export class RadiusDevice implements AsyncDisposable {
 
   /** A signed Access-Request (PAP) of this device's, with attributes of its own behind. */
   signIn(username: string, typed: string, more: Attribute[] = []): Buffer {
-    const exchange = { secret: this.#secret, authenticator: randomBytes(16) };
-    const attributes = [
-      makeAttribute('User-Name', username),
-      makeAttribute('User-Password', hideUserPassword(Buffer.from(typed), exchange)),
-      ...more,
-    ];
-    return this.sign(packetCodes.accessRequest, attributes, exchange.authenticator);
+    const attributes = [makeAttribute('User-Name', username), ...more];
+    const [identifier, secret] = [this.#nextIdentifier(), this.#secret];
+    return signTestRequest({ identifier, attributes, password: typed, secret });
   }
 
-  sign(code: number, attributes: Attribute[], authenticator?: Buffer): Buffer {
-    this.#identifier = (this.#identifier + 1) % 256;
-    const request = { code, identifier: this.#identifier, attributes };
-    return signRequest({ ...request, ...(authenticator && { authenticator }) }, this.#secret);
+  /** A Status-Server. */
+  status(): Buffer {
+    const request = { code: packetCodes.statusServer, identifier: this.#nextIdentifier() };
+    return signRequest({ ...request, attributes: [] }, this.#secret);
   }
 
   send(packet: Buffer): void {
@@ -81,10 +70,7 @@ export class RadiusDevice implements AsyncDisposable {
     return this.#peer.received.flatMap((datagram) => {
       const reply = checkReply(datagram, expected);
       if ('refusal' in reply || reply.packet.identifier !== request[1]) return [];
-      const { code, attributes } = reply.packet;
-      const kind = KINDS[code as keyof typeof KINDS];
-      const message = findText(attributes, 'Reply-Message') ?? '';
-      return [{ kind, message, state: findValue(attributes, 'State') ?? null }];
+      return [{ kind: KINDS[reply.packet.code as keyof typeof KINDS] }];
     });
   }
 
@@ -120,6 +106,11 @@ export class RadiusDevice implements AsyncDisposable {
       },
       { timeoutMs: 15_000 },
     );
+  }
+
+  #nextIdentifier(): number {
+    this.#identifier = (this.#identifier + 1) % 256;
+    return this.#identifier;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -400,7 +400,7 @@ function named(name: string) {
 async function untilServed(): Promise<void> {
   for (const node of cluster.nodes) {
     await using device = await deviceOfList(node);
-    await device.ask(device.sign(packetCodes.statusServer, []));
+    await device.ask(device.status());
   }
 }
 

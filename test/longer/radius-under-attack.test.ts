@@ -24,6 +24,8 @@ let cluster: TestCluster;
 let people: Person[];
 let port = 0;
 let accountingPort = 0;
+/** Of the last request: one that comes with the same from one port takes its place. */
+let identifier = 0;
 
 beforeAll(async () => {
   [port = 0, accountingPort = 0] = await takeFreePorts(2);
@@ -315,10 +317,11 @@ function makePacket(
   pairs: Pair[],
   { code = ACCESS_REQUEST, tail = Buffer.of() }: { code?: number; tail?: Buffer } = {},
 ): Buffer {
+  identifier = (identifier + 1) % 256;
   const attributes = pairs.map(([type, value]) =>
     Buffer.concat([Buffer.of(type, value.length + 2), value]),
   );
-  const head = Buffer.concat([Buffer.of(code, randomBytes(1)[0]!, 0, 0), randomBytes(16)]);
+  const head = Buffer.concat([Buffer.of(code, identifier, 0, 0), randomBytes(16)]);
   const packet = Buffer.concat([head, ...attributes, tail]);
   packet.writeUInt16BE(packet.length, 2);
   return packet;

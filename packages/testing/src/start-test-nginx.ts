@@ -49,7 +49,7 @@ export async function startTestNginx(options: {
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    const isReady = async () => (await log()).includes('start worker process ');
+    const isReady = async () => (await log()).includes('getrlimit(RLIMIT_NOFILE)');
     const ended = server.exited.then(() => Promise.reject(new Error('nginx ended')));
     await Promise.race([waitFor('nginx', isReady, { timeoutMs: startDeadlineMs }), ended]);
   } catch (error) {
@@ -73,8 +73,8 @@ function renderConfig(
   return `
 load_module ${streamModule};
 daemon off;
-user ${process.getuid?.() === 0 ? 'root' : 'nobody'};
-worker_processes 1;
+# One process, so that none is left when we die.
+master_process off;
 pid ${folder}/nginx.pid;
 error_log stderr notice;
 events {

@@ -330,6 +330,32 @@ describe('from outside', () => {
     await trial.expectSilenceThenService();
   });
 
+  it('that names no device is dropped at both ports where many stand behind one address', async () => {
+    const client = { ...makeClient({}), needsNas: true };
+    await using trial = await start({ clients: { '127.0.0.1': client } });
+    await using accounting = await openUdpPeer({ port: trial.accountingPort });
+    const nobody = [makeAttribute('NAS-Identifier', '')];
+    const session = makeAttribute('Acct-Session-Id', '1');
+    trial.peer.send(makeAsk({}));
+    trial.peer.send(makeAsk({ attributes: nobody }));
+    accounting.send(makeAsk({ code: 4, attributes: [session] }));
+    await waitFor('the refusals', () => trial.server.counts().refused[0]?.count === 3, {
+      timeoutMs: 5_000,
+    });
+    expect(trial.server.counts().refused).toMatchObject([{ reason: 'nas_missing' }]);
+    for (const name of ['NAS-Identifier', 'NAS-IP-Address', 'NAS-IPv6-Address'] as const) {
+      const value = { 'NAS-IP-Address': '192.0.2.1', 'NAS-IPv6-Address': '2001:db8::1' };
+      const named = makeAttribute(name, name === 'NAS-Identifier' ? 'vpn-1' : value[name]);
+      const before = trial.peer.received.length;
+      const sent = trial.ask({ identifier: 100 + before, attributes: [named] });
+      expect((await trial.reply(sent, before)).code).toBe(2);
+    }
+    const status = trial.ask({ code: 12 });
+    expect((await trial.reply(status, 3)).code).toBe(2);
+    expect(trial.peer.received).toHaveLength(4);
+    expect(accounting.received).toEqual([]);
+  });
+
   it('2,000 mutated packets leave the server serving, with nothing pending', async () => {
     const errors: unknown[] = [];
     await using trial = await start({ onError: (error) => errors.push(error) });

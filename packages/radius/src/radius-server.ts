@@ -21,6 +21,8 @@ export interface ServerClient {
   /** Not empty. Give the same Buffer each time: what is derived from it is kept with it. */
   readonly secret: Buffer;
   readonly messageAuthenticator: MessageAuthenticatorPolicy;
+  /** Requests that do not name their NAS are dropped: many send through this client's address. */
+  readonly needsNas?: boolean;
 }
 
 export interface ServerRequest {
@@ -252,8 +254,8 @@ export class RadiusServer implements AsyncDisposable {
     client: ServerClient,
     way: Way & { address: string },
   ): Served | ServerRefusal {
-    const { secret, messageAuthenticator: policy } = client;
-    const check = checkRequest(packet, { service: way.service, secret, policy });
+    const { secret, messageAuthenticator: policy, needsNas = false } = client;
+    const check = checkRequest(packet, { service: way.service, secret, policy, needsNas });
     if (check === 'unsigned') {
       this.#refuse(
         { source: client.name, isKnown: true },

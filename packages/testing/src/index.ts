@@ -44,6 +44,7 @@ export {
   type TestConnection,
   type TestDatabase,
 } from './start-test-postgres.ts';
+export { hasNginxStream, startTestNginx, type TestNginx } from './start-test-nginx.ts';
 export {
   hasNtlmAuth,
   hasSamba,

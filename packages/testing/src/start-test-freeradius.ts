@@ -31,8 +31,15 @@ export type FreeradiusRole =
       /** MSCHAPv2 is judged, and passwords are changed, by this domain; needs root. */
       ntlmAuth?: NtlmAuth;
     }
-  /** Sends everything on to a server on loopback. */
-  | { role: 'proxy'; to: { port: number; accountingPort: number; secret: string } };
+  /**
+   * Sends everything on to a server on loopback. With `nextPorts` it fails over as FreeRADIUS does: once a sign-in has
+   * waited in vain (1 s if it is from 127.0.0.9, else 5 s) it is rejected, the server counts as dead a few seconds
+   * later, and what is sent again by others then goes to the next.
+   */
+  | {
+      role: 'proxy';
+      to: { port: number; accountingPort: number; secret: string; nextPorts?: readonly number[] };
+    };
 
 export interface TestFreeradius {
   port: number;
@@ -171,6 +178,11 @@ client loopback {
   secret = ${secret}
   nas_type = other
 }
+client hasty {
+  ipaddr = 127.0.0.9
+  secret = ${secret}
+  response_window = 1
+}
 modules {
   pap {
   }
@@ -223,29 +235,43 @@ function renderNtlmAuth({ domain, configFile }: NtlmAuth): string {
 `;
 }
 
-function renderProxy(to: { port: number; accountingPort: number; secret: string }): string {
-  const home = (name: string, type: string, port: number) => `
+function renderProxy({
+  port,
+  accountingPort,
+  secret: theirs,
+  nextPorts = [],
+}: Extract<FreeradiusRole, { role: 'proxy' }>['to']): string {
+  const [windowSeconds, zombieSeconds] = nextPorts.length > 0 ? [5, 1] : [10, 20];
+  const home = (name: string, type: string, at: number) => `
 home_server ${name} {
   type = ${type}
   ipaddr = 127.0.0.1
-  port = ${port}
-  secret = "${to.secret}"
-  response_window = 10
-  zombie_period = 20
+  port = ${at}
+  secret = "${theirs}"
+  response_window = ${windowSeconds}
+  zombie_period = ${zombieSeconds}
   status_check = none
 }
-home_server_pool ${name}_pool {
+`;
+  const pool = (name: string, homes: readonly string[]) => `
+home_server_pool ${name} {
   type = fail-over
-  home_server = ${name}
+${homes.map((one) => `  home_server = ${one}`).join('\n')}
 }
 `;
+  const homes = [port, ...nextPorts].map((at, i) => ({ name: `home_auth_${i}`, at }));
   return `
 proxy_requests = yes
 proxy server {
   default_fallback = no
 }
-${home('home_auth', 'auth', to.port)}
-${home('home_acct', 'acct', to.accountingPort)}
+${homes.map(({ name, at }) => home(name, 'auth', at)).join('')}
+${home('home_acct', 'acct', accountingPort)}
+${pool(
+  'home_auth_pool',
+  homes.map(({ name }) => name),
+)}
+${pool('home_acct_pool', ['home_acct'])}
 realm home {
   auth_pool = home_auth_pool
   acct_pool = home_acct_pool

@@ -90,7 +90,7 @@ export const radiusClientDocument = z.strictObject({
   appendedCode: z.boolean(),
   /** What Calling-Station-Id is (security rule 12): the end user's address, something to show, or nothing. */
   callingStation: z.enum(['ip', 'text', 'ignore']),
-  /** Its address is that of a load balancer that many clients send through. */
+  /** Many devices send through its address: each request must name its own, or two could be taken for one. */
   isBalancer: z.boolean(),
   /** How long somebody is waited for, such as at a phone; shorter than the client's own time-out. */
   waitSeconds: z.int().min(5).max(120),

@@ -123,6 +123,18 @@ describe('accounting', () => {
     expect(await accounting.take(request('its own'), other)).toMatchObject({ code: 5 });
   });
 
+  it('of devices that name themselves differently is not one session, whatever number they give it', async () => {
+    const { accounting, recorded } = begin();
+    const devices = [
+      makeAttribute('NAS-Identifier', 'vpn-1'),
+      makeAttribute('NAS-IP-Address', '192.0.2.1'),
+      makeAttribute('NAS-IPv6-Address', '2001:db8::1'),
+      makeAttribute('NAS-IPv6-Address', '2001:db8::2'),
+    ];
+    for (const device of devices) await accounting.take(request('a', 1, [device]), client);
+    expect(new Set(recorded.map((event) => event.id)).size).toBe(devices.length);
+  });
+
   it('is not answered while it cannot be recorded, and is recorded when it comes again', async () => {
     const { accounting, recorded, setAway } = begin();
     setAway(true);

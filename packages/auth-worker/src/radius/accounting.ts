@@ -121,7 +121,10 @@ function aboutSession(
   const details = {
     status,
     session: text(attributes, 'Acct-Session-Id'),
-    nas: text(attributes, 'NAS-Identifier') ?? address(attributes, 'NAS-IP-Address'),
+    nas:
+      text(attributes, 'NAS-Identifier') ??
+      address(attributes, 'NAS-IP-Address') ??
+      address(attributes, 'NAS-IPv6-Address'),
     ...(recordsAddresses && {
       station:
         document.callingStation === 'ignore' ? undefined : text(attributes, 'Calling-Station-Id'),
@@ -191,6 +194,7 @@ function idOf(
   for (const name of [
     'NAS-Identifier',
     'NAS-IP-Address',
+    'NAS-IPv6-Address',
     'Acct-Session-Id',
     'User-Name',
   ] as const) {

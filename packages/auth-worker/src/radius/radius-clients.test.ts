@@ -48,6 +48,12 @@ describe('the clients of the settings', () => {
     expect(find('192.0.2.1')).toBeNull();
   });
 
+  it('that are balancers must be told from which device each request is', () => {
+    const { find } = make([client(['10.0.0.1']), client(['10.0.0.2'], { isBalancer: true })]);
+    expect(find('10.0.0.1')).toMatchObject({ needsNas: false });
+    expect(find('10.0.0.2')).toMatchObject({ needsNas: true });
+  });
+
   it('keep the same Buffer while the secret stays, and forget those that went', () => {
     const secrets = new Map<string, Buffer>();
     const documents = [client(['10.0.0.1']), client(['10.0.0.2'])];

@@ -45,6 +45,7 @@ export function makeRadiusClients(
         name: document.name,
         secret,
         messageAuthenticator: document.messageAuthenticator,
+        needsNas: document.isBalancer,
         document,
         language: company.language,
         recordsAddresses: events.recordAddresses,

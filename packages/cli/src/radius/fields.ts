@@ -55,7 +55,10 @@ const CLIENT_SETTINGS: Record<string, SettingRow> = {
   commaCode: { read: readFlag, says: 'password,123456 is a password and a code' },
   appendedCode: { read: readFlag, says: 'password123456 is one too' },
   callingStation: { read: asText, says: 'Calling-Station-Id: ip, text or ignore' },
-  isBalancer: { read: readFlag, says: 'many clients send through its address' },
+  isBalancer: {
+    read: readFlag,
+    says: 'many devices send through its address; requests name their own',
+  },
   waitSeconds: { read: asCount, says: 'how long people are waited for, 5 to 120' },
 };
 

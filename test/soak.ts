@@ -6,7 +6,7 @@ import { runSoak } from './soak/run-soak.ts';
 /**
  * `--minutes N` (default 60): random faults on random nodes under load, ending in the checker; `--seed S` repeats a
  * schedule. With `--only TEXT` the fault tests of those files are repeated instead; with `--fuzz` everything that is
- * read from outside gets a million broken inputs.
+ * read from outside gets a million broken inputs, and what reads RADIUS packets ten million.
  */
 const { values } = parseArgs({
   options: {

@@ -13,7 +13,7 @@ export function cpuSeconds(cluster: TestCluster): Record<string, number> {
     'load generator': process.cpuUsage().user / 1e6 + process.cpuUsage().system / 1e6,
   };
   const add = (part: string, pid: number | null) => {
-    if (pid) used[part] = (used[part] ?? 0) + secondsOf(pid);
+    if (pid) used[part] = (used[part] ?? 0) + cpuSecondsOf(pid);
   };
   const children = childrenByParent();
   for (const node of cluster.nodes) {
@@ -32,7 +32,8 @@ function fieldsOf(pid: number): string[] {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
-function secondsOf(pid: number): number {
+/** Of one process; 0 when it has ended. */
+export function cpuSecondsOf(pid: number): number {
   try {
     const fields = fieldsOf(pid);
     return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;

@@ -24,7 +24,7 @@ export function repeatTests(only: string, minutes: number): boolean {
 export function fuzz(): boolean {
   return runAtFullLength(
     ['unit'],
-    ['hostile-files', 'sealed-challenge', 'twilio-callback', 'templates/templates'],
+    ['hostile-files', 'sealed-challenge', 'twilio-callback', 'templates/templates', 'fuzz-packets'],
   );
 }
 

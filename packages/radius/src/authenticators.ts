@@ -1,7 +1,7 @@
 import {
-  createHash,
   createHmac,
   createSecretKey,
+  hash as hashOnce,
   type Hmac,
   type KeyObject,
   randomBytes,
@@ -122,12 +122,8 @@ function putMessageAuthenticator(
 
 // MD5(Code + Identifier + Length + authenticator + attributes + secret)
 function hash(bytes: Buffer, authenticator: Buffer, secret: Buffer): Buffer {
-  return createHash('md5')
-    .update(bytes.subarray(0, 4))
-    .update(authenticator)
-    .update(bytes.subarray(headerBytes))
-    .update(secret)
-    .digest();
+  const parts = [bytes.subarray(0, 4), authenticator, bytes.subarray(headerBytes), secret];
+  return hashOnce('md5', Buffer.concat(parts), 'buffer');
 }
 
 // With a key object made once an HMAC takes a fifth of the time (13 to 3 µs).

@@ -1,4 +1,4 @@
-import { createHash, randomInt } from 'node:crypto';
+import { hash, randomInt } from 'node:crypto';
 
 import { type Attribute, largestValueBytes, RadiusError } from './radius-packet.ts';
 import {
@@ -167,6 +167,6 @@ function xorBlock(
   target: Buffer,
   { source, at, before, secret }: { source: Buffer; at: number; before: Buffer; secret: Buffer },
 ): void {
-  const key = createHash('md5').update(secret).update(before).digest();
+  const key = hash('md5', Buffer.concat([secret, before]), 'buffer');
   for (let i = at; i < at + 16; i += 1) target[i] = (source[i] ?? 0) ^ (key[i - at] ?? 0);
 }

@@ -19,6 +19,8 @@ export function parseAddress(address: string): Buffer | null {
 
 /** An address as it is compared and shown; null when it is none. */
 export function normalizeAddress(address: string): string | null {
+  // It has one form only.
+  if (isIPv4(address)) return address;
   const bytes = parseAddress(address);
   return bytes && formatAddress(bytes);
 }

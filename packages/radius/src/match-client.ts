@@ -63,6 +63,7 @@ export function parseNetwork(text: string): { bytes: Buffer; prefixBits: number 
 }
 
 function mask(bytes: Buffer, prefixBits: number): Buffer {
+  if (prefixBits === bytes.length * 8) return bytes;
   return Buffer.from(
     bytes.map((byte, index) => {
       const kept = Math.min(Math.max(prefixBits - index * 8, 0), 8);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Why a request's signal is aborted when its client has given up on it. */
 export class RequestReplacedError extends Error {
@@ -49,7 +49,7 @@ export class RecentRequests {
   /** `key`: of source address, port and identifier. `now`: of a clock that never goes back. */
   begin(key: string, packet: Buffer, now: number): Begun {
     this.expire(now);
-    const digest = createHash('sha256').update(packet).digest('base64');
+    const digest = hash('sha256', packet, 'base64');
     const answered = this.#answered.get(key);
     if (answered?.digest === digest) return { kind: 'answered', reply: answered.reply };
     const predecessor = this.#pending.get(key);

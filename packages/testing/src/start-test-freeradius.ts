@@ -31,6 +31,8 @@ export type FreeradiusRole =
       /** MSCHAPv2 is judged, and passwords are changed, by this domain; needs root. */
       ntlmAuth?: NtlmAuth;
     }
+  /** Checks codes of rlm_totp alone, sent as the password, and writes nothing about them: for benchmarks. */
+  | { role: 'totp'; users: readonly { name: string; base32: string }[] }
   /**
    * Sends everything on to a server on loopback. With `nextPorts` it fails over as FreeRADIUS does: once a sign-in has
    * waited in vain (1 s if it is from 127.0.0.9, else 5 s) it is rejected, the server counts as dead a few seconds
@@ -80,8 +82,7 @@ export async function startTestFreeradius(
   await mkdir(join(folder, 'raddb'));
   const write = (name: string, text: string) =>
     writeFile(join(folder, 'raddb', name), text, { mode: 0o600 });
-  const users = options.role === 'target' ? options.users : [];
-  await write('users', users.map(renderUser).join('\n'));
+  await write('users', renderUsers(options));
   await write('dictionary', '');
   await write('radiusd.conf', renderConfig(options, { folder, ...ports }));
 
@@ -121,7 +122,8 @@ export async function startTestFreeradius(
  * of FreeRADIUS and its children, stands the domain's folder.
  */
 function commandOf(options: FreeradiusRole, raddb: string): { command: string; args: string[] } {
-  const [command, args] = [binary ?? 'freeradius', ['-fxx', '-l', 'stdout', '-d', raddb]];
+  const verbosity = options.role === 'totp' ? '-f' : '-fxx';
+  const [command, args] = [binary ?? 'freeradius', [verbosity, '-l', 'stdout', '-d', raddb]];
   const ntlmAuth = options.role === 'target' ? options.ntlmAuth : undefined;
   if (!ntlmAuth) return { command, args };
   const script = [
@@ -134,6 +136,14 @@ function commandOf(options: FreeradiusRole, raddb: string): { command: string; a
   ].join('\n');
   const wrapped = ['--mount', 'sh', '-c', script, 'sh', ntlmAuth.socketFolder, command, ...args];
   return { command: 'unshare', args: wrapped };
+}
+
+function renderUsers(options: FreeradiusRole): string {
+  if (options.role === 'proxy') return '';
+  if (options.role === 'target') return options.users.map(renderUser).join('\n');
+  const render = ({ name, base32 }: { name: string; base32: string }) =>
+    `"${name}" TOTP-Secret := "${base32}", Auth-Type := totp\n`;
+  return options.users.map(render).join('\n');
 }
 
 function renderUser({ name, password, reply = [] }: FreeradiusUser): string {
@@ -156,7 +166,7 @@ libdir = ${['/usr/lib/freeradius', '/usr/lib64/freeradius'].find(existsSync) ?? 
 name = test
 max_request_time = 30
 cleanup_delay = 2
-max_requests = 4096
+max_requests = 65536
 hostname_lookups = no
 log {
   auth = no
@@ -198,6 +208,7 @@ ${options.role === 'target' && options.ntlmAuth ? renderNtlmAuth(options.ntlmAut
   files {
     filename = ${folder}/raddb/users
   }
+${options.role === 'totp' ? '  totp {\n  }' : ''}
 }
 ${options.role === 'proxy' ? renderProxy(options.to) : 'proxy_requests = no'}
 server default {
@@ -211,7 +222,7 @@ server default {
     ipaddr = 127.0.0.1
     port = ${accountingPort}
   }
-${options.role === 'proxy' ? proxySections : renderTargetSections(options)}
+${renderSections(options)}
 }
 `;
 }
@@ -233,6 +244,11 @@ function renderNtlmAuth({ domain, configFile }: NtlmAuth): string {
       ntlm_auth_domain = "nt-domain: ${domain}"
     }
 `;
+}
+
+function renderSections(options: FreeradiusRole): string {
+  if (options.role === 'proxy') return proxySections;
+  return options.role === 'totp' ? totpSections : renderTargetSections(options);
 }
 
 function renderProxy({
@@ -293,6 +309,30 @@ const proxySections = `
   }
   accounting {
     ok
+  }
+`;
+
+const totpSections = `
+  authorize {
+    files
+    update request {
+      &TOTP-Password := &User-Password
+    }
+  }
+  authenticate {
+    Auth-Type totp {
+      totp
+    }
+  }
+  post-auth {
+    update reply {
+      &Message-Authenticator := 0x00
+    }
+    Post-Auth-Type REJECT {
+      update reply {
+        &Message-Authenticator := 0x00
+      }
+    }
   }
 `;
 

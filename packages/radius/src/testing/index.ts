@@ -1,5 +1,6 @@
 export { signRequest } from '../authenticators.ts';
 export { checkReply } from '../check-reply.ts';
+export { hideUserPassword } from '../hidden-attributes.ts';
 export { fuzzPackets, type FuzzCount } from './fuzz-packets.ts';
 export { makeMschapV2, makeMschapV2Change } from './mschapv2.ts';
 export { runTool } from './run-tool.ts';

@@ -301,14 +301,13 @@ export class Verifier {
     return this.#waits.answer(question, answer);
   }
 
-  /** Denies what no rule has to see: it is recorded like any other denial, and no name is looked up. */
+  /** Denies what no rule has to see: it is recorded like any other denial, of whoever the name means. */
   async refuse(attempt: VerificationAttempt, reason: DenialReason): Promise<VerificationOutcome> {
     const ids = attemptIdsOf(this.#options.keys['attempt-id'], attempt);
     const event = this.#newEvent(attempt, ids);
-    const { settings } = this.#settings ?? { settings: defaultSettings };
-    event.username = this.#nameOfStranger(attempt.username ?? '', settings);
     const step = { event, ids, startedAt: performance.now() };
     try {
+      if (attempt.username !== null) Object.assign(event, await this.whoIs(attempt.username));
       return await this.#denyUnrecorded(step, reason, false);
     } catch (error) {
       return this.#notReady(error);
@@ -348,6 +347,16 @@ export class Verifier {
     if (error instanceof OverloadError) return { kind: 'not_ready', detail: error.message };
     const isDamaged = error instanceof StateError;
     return { kind: 'not_ready', detail: isDamaged ? error.message : 'its PostgreSQL is away' };
+  }
+
+  /** Whom an event is about, by a name that somebody else tells. Rejects while PostgreSQL is away. */
+  async whoIs(name: string): Promise<Pick<AuditEvent, 'userId' | 'username'>> {
+    const read = await this.#read.add(usernameKey(name));
+    const { settings } = await this.#settingsAt(read.settingsRevision);
+    const [user, namesake] = read.users;
+    return user && !namesake
+      ? { userId: user.id, username: user.document.username }
+      : { userId: null, username: this.#nameOfStranger(name, settings) };
   }
 
   /** People type passwords into name fields: unless it is set otherwise, only a hash of an unknown name is kept. */

@@ -20,9 +20,9 @@ const DAY_MS = 86_400_000;
 const NO_SESSION_MS = 600_000;
 const REMEMBERED_MAX = 10_000;
 /** Written by one worker; what is beyond is dropped, and the client sends it again. */
-const ALL_TOGETHER = { perSecond: 50, atOnce: 500 };
+const ALL_TOGETHER = { perSecond: 25, atOnce: 1000 };
 /** One that floods leaves the others room. */
-const EACH_CLIENT = { perSecond: 20, atOnce: 200 };
+const EACH_CLIENT = { perSecond: 10, atOnce: 500 };
 const BUDGETS_MAX = 2000;
 const TEXT_BYTES_SHOWN = 120;
 

@@ -1332,13 +1332,13 @@ export class Verifier {
   }
 
   #verdictOf(
-    step: Pick<Step, 'ids' | 'startedAt'> & Partial<Pick<Step, 'user' | 'challenge' | 'settings'>>,
+    step: Pick<Step, 'ids' | 'startedAt'> &
+      Partial<Pick<Step, 'user' | 'challenge' | 'proof' | 'settings'>>,
     verdict: Verdict,
     degraded: boolean,
   ): VerificationOutcome {
     const group = verdict.approved ? step.user?.group : undefined;
-    const isProven = (step.challenge?.firstFactorAt ?? null) !== null;
-    const language = isProven ? step.settings?.company.language : undefined;
+    const language = mayBeAddressed(step, verdict) ? step.settings?.company.language : undefined;
     this.#options.metrics.countVerdict(verdict, degraded, performance.now() - step.startedAt);
     return {
       kind: 'verdict',
@@ -1401,6 +1401,16 @@ function recognise(
     findAttempt(state, attemptId, nowMs) !== null ||
     reservations.some((row) => row.attemptId === attemptId);
   return [ids, ...ids.resent].find(isKnown) ?? null;
+}
+
+/** Whether somebody may be spoken to as who they are: they heard before, or hear by it, that the password was right. */
+function mayBeAddressed(
+  { challenge, proof }: Partial<Pick<Step, 'challenge' | 'proof'>>,
+  verdict: Verdict,
+): boolean {
+  if ((challenge?.firstFactorAt ?? null) !== null) return true;
+  const isCodeMissing = !verdict.approved && verdict.reason === 'no_method_for_protocol';
+  return isCodeMissing && proof?.judged.kind === 'right';
 }
 
 function unmergedIn(reservations: Reservation[]): Claim[] {

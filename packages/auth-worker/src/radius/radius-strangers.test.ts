@@ -247,8 +247,9 @@ describe.skipIf(!hasSlapd)('strangers and passwords over RADIUS (needs slapd)', 
     const from = MUTE;
     expect((await send('jvries', 'wrong', { from })).message).toBe(DENIED);
     expect((await send('jvries', RIGHT, { from })).message).toBe(
-      'Enter your password, a comma and your code in one go: password,123456',
+      'Voer uw wachtwoord, een komma en uw code in één keer in: wachtwoord,123456',
     );
+    expect((await send('jvries', `${RIGHT},${code(900)}`, { from })).message).toBe(DENIED);
     const asked = await send('jvries', RIGHT);
     expect(asked.message).toBe('Voer de code van uw authenticator in.');
     const wrong = await send('jvries', code(900), { state: asked.state });

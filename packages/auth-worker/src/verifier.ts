@@ -37,7 +37,6 @@ import {
   ATTEMPTS_KEPT_MS,
   beginsLockout,
   challengeOutcome,
-  defaultSettings,
   emptyState,
   encodeState,
   findApplication,

@@ -472,8 +472,10 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     const events = await takeFinalOutbox(test.db(), 10_000);
     const reasons = events.map(({ event }) => event.reason);
     expect(reasons).toEqual(expect.arrayContaining(['no_method_for_protocol', 'no_directory']));
-    const refused = events.find(({ event }) => event.reason === 'no_method_for_protocol');
-    expect(refused?.event).toMatchObject({ username: 'alice', userId: expect.any(String) });
+    const refused = events.filter(({ event }) => event.reason === 'no_method_for_protocol');
+    expect(refused.map(({ event }) => event)).toContainEqual(
+      expect.objectContaining({ username: 'alice', userId: expect.any(String) }),
+    );
     expect(JSON.stringify(events)).not.toContain(RIGHT);
   });
 

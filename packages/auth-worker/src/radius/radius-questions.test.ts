@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { takeFinalOutbox } from '@countersign/database';
 import { hashPin } from '@countersign/operations';
 import { makeAttribute, type Attribute } from '@countersign/radius';
+import { about, sendRadius } from '@countersign/radius/testing';
 import {
   generateSecret,
   hotp,
@@ -16,7 +17,6 @@ import {
   radiusClientAt,
   SHARED,
 } from '../testing/open-test-front.ts';
-import { about, sendRadius } from '../testing/send-radius.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
 import type { TextToSend } from '../verifier.ts';
 

@@ -3,6 +3,7 @@ import { takeFinalOutbox } from '@countersign/database';
 import { directoryDefaults } from '@countersign/directory';
 import { OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
 import type { Attribute } from '@countersign/radius';
+import { about, sendRadius } from '@countersign/radius/testing';
 import { FaultyTcp, hasSlapd, startTestSlapd, type TestSlapd } from '@countersign/testing';
 import {
   generateSecret,
@@ -18,7 +19,6 @@ import {
   radiusClientAt,
   SHARED,
 } from '../testing/open-test-front.ts';
-import { about, sendRadius } from '../testing/send-radius.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
 import type { TextToSend } from '../verifier.ts';
 

@@ -44,12 +44,12 @@ export class WorkerEvents {
     about: {
       client: string;
       application: string;
-      username: string | null;
+      who: Pick<AuditEvent, 'userId' | 'username'> | null;
       details: Record<string, string | number | undefined>;
     },
   ): Promise<void> {
-    const { client: actor, application, username, details } = about;
-    await this.#record({ id, type: 'radius.accounting', actor, application, username, details });
+    const { client: actor, application, who, details } = about;
+    await this.#record({ id, type: 'radius.accounting', actor, application, ...who, details });
   }
 
   async #record(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): Promise<void> {

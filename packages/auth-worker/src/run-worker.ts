@@ -312,6 +312,7 @@ export async function runWorker(
       verify: (attempt) => life.verifier.verify(attempt),
       awaitAnswer: (...args) => life.verifier.awaitAnswer(...args),
       refuse: (attempt, reason) => life.verifier.refuse(attempt, reason),
+      whoIs: (name) => life.verifier.whoIs(name),
       parkedEntries: () => life.parked,
       isReady: async () => (await checkReady()).ready,
       events,

@@ -37,7 +37,6 @@ import {
   ATTEMPTS_KEPT_MS,
   beginsLockout,
   challengeOutcome,
-  defaultSettings,
   emptyState,
   encodeState,
   findApplication,
@@ -301,14 +300,13 @@ export class Verifier {
     return this.#waits.answer(question, answer);
   }
 
-  /** Denies what no rule has to see: it is recorded like any other denial, and no name is looked up. */
+  /** Denies what no rule has to see: it is recorded like any other denial, of whoever the name means. */
   async refuse(attempt: VerificationAttempt, reason: DenialReason): Promise<VerificationOutcome> {
     const ids = attemptIdsOf(this.#options.keys['attempt-id'], attempt);
     const event = this.#newEvent(attempt, ids);
-    const { settings } = this.#settings ?? { settings: defaultSettings };
-    event.username = this.#nameOfStranger(attempt.username ?? '', settings);
     const step = { event, ids, startedAt: performance.now() };
     try {
+      if (attempt.username !== null) Object.assign(event, await this.whoIs(attempt.username));
       return await this.#denyUnrecorded(step, reason, false);
     } catch (error) {
       return this.#notReady(error);
@@ -348,6 +346,16 @@ export class Verifier {
     if (error instanceof OverloadError) return { kind: 'not_ready', detail: error.message };
     const isDamaged = error instanceof StateError;
     return { kind: 'not_ready', detail: isDamaged ? error.message : 'its PostgreSQL is away' };
+  }
+
+  /** Whom an event is about, by a name that somebody else tells. Rejects while PostgreSQL is away. */
+  async whoIs(name: string): Promise<Pick<AuditEvent, 'userId' | 'username'>> {
+    const read = await this.#read.add(usernameKey(name));
+    const { settings } = await this.#settingsAt(read.settingsRevision);
+    const [user, namesake] = read.users;
+    return user && !namesake
+      ? { userId: user.id, username: user.document.username }
+      : { userId: null, username: this.#nameOfStranger(name, settings) };
   }
 
   /** People type passwords into name fields: unless it is set otherwise, only a hash of an unknown name is kept. */
@@ -1323,13 +1331,13 @@ export class Verifier {
   }
 
   #verdictOf(
-    step: Pick<Step, 'ids' | 'startedAt'> & Partial<Pick<Step, 'user' | 'challenge' | 'settings'>>,
+    step: Pick<Step, 'ids' | 'startedAt'> &
+      Partial<Pick<Step, 'user' | 'challenge' | 'proof' | 'settings'>>,
     verdict: Verdict,
     degraded: boolean,
   ): VerificationOutcome {
     const group = verdict.approved ? step.user?.group : undefined;
-    const isProven = (step.challenge?.firstFactorAt ?? null) !== null;
-    const language = isProven ? step.settings?.company.language : undefined;
+    const language = mayBeAddressed(step, verdict) ? step.settings?.company.language : undefined;
     this.#options.metrics.countVerdict(verdict, degraded, performance.now() - step.startedAt);
     return {
       kind: 'verdict',
@@ -1392,6 +1400,16 @@ function recognise(
     findAttempt(state, attemptId, nowMs) !== null ||
     reservations.some((row) => row.attemptId === attemptId);
   return [ids, ...ids.resent].find(isKnown) ?? null;
+}
+
+/** Whether somebody may be spoken to as who they are: they heard before, or hear by it, that the password was right. */
+function mayBeAddressed(
+  { challenge, proof }: Partial<Pick<Step, 'challenge' | 'proof'>>,
+  verdict: Verdict,
+): boolean {
+  if ((challenge?.firstFactorAt ?? null) !== null) return true;
+  const isCodeMissing = !verdict.approved && verdict.reason === 'no_method_for_protocol';
+  return isCodeMissing && proof?.judged.kind === 'right';
 }
 
 function unmergedIn(reservations: Reservation[]): Claim[] {

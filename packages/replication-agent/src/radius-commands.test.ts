@@ -194,6 +194,11 @@ describe('radius-client.add', () => {
     expect(await refusalOfAdding(none)).toBe('400 invalid_radius_client');
   });
 
+  it('expects an appended code only where it is mandatory: not where a question can follow (rule 22)', async () => {
+    expect(await refusalOfAdding({ appendedCode: true })).toBe('400 invalid_radius_client');
+    await expect(addClient({ appendedCode: true, canChallenge: false })).resolves.toBeDefined();
+  });
+
   it('takes replies by name or by numbers, and refuses what must not or cannot be set', async () => {
     const good = [reply('filter-id', 'vpn'), reply('9/1', 'ip:addr=1')];
     await expect(addClient({ replies: good })).resolves.toBeDefined();

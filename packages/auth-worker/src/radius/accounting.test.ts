@@ -34,10 +34,13 @@ function begin() {
   const recorded: { id: string; username: string | null; details: object }[] = [];
   let isAway = false;
   const accounting = new RadiusAccounting({
-    async radiusAccounting(eventId, { username, details }) {
-      if (isAway) throw new Error('away');
-      recorded.push({ id: eventId, username, details });
+    events: {
+      async radiusAccounting(eventId, { who, details }) {
+        if (isAway) throw new Error('away');
+        recorded.push({ id: eventId, username: who?.username ?? null, details });
+      },
     },
+    whoIs: async (username) => ({ userId: null, username }),
   });
   return { accounting, recorded, setAway: (away: boolean) => void (isAway = away) };
 }

@@ -12,6 +12,7 @@ import {
 } from '@countersign/radius';
 import { escapeUntrusted } from '@countersign/verification';
 import type { WorkerEvents } from '../events.ts';
+import type { Verifier } from '../verifier.ts';
 import type { AskingClient } from './handle-access-request.ts';
 
 const DAY_MS = 86_400_000;
@@ -19,9 +20,9 @@ const DAY_MS = 86_400_000;
 const NO_SESSION_MS = 600_000;
 const REMEMBERED_MAX = 10_000;
 /** Written by one worker; what is beyond is dropped, and the client sends it again. */
-const ALL_TOGETHER = { perSecond: 50, atOnce: 500 };
+const ALL_TOGETHER = { perSecond: 25, atOnce: 1000 };
 /** One that floods leaves the others room. */
-const EACH_CLIENT = { perSecond: 20, atOnce: 200 };
+const EACH_CLIENT = { perSecond: 10, atOnce: 500 };
 const BUDGETS_MAX = 2000;
 const TEXT_BYTES_SHOWN = 120;
 
@@ -55,16 +56,22 @@ const TERMINATE_CAUSES: Record<number, string> = {
   18: 'host request',
 };
 
+export type AccountingPorts = {
+  events: Pick<WorkerEvents, 'radiusAccounting'>;
+  /** Of people who are no users only what events may hold of them comes back. */
+  whoIs: Verifier['whoIs'];
+};
+
 /** Answers Accounting-Requests once they are recorded: one event for each session and status, on whatever node they arrive. */
 export class RadiusAccounting {
-  readonly #events: Pick<WorkerEvents, 'radiusAccounting'>;
+  readonly #ports: AccountingPorts;
   /** Recorded lately, oldest first. */
   readonly #taken = new Set<string>();
   readonly #all = new Budget(ALL_TOGETHER);
   readonly #budgets = new Map<string, Budget>();
 
-  constructor(events: Pick<WorkerEvents, 'radiusAccounting'>) {
-    this.#events = events;
+  constructor(ports: AccountingPorts) {
+    this.#ports = ports;
   }
 
   /** Rejects while nothing can be recorded. */
@@ -73,7 +80,10 @@ export class RadiusAccounting {
     const id = idOf(attributes, client, status, Date.now());
     if (!this.#taken.has(id)) {
       if (!this.#budgetOf(client.document.id).spend() || !this.#all.spend()) return 'drop';
-      await this.#events.radiusAccounting(id, aboutSession(attributes, client, status));
+      const { events, whoIs } = this.#ports;
+      const name = text(attributes, 'User-Name');
+      const who = name === undefined ? null : await whoIs(name);
+      await events.radiusAccounting(id, { who, ...aboutSession(attributes, client, status) });
       this.#taken.add(id);
       if (this.#taken.size > REMEMBERED_MAX) this.#taken.delete(this.#taken.values().next().value!);
     }
@@ -116,7 +126,7 @@ function aboutSession(
   attributes: readonly Attribute[],
   { document, recordsAddresses }: AskingClient,
   status: string,
-): Parameters<WorkerEvents['radiusAccounting']>[1] {
+): Omit<Parameters<WorkerEvents['radiusAccounting']>[1], 'who'> {
   const cause = integer(attributes, 'Acct-Terminate-Cause');
   const details = {
     status,
@@ -140,7 +150,6 @@ function aboutSession(
   return {
     client: document.name,
     application: document.application,
-    username: text(attributes, 'User-Name') ?? null,
     details: Object.fromEntries(Object.entries(details).filter(([, value]) => value !== undefined)),
   };
 }

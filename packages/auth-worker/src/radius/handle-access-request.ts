@@ -5,12 +5,14 @@ import {
   findSignInProtocol,
   findText,
   findValue,
+  findValues,
   makeAttribute,
   makeReplyMessages,
   normalizeAddress,
   packetCodes,
   readMschapV2,
   readMschapV2Change,
+  readText,
   RequestReplacedError,
   type Attribute,
   type Reply,
@@ -198,13 +200,15 @@ function usernameOf(attributes: readonly Attribute[]): string | null {
   return name && isSafeText(name) ? name : null;
 }
 
-/** Rule 12: of the end user only where the client is said to tell it. */
+/** Rule 12: of the end user only where the client is said to tell it, and of two nobody knows which. */
 function personAddress(
   attributes: readonly Attribute[],
   { callingStation }: RadiusClientDocument,
 ): string | null {
-  const told = callingStation === 'ip' ? findText(attributes, 'Calling-Station-Id') : undefined;
-  return told === undefined ? null : normalizeAddress(told);
+  if (callingStation !== 'ip') return null;
+  const [told, ...more] = findValues(attributes, 'Calling-Station-Id');
+  const text = told && more.length === 0 ? readText(told) : undefined;
+  return text === undefined ? null : normalizeAddress(text);
 }
 
 /**

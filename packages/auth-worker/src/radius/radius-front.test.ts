@@ -139,6 +139,7 @@ async function openFront(node: string): Promise<RadiusFront> {
     verify: (attempt) => own.verify(attempt),
     awaitAnswer: (...args) => own.awaitAnswer(...args),
     refuse: (attempt, reason) => own.refuse(attempt, reason),
+    whoIs: (name) => own.whoIs(name),
     parkedEntries: () => new ParkedEntries(test.link(), 1),
     isReady: async () => isReady,
     events: new WorkerEvents(db, node),
@@ -471,6 +472,10 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     const events = await takeFinalOutbox(test.db(), 10_000);
     const reasons = events.map(({ event }) => event.reason);
     expect(reasons).toEqual(expect.arrayContaining(['no_method_for_protocol', 'no_directory']));
+    const refused = events.filter(({ event }) => event.reason === 'no_method_for_protocol');
+    expect(refused.map(({ event }) => event)).toContainEqual(
+      expect.objectContaining({ username: 'alice', userId: expect.any(String) }),
+    );
     expect(JSON.stringify(events)).not.toContain(RIGHT);
   });
 
@@ -541,9 +546,10 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     );
   });
 
-  it('answers accounting, and records a status of a session once', async () => {
+  it('answers accounting, and records a status of a session once, of whoever the name means', async () => {
+    const user = await enrol('lies');
     const input =
-      'User-Name="alice",Acct-Status-Type=Start,Acct-Session-Id="s-7",NAS-Identifier="gate"';
+      'User-Name="EXAMPLE\\\\lies",Acct-Status-Type=Start,Acct-Session-Id="s-7",NAS-Identifier="gate"';
     for (const { ports } of fronts) {
       const output = await runTool({
         command: 'radclient',
@@ -556,7 +562,20 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
       .map(({ event }) => event)
       .filter(({ type }) => type === 'radius.accounting');
     expect(events).toMatchObject([
-      { username: 'alice', application: 'vpn', details: { status: 'start', session: 's-7' } },
+      {
+        userId: user.id,
+        username: 'lies',
+        application: 'vpn',
+        details: { status: 'start', session: 's-7' },
+      },
     ]);
+    await runTool({
+      command: 'radclient',
+      args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${fronts[0]!.ports[1]}`, 'acct', shared],
+      input: `User-Name="${RIGHT}",Acct-Status-Type=Start,Acct-Session-Id="s-8"`,
+    });
+    const all = JSON.stringify(await takeFinalOutbox(test.db(), 10_000));
+    expect(all).toContain('s-8');
+    expect(all).not.toContain(RIGHT);
   });
 });

@@ -10,28 +10,27 @@ import {
 import type { Logger } from 'pino';
 import type { WorkerConfig } from '../config.ts';
 import type { DatabaseGate } from '../database-gate.ts';
-import type { WorkerEvents } from '../events.ts';
 import type { WorkerMetrics } from '../metrics.ts';
-import { RadiusAccounting } from './accounting.ts';
+import { RadiusAccounting, type AccountingPorts } from './accounting.ts';
 import { DenialPace } from './denial-pace.ts';
 import { handleAccessRequest, type AccessPorts } from './handle-access-request.ts';
 import { ParkedAttributes, type ParkedAttributesOptions } from './parked-attributes.ts';
 import { makeRadiusClients, type FoundClients, type FrontClient } from './radius-clients.ts';
 import { RadiusTargets } from './radius-targets.ts';
 
-export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey' | 'targets' | 'parked' | 'pace'> & {
-  listen: NonNullable<WorkerConfig['radius']>;
-  db: Database;
-  gate: DatabaseGate;
-  keys: { seed: PurposeKey; 'attempt-id': PurposeKey; parked: PurposeKey };
-  parkedEntries: ParkedAttributesOptions['entries'];
-  /** While it is not, requests are dropped, and clients turn to another node. */
-  isReady(): Promise<boolean>;
-  events: Pick<WorkerEvents, 'radiusAccounting'>;
-  metrics: Pick<WorkerMetrics, 'watchRadius'>;
-  log: Pick<Logger, 'info' | 'warn' | 'error'>;
-  onSeen?: (seen: SeenDatagram) => void;
-};
+export type RadiusFrontOptions = Omit<AccessPorts, 'joinKey' | 'targets' | 'parked' | 'pace'> &
+  AccountingPorts & {
+    listen: NonNullable<WorkerConfig['radius']>;
+    db: Database;
+    gate: DatabaseGate;
+    keys: { seed: PurposeKey; 'attempt-id': PurposeKey; parked: PurposeKey };
+    parkedEntries: ParkedAttributesOptions['entries'];
+    /** While it is not, requests are dropped, and clients turn to another node. */
+    isReady(): Promise<boolean>;
+    metrics: Pick<WorkerMetrics, 'watchRadius'>;
+    log: Pick<Logger, 'info' | 'warn' | 'error'>;
+    onSeen?: (seen: SeenDatagram) => void;
+  };
 
 /** A change of a client is in force after this. */
 const FOLLOW_MS = 500;
@@ -56,7 +55,7 @@ export class RadiusFront implements AsyncDisposable {
 
   private constructor(options: RadiusFrontOptions) {
     this.#options = options;
-    this.#accounting = new RadiusAccounting(options.events);
+    this.#accounting = new RadiusAccounting(options);
     const { db, gate, keys, parkedEntries: entries, log } = options;
     this.#targets = new RadiusTargets({ seedKey: keys.seed, log });
     this.#parked = new ParkedAttributes({ db, gate, key: keys.parked, entries, log });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { takeFinalOutbox } from '@countersign/database';
 import { Directory, directoryDefaults } from '@countersign/directory';
 import { directoryConfigOf, OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
+import { about, sendRadius } from '@countersign/radius/testing';
 import { hasSamba, startTestSamba, type TestSamba } from '@countersign/testing';
 import {
   generateSecret,
@@ -16,7 +17,6 @@ import {
   radiusClientAt,
   SHARED,
 } from '../testing/open-test-front.ts';
-import { about, sendRadius } from '../testing/send-radius.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
 
 /** Checks the password; needs a user. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { takeFinalOutbox } from '@countersign/database';
 import { hashPin } from '@countersign/operations';
 import { makeAttribute, type Attribute } from '@countersign/radius';
+import { about, sendRadius } from '@countersign/radius/testing';
 import {
   generateSecret,
   hotp,
@@ -16,7 +17,6 @@ import {
   radiusClientAt,
   SHARED,
 } from '../testing/open-test-front.ts';
-import { about, sendRadius } from '../testing/send-radius.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
 import type { TextToSend } from '../verifier.ts';
 
@@ -39,6 +39,9 @@ beforeAll(async () => {
     'methods.oathMode': 'code+pin',
     'methods.textMode': 'otp+pin',
   });
+  await test.addApplication('office', {
+    'trustedIps.ranges': ['198.51.100.0/24', '2001:db8::/64'],
+  });
   await test.addApplication('nederlands', { 'company.language': 'nl' });
   const none = { kind: 'none' } as const;
   const clients = [
@@ -48,6 +51,12 @@ beforeAll(async () => {
     radiusClientAt(keys.seed, '127.0.0.3', { firstFactor: none, application: 'other' }),
     radiusClientAt(keys.seed, '127.0.0.4', { firstFactor: none, application: 'pins' }),
     radiusClientAt(keys.seed, '127.0.0.5', { firstFactor: none, application: 'nederlands' }),
+    radiusClientAt(keys.seed, '127.0.0.7', {
+      firstFactor: none,
+      application: 'office',
+      callingStation: 'ip',
+    }),
+    radiusClientAt(keys.seed, '127.0.0.8', { firstFactor: none, application: 'office' }),
   ];
   for (const client of clients) await test.addRadiusClient(client);
   const onText = (text: TextToSend) => void sent.push(text);
@@ -255,6 +264,28 @@ describe('one code', () => {
     } finally {
       vi.useRealTimers();
     }
+  });
+});
+
+describe('where somebody is', () => {
+  it('is believed only from a client that is said to tell it, and only one address (rule 12)', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const ask = (station: string, from: string, more: Attribute[] = []) =>
+      send(user.username, null, {
+        from,
+        attributes: [...about(user.username, { station }), ...more],
+      });
+    for (const inside of ['198.51.100.7', '::ffff:198.51.100.8', '2001:db8::1']) {
+      expect(await ask(inside, '127.0.0.7')).toMatchObject({ kind: 'accept' });
+      expect(await ask(inside, '127.0.0.8')).toMatchObject({ kind: 'challenge' });
+    }
+    const outside = ['198.51.101.7', '198.51.100.7 ', '198.51.100', '2001:db8:1::1', 'laptop'];
+    for (const station of outside) {
+      expect(await ask(station, '127.0.0.7')).toMatchObject({ kind: 'challenge' });
+    }
+    const second = makeAttribute('Calling-Station-Id', '203.0.113.9');
+    const two = await ask('198.51.100.9', '127.0.0.7', [second]);
+    expect(two).toMatchObject({ kind: 'challenge' });
   });
 });
 

@@ -3,6 +3,7 @@ import { takeFinalOutbox } from '@countersign/database';
 import { directoryDefaults } from '@countersign/directory';
 import { OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
 import type { Attribute } from '@countersign/radius';
+import { about, sendRadius } from '@countersign/radius/testing';
 import { FaultyTcp, hasSlapd, startTestSlapd, type TestSlapd } from '@countersign/testing';
 import {
   generateSecret,
@@ -18,7 +19,6 @@ import {
   radiusClientAt,
   SHARED,
 } from '../testing/open-test-front.ts';
-import { about, sendRadius } from '../testing/send-radius.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
 import type { TextToSend } from '../verifier.ts';
 
@@ -247,8 +247,9 @@ describe.skipIf(!hasSlapd)('strangers and passwords over RADIUS (needs slapd)', 
     const from = MUTE;
     expect((await send('jvries', 'wrong', { from })).message).toBe(DENIED);
     expect((await send('jvries', RIGHT, { from })).message).toBe(
-      'Enter your password, a comma and your code in one go: password,123456',
+      'Voer uw wachtwoord, een komma en uw code in één keer in: wachtwoord,123456',
     );
+    expect((await send('jvries', `${RIGHT},${code(900)}`, { from })).message).toBe(DENIED);
     const asked = await send('jvries', RIGHT);
     expect(asked.message).toBe('Voer de code van uw authenticator in.');
     const wrong = await send('jvries', code(900), { state: asked.state });

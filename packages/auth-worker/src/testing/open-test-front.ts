@@ -95,6 +95,7 @@ export async function openTestFront(
     verify: (attempt) => verifier.verify(attempt),
     awaitAnswer: (attempt, asked, options) => verifier.awaitAnswer(attempt, asked, options),
     refuse: (attempt, reason) => verifier.refuse(attempt, reason),
+    whoIs: (name) => verifier.whoIs(name),
     parkedEntries,
     isReady: async () => true,
     events: new WorkerEvents(db, node),

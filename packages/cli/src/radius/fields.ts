@@ -53,7 +53,7 @@ const CLIENT_SETTINGS: Record<string, SettingRow> = {
   canChallenge: { read: readFlag, says: 'whether it can show a question' },
   codeLength: { read: asCodeLength, says: 'digits of a code behind a password' },
   commaCode: { read: readFlag, says: 'password,123456 is a password and a code' },
-  appendedCode: { read: readFlag, says: 'password123456 is one too' },
+  appendedCode: { read: readFlag, says: 'password123456 is one too; needs canChallenge=false' },
   callingStation: { read: asText, says: 'Calling-Station-Id: ip, text or ignore' },
   isBalancer: {
     read: readFlag,

@@ -56,9 +56,17 @@ export function userMatchNeedsDirectory(application: string, client: string): Re
 }
 
 /** What is wrong with a client that its schema cannot see. */
-export function flawOfClient({ appendedCode, firstFactor }: RadiusClientDocument): Refusal | null {
-  if (!appendedCode || firstFactor.kind !== 'none') return null;
-  const detail = 'appendedCode: no password comes before the code where there is no first factor';
+export function flawOfClient(client: RadiusClientDocument): Refusal | null {
+  const { appendedCode, canChallenge, firstFactor } = client;
+  if (!appendedCode) return null;
+  if (firstFactor.kind === 'none') {
+    const detail = 'appendedCode: no password comes before the code where there is no first factor';
+    return refuse(400, 'invalid_radius_client', detail);
+  }
+  // Security rule 22: a password that ends in digits would be cut, and count as a wrong one.
+  if (!canChallenge) return null;
+  const detail =
+    'appendedCode needs canChallenge=false: where a question can follow, codes are not mandatory';
   return refuse(400, 'invalid_radius_client', detail);
 }
 

@@ -1,7 +1,8 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { makeAttribute, readText, type Attribute } from '@countersign/radius';
+import { makeAttribute, readText } from '../attribute-values.ts';
+import type { Attribute } from '../radius-packet.ts';
 
 export type RadiusAnswer = {
   kind: 'accept' | 'reject' | 'challenge' | 'accounting' | 'silent';
@@ -24,13 +25,14 @@ const REPLY_MESSAGE = 18;
 const STATE = 24;
 
 /**
- * One Access-Request by RFC 2865 and 3579 alone, with none of the product's own code around it, so that it may be as
+ * One request by RFC 2865, 2866 and 3579 alone, with none of the product's own code around it, so that it may be as
  * wrong as a test wants; sent again as it is each second until it is answered.
  */
 export async function sendRadius({
   port,
   from,
   secret,
+  code = 1,
   attributes,
   password = null,
   waitMs = 15_000,
@@ -39,6 +41,8 @@ export async function sendRadius({
   /** Address of this machine that it comes from. */
   from: string;
   secret: string;
+  /** 1 Access-Request or 4 Accounting-Request. */
+  code?: 1 | 4;
   attributes: readonly Attribute[];
   password?: Buffer | string | null;
   waitMs?: number;
@@ -46,7 +50,10 @@ export async function sendRadius({
   const authenticator = randomBytes(16);
   const typed =
     password === null ? [] : [hidePassword(Buffer.from(password), secret, authenticator)];
-  const bytes = sign([...attributes, ...typed], secret, authenticator);
+  const bytes =
+    code === 4
+      ? signAccounting(attributes, secret)
+      : sign([...attributes, ...typed], secret, authenticator);
   const socket = createSocket('udp4');
   socket.bind(0, from);
   await once(socket, 'listening');
@@ -87,15 +94,26 @@ function hidePassword(plain: Buffer, secret: string, authenticator: Buffer): Att
   return { type: PASSWORD, value };
 }
 
-function sign(attributes: readonly Attribute[], secret: string, authenticator: Buffer): Buffer {
+function encode(code: number, authenticator: Buffer, attributes: readonly Attribute[]): Buffer {
   const pieces = attributes.flatMap(({ type, value }) => [
     Buffer.from([type, value.length + 2]),
     value,
   ]);
-  const place = Buffer.concat([Buffer.from([80, 18]), Buffer.alloc(16)]);
-  const head = Buffer.from([1, randomBytes(1)[0]!, 0, 0]);
-  const bytes = Buffer.concat([head, authenticator, place, ...pieces]);
+  const head = Buffer.from([code, randomBytes(1)[0]!, 0, 0]);
+  const bytes = Buffer.concat([head, authenticator, ...pieces]);
   bytes.writeUInt16BE(bytes.length, 2);
+  return bytes;
+}
+
+function signAccounting(attributes: readonly Attribute[], secret: string): Buffer {
+  const bytes = encode(4, Buffer.alloc(16), attributes);
+  createHash('md5').update(bytes).update(secret).digest().copy(bytes, 4);
+  return bytes;
+}
+
+function sign(attributes: readonly Attribute[], secret: string, authenticator: Buffer): Buffer {
+  const place = { type: 80, value: Buffer.alloc(16) };
+  const bytes = encode(1, authenticator, [place, ...attributes]);
   createHmac('md5', secret).update(bytes).digest().copy(bytes, 22);
   return bytes;
 }

@@ -166,6 +166,7 @@ export async function runWorker(
       incarnation,
       changePin: (change) => changePinOf(change, (request) => life.ports.runCommand(request)),
       sendText: (text) => texts.send(text),
+      canSendTexts: (settings) => texts.canSend(settings),
       firstFactor,
       metrics,
       log,

@@ -76,6 +76,11 @@ export class TextSending {
     return { sent: result.sent, details: { ...phone, text: tell(result, attempts, rendered) } };
   }
 
+  /** Whether there is anything to send one through. */
+  canSend(settings: Settings): boolean {
+    return (this.#options.outbox ?? this.#senderFor(settings)) !== null;
+  }
+
   /** What the settings hold, in their order; none, and a line in the log, where they cannot be read. */
   providersOf(settings: Settings): TextProviders {
     const { seedKey, log } = this.#options;

@@ -102,6 +102,8 @@ export type VerifierOptions = {
   incarnation: ChallengeBinding['incarnation'];
   /** Sends a code; null: this node cannot. It has a deadline of its own. */
   sendText: SendText | null;
+  /** Whether there is anything to send one through; missing: wherever one can be sent. */
+  canSendTexts?: (settings: Settings) => boolean;
   /** Changes the PIN through the master; null: it may not be changed here. */
   changePin: ChangePin | null;
   /** Asks people on their phones and the like; null: there is no such method here. */
@@ -951,6 +953,7 @@ export class Verifier {
       },
       elsewhere: this.#options.elsewhere?.of(user) ?? [],
       waiting: attempt.waiting ?? null,
+      canSendTexts: this.#options.canSendTexts?.(settings) ?? true,
       challenge: challenge && {
         id: challenge.id,
         method: challenge.row.method,

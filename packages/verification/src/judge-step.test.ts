@@ -747,6 +747,15 @@ describe.each(working.filter(({ method }) => method !== 'recovery'))(
   },
 );
 
+it('a question offers a text only where there is anything to send one through', () => {
+  const offered = (canSendTexts: boolean) => {
+    const judgement = judge({ user: everything, code: null, canSendTexts });
+    return judgement.kind === 'ask' ? judgement.question.others : null;
+  };
+  expect(offered(true)).toEqual(['text']);
+  expect(offered(false)).toEqual([]);
+});
+
 describe.each(working.filter(asksPin))('the row $method $mode, which asks for a PIN', (row) => {
   const { challenge, right, answer } = caseOf(row);
 

@@ -68,6 +68,8 @@ export type StepInput = {
     /** Keyed hash of the code, so that no state holds what people typed. */
     wrongCodeHmac: string | null;
   };
+  /** False: nobody is offered a text. Whoever has no other method learns in the event what is missing. */
+  canSendTexts?: boolean;
   /** Methods that this user can be asked by elsewhere, such as on a phone. */
   elsewhere?: readonly Method[];
   /**
@@ -386,6 +388,7 @@ function othersThan(input: StepInput, method: Method): Method[] {
   return ASKABLE.filter(
     (other) =>
       other !== method &&
+      (other !== 'text' || input.canSendTexts !== false) &&
       canBeAsked(input, other) &&
       methodRow(other, modeOf(input, other)).doors.includes(input.attempt.door),
   );

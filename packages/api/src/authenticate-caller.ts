@@ -23,7 +23,7 @@ export function authenticateCallers(api: ApiServer, ports: ApiPorts, isLocal: bo
     // Only the not-found handler has no access: onRoute above sees to that.
     if (access === undefined || 'open' in access) return;
 
-    const bearer = BEARER.exec(request.headers.authorization ?? '')?.[1] ?? null;
+    const bearer = bearerOf(request);
     if (bearer === null && !isLocal) throw unauthorized();
     const caller = await ports.authenticate({
       bearer,
@@ -42,6 +42,23 @@ export function authenticateCallers(api: ApiServer, ports: ApiPorts, isLocal: bo
 export function callerOf(request: FastifyRequest): Caller {
   if (request.caller === null) throw new Error('the route was reached without authentication');
   return request.caller;
+}
+
+/** For what lasts: whether its caller would be let in now. */
+export async function isStillAllowed(request: FastifyRequest, ports: ApiPorts): Promise<boolean> {
+  const { remoteAddress } = request;
+  const access = request.routeOptions.config.access;
+  const caller = await ports.authenticate({
+    bearer: bearerOf(request),
+    remoteAddress,
+    local: remoteAddress === 'local',
+    isConfirmedLater: false,
+  });
+  return access !== undefined && 'scope' in access && (caller?.scopes.has(access.scope) ?? false);
+}
+
+function bearerOf(request: FastifyRequest): string | null {
+  return BEARER.exec(request.headers.authorization ?? '')?.[1] ?? null;
 }
 
 // request.ip is the rightmost hop that is no trusted proxy; a proxy may forward any text there.

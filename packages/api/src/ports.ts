@@ -57,6 +57,8 @@ export type ApiPorts = {
   takeTextCallback?(callback: TextCallback): Promise<TextCallbackOutcome>;
   /** Where people come from. Missing: this process reads no directory. */
   directories?: DirectoryPorts;
+  /** Missing: this process serves no RADIUS. */
+  radiusFront?: RadiusPorts;
   /** Only in a demo: texts and mails that went nowhere else, oldest first. */
   readDemoOutbox?(): Promise<OutboxEntry[]>;
   /** Only on the node's own socket. */
@@ -90,6 +92,103 @@ export type DirectoryPorts = {
   /** Users of any directory with a number that waits for an administrator. */
   listPendingPhones(limit: number): Promise<UserDocument[]>;
 };
+
+/** RADIUS as this node serves it. */
+export type RadiusPorts = {
+  /**
+   * Signs somebody in as a client would, with real packets; it counts like any other sign-in, and an event says who
+   * asked for it. Ends within 40 s. 429 while too many are tested.
+   */
+  test(test: RadiusTest): Promise<RadiusTestReport>;
+  /**
+   * Hands on a line for every datagram at the ports of the node, from all its processes, until aborted. `onLine` must
+   * not throw. Rejects with 429 while too many watch; resolves when it has ended, or nothing can be heard any more.
+   */
+  watch(watch: { signal: AbortSignal; onLine: (line: RadiusWatchLine) => void }): Promise<void>;
+};
+
+export type RadiusTest = {
+  client: RadiusClientDocument;
+  /** Names the test: what answers its question, or is sent again, comes with the same. */
+  id: string;
+  username: string;
+  /** Null: none is typed. */
+  password: string | null;
+  /** As it is typed with the password, or alone; where the client takes none there, for its question. */
+  code: string | null;
+  /** To a question of the same test. */
+  answer: { state: string; code: string } | null;
+  /** The address it shall look to come from; null: the first of the client's. */
+  from: string | null;
+  /** Calling-Station-Id; null: none. */
+  station: string | null;
+  actor: string;
+};
+
+export const RADIUS_TEST_STEPS = [
+  'client',
+  'message-authenticator',
+  'typed',
+  'first factor',
+  'second step',
+  'verdict',
+  'reply',
+] as const;
+
+export type RadiusTestReport = {
+  id: string;
+  node: string;
+  /** What happened, in its order; `tookMs` where it took time of its own. */
+  steps: {
+    step: (typeof RADIUS_TEST_STEPS)[number];
+    ok: boolean;
+    text: string;
+    tookMs: number | null;
+  }[];
+  /** `unanswered`: it never got as far, or was dropped. */
+  outcome: 'accept' | 'reject' | 'challenge' | 'unanswered';
+  /** Of what is no accept, as it was judged: clients are told less. */
+  reason: string | null;
+  question: { text: string; state: string } | null;
+  /** Of the last reply; what is secret is stars. */
+  attributes: { name: string; value: string }[];
+  tookMs: number;
+};
+
+/** A datagram at the node's RADIUS ports, and what became of it. Text from outside is escaped; nothing secret is in it. */
+export type RadiusSeen = {
+  kind: 'seen';
+  at: string;
+  /** Which of the node's workers. */
+  worker: number;
+  service: 'authentication' | 'accounting';
+  from: string;
+  /** Null: a stranger. */
+  client: string | null;
+  /** Who tests, where it was a test. */
+  testBy: string | null;
+  /** Such as Access-Request; null: it was not read. */
+  packet: string | null;
+  /** Such as pap; null: it is no sign-in. */
+  protocol: string | null;
+  /** As it was sent; as in the events where those hide unknown names. Null: it was not judged. */
+  user: string | null;
+  /** Such as accept, reject, challenge, answered, duplicate, dropped. */
+  verdict: string;
+  why: string | null;
+  /** Without the name of the user; null: too long to tell. */
+  attributes: { name: string; value: string }[] | null;
+  tookMs: number | null;
+};
+
+export type RadiusWatchLine =
+  /** All lines from here on are heard, but of `silent` workers. */
+  | { kind: 'watching'; node: string; workers: number; silent: number[] }
+  | RadiusSeen
+  /** So many were seen and cannot be told of. */
+  | { kind: 'lost'; count: number }
+  /** Nothing was seen for a while. */
+  | { kind: 'quiet' };
 
 export type StoredDirectory = {
   document: DirectoryDocument;
@@ -424,6 +523,8 @@ export type ClusterView = {
   directories?: DirectoryNotice[];
   /** RADIUS clients in force that need no Message-Authenticator; the first 100. */
   unsignedRadius?: { name: string; messageAuthenticator: 'observe' | 'off' }[];
+  /** RADIUS clients in force that let in whoever is no user with nothing checked here; the first 100. */
+  uncheckedRadius?: string[];
   answeredBy: string;
   nodes: ClusterNode[];
 };

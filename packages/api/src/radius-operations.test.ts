@@ -59,7 +59,7 @@ it('clients and targets are added, listed, changed and removed, and never show a
     const changed = await call('PATCH', one, { messageAuthenticator: 'off', secret: 'HUSH' });
     expect(changed.json).toMatchObject({
       messageAuthenticator: 'off',
-      warnings: [expect.stringContaining('at least 16')],
+      warnings: expect.arrayContaining([expect.stringContaining('at least 16')]),
     });
     for (const { text } of [added, shown, listed, changed]) {
       expect(text).not.toMatch(/HUSH|sealed|c2VhbGVk/);
@@ -103,6 +103,37 @@ it('first factors are shown by name, and by id where nobody has it', async () =>
   expect(await shownWith(everywhere)).toEqual(everywhere);
   const nowhere = { kind: 'directory' as const, directories: [gone] };
   expect(await shownWith(nowhere)).toEqual(nowhere);
+});
+
+it('warns of what helps attackers', async () => {
+  const { radius } = server.ports;
+  await call('POST', '/clients', client);
+  const warnings = async () => (await call('GET', '/clients/vpn%20gateway')).json.warnings;
+  expect(await warnings()).toEqual([]);
+  for (const messageAuthenticator of ['observe', 'off'] as const) {
+    radius.clients[0]!.messageAuthenticator = messageAuthenticator;
+    expect(await warnings()).toEqual([
+      expect.stringMatching(
+        new RegExp(`^messageAuthenticator ${messageAuthenticator}: .*CVE-2024-3596`),
+      ),
+    ]);
+  }
+  radius.clients[0]!.messageAuthenticator = 'require';
+  radius.clients[0]!.firstFactor = { kind: 'none' };
+  expect(await warnings()).toEqual([]);
+  await server.ports.runCommand({
+    name: 'application.add',
+    args: { name: 'vpn', userMatch: 'pass' },
+    caller: (await server.ports.authenticate({
+      bearer: 'all',
+      remoteAddress: '',
+      local: false,
+      isConfirmedLater: false,
+    }))!,
+    idempotencyKey: null,
+    timeoutMs: 1000,
+  });
+  expect(await warnings()).toEqual([expect.stringContaining('nothing checked here')]);
 });
 
 it.each([

@@ -1,4 +1,6 @@
 import {
+  findApplication,
+  passesUnchecked,
   RADIUS_SECRET_ADVISED_BYTES,
   radiusClientDocument,
   radiusName,
@@ -8,7 +10,7 @@ import {
   type RadiusTargetDocument,
 } from '@countersign/verification';
 import { z } from 'zod';
-import type { ApiPorts } from './ports.ts';
+import type { ApiPorts, RadiusPorts } from './ports.ts';
 import { ProblemError } from './problem.ts';
 import type { CommandDone } from './run-command.ts';
 import { writeReply } from './schemas.ts';
@@ -16,6 +18,8 @@ import { writeReply } from './schemas.ts';
 type Stored = Awaited<ReturnType<ApiPorts['readSettings']>>;
 
 export const radiusParams = z.strictObject({ name: radiusName });
+
+const warnings = z.array(z.string()).describe('What is done but not advised.');
 
 export const radiusClientView = radiusClientDocument
   .omit({ sealedSecret: true, firstFactor: true })
@@ -31,13 +35,12 @@ export const radiusClientView = radiusClientDocument
       z.object({ kind: z.literal('none') }),
       z.object({ kind: z.literal('radius'), target: z.string() }),
     ]),
+    warnings,
   });
 export type RadiusClientView = z.output<typeof radiusClientView>;
 
 export const radiusTargetView = radiusTargetDocument.omit({ sealedSecret: true });
 export type RadiusTargetView = z.output<typeof radiusTargetView>;
-
-const warnings = z.array(z.string()).describe('What is done but not advised.');
 
 /** As this node has it after the change; only what is known for certain if it has not applied it yet. */
 export const radiusClientWriteReply = radiusClientView
@@ -50,7 +53,26 @@ export const radiusTargetWriteReply = radiusTargetView
 /** With names in place of the ids of directories and targets. */
 export function viewRadiusClient(client: RadiusClientDocument, all: Stored): RadiusClientView {
   const { sealedSecret: _, firstFactor, ...rest } = client;
-  return { ...rest, firstFactor: viewFirstFactor(firstFactor, all) };
+  const warned = warningsOfClient(client, all);
+  return { ...rest, firstFactor: viewFirstFactor(firstFactor, all), warnings: warned };
+}
+
+/** What of it helps attackers, or cannot do what it says. */
+function warningsOfClient(client: RadiusClientDocument, { applications }: Stored): string[] {
+  const { application, messageAuthenticator } = client;
+  const warned: string[] = [];
+  if (messageAuthenticator !== 'require') {
+    const how = messageAuthenticator === 'observe' ? 'observe: counts and serves' : 'off: serves';
+    warned.push(
+      `messageAuthenticator ${how} requests without one, and whoever is on the way can turn a refusal of such into an accept (CVE-2024-3596); set it to require as soon as countersign radius watch shows none without`,
+    );
+  }
+  if (passesUnchecked(client, findApplication(applications, application))) {
+    warned.push(
+      `firstFactor none, and ${application} passes whoever is no user: those get in with nothing checked here, so the client must have checked their password; set the user match to require as soon as all are enrolled`,
+    );
+  }
+  return warned;
 }
 
 export function viewRadiusTarget(target: RadiusTargetDocument): RadiusTargetView {
@@ -72,6 +94,14 @@ export function findRadiusTarget(all: Stored, name: string): RadiusTargetDocumen
   throw new ProblemError(404, 'unknown_radius_target', 'There is no such RADIUS target.');
 }
 
+/** @throws ProblemError 409 `no_radius` */
+export function radiusFrontOf({ radiusFront }: ApiPorts): RadiusPorts {
+  if (radiusFront) return radiusFront;
+  const detail =
+    'No RADIUS is served at this address: ask a node that has radius in its configuration, over HTTP.';
+  throw new ProblemError(409, 'no_radius', detail);
+}
+
 type Written = { done: CommandDone; name: string; secret: string | undefined };
 
 export async function replyToRadiusClientWrite(
@@ -84,7 +114,8 @@ export async function replyToRadiusClientWrite(
   const all = applied ? await ports.readSettings().catch(() => null) : null;
   const found = all?.radiusClients.find((each) => each.id === id);
   const known = all && found ? viewRadiusClient(found, all) : { id, name };
-  return { ...known, revision, applied, warnings: warningsOf(secret) };
+  const warned = 'warnings' in known ? known.warnings : [];
+  return { ...known, revision, applied, warnings: [...warningsOf(secret), ...warned] };
 }
 
 export async function replyToRadiusTargetWrite(

@@ -1,3 +1,4 @@
+import type { RadiusTest, RadiusTestReport } from '@countersign/api';
 import { beginAttempts, type AuditEvent, type Database } from '@countersign/database';
 import { newEvent } from '@countersign/operations';
 
@@ -50,6 +51,23 @@ export class WorkerEvents {
   ): Promise<void> {
     const { client: actor, application, who, details } = about;
     await this.#record({ id, type: 'radius.accounting', actor, application, ...who, details });
+  }
+
+  /** A sign-in that somebody tried as a RADIUS client; the verification has an event of its own, which says so too. */
+  async radiusTested(
+    { client, id, from, actor }: Pick<RadiusTest, 'client' | 'id' | 'from' | 'actor'>,
+    { outcome, reason, tookMs }: Pick<RadiusTestReport, 'outcome' | 'reason' | 'tookMs'>,
+  ): Promise<void> {
+    await this.#record({
+      type: 'radius.tested',
+      actor,
+      application: client.application,
+      result: outcome,
+      reason,
+      durationMs: Math.round(tookMs),
+      // The name that was typed may be a password: it is in the verification's event, as names are there.
+      details: { radiusClient: client.name, test: id, ...(from !== null && { from }) },
+    });
   }
 
   async #record(fields: Pick<AuditEvent, 'type'> & Partial<AuditEvent>): Promise<void> {

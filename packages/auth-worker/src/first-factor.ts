@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { PasswordTarget } from '@countersign/api';
 import type { SignIn } from '@countersign/directory';
 import type {
@@ -29,6 +30,15 @@ export type PasswordProof = { judged: PasswordJudged; target: { id: string; name
 const FAILURES_PER_ADDRESS = 50;
 /** Of the verifications that a worker has under way at once, so many may wait for directories. */
 const WAITING_MAX = 1000;
+
+/** What a test of a sign-in hears besides its verdict. */
+type Hear = (proof: PasswordProof & { tookMs: number }) => void;
+const hearing = new AsyncLocalStorage<Hear>();
+
+/** Runs `run`; `hear` is told of each first factor that is judged for it, and what that took. */
+export function hearFirstFactors<T>(hear: Hear, run: () => Promise<T>): Promise<T> {
+  return hearing.run(hear, run);
+}
 
 export type AskedDirectories = {
   directories: readonly DirectoryDocument[];
@@ -151,6 +161,18 @@ export class FirstFactor {
   }
 
   async #countForAddress(
+    asked: AskedDirectories,
+    work: () => Promise<PasswordProof>,
+  ): Promise<PasswordProof> {
+    const hear = hearing.getStore();
+    if (!hear) return this.#countWithin(asked, work);
+    const startedAt = performance.now();
+    const proof = await this.#countWithin(asked, work);
+    hear({ ...proof, tookMs: performance.now() - startedAt });
+    return proof;
+  }
+
+  async #countWithin(
     { settings, address }: AskedDirectories,
     work: () => Promise<PasswordProof>,
   ): Promise<PasswordProof> {

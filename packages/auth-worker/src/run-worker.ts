@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { buildApi, type ApiPorts, type Readiness } from '@countersign/api';
+import {
+  buildApi,
+  ProblemError,
+  type ApiPorts,
+  type RadiusPorts,
+  type Readiness,
+} from '@countersign/api';
 import {
   Asks,
   clientAddresses,
@@ -273,6 +279,17 @@ export async function runWorker(
     return { ready: problems.length === 0, degraded: open?.open ?? true, problems };
   }
 
+  // It listens after HTTP does.
+  let radius: RadiusFront | null = null;
+  const radiusPorts: RadiusPorts = {
+    test: (test) => servingRadius().test(test),
+    watch: (watch) => servingRadius().watch(watch),
+  };
+  function servingRadius(): RadiusFront {
+    if (radius) return radius;
+    throw new ProblemError(503, 'not_ready', 'This worker is just starting.');
+  }
+
   const keyCallers = new KeyCallers(db, gate);
   const ports: ApiPorts = {
     node: config.node,
@@ -294,6 +311,7 @@ export async function runWorker(
     metrics: () => metrics.render(),
     takeTextCallback: (callback) => textCallbacks.take(callback),
     directories,
+    ...(config.radius && { radiusFront: radiusPorts }),
     ...(outbox && { readDemoOutbox: () => outbox.list() }),
   };
   const server = buildApi(ports, {
@@ -303,9 +321,12 @@ export async function runWorker(
   // Every worker of the node listens on the same port; the kernel spreads connections over them.
   const address = { host: config.http.host, port: config.http.port, reusePort: true };
   await server.listen(address);
-  const radius =
+  radius =
     config.radius &&
     (await RadiusFront.start({
+      node: config.node,
+      worker: config.index,
+      workers: config.texts.workers,
       listen: config.radius,
       db,
       gate,

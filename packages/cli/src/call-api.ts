@@ -14,7 +14,7 @@ export type ApiCall = {
   idempotencyKey?: string;
 };
 
-const CONNECT_TIMEOUT_MS = 2_000;
+export const CONNECT_TIMEOUT_MS = 2_000;
 const READ_TIMEOUT_MS = 3_000;
 /** Above the server's own 30 s, so that it is the server who says what became of a change. */
 const WRITE_TIMEOUT_MS = 35_000;
@@ -98,7 +98,7 @@ async function callServer(
   }
 }
 
-function addressOf(server: Server, call: ApiCall): URL {
+export function addressOf(server: Server, call: Pick<ApiCall, 'path' | 'query'>): URL {
   const address = new URL(call.path, 'url' in server ? server.url : 'http://localhost');
   for (const [name, value] of Object.entries(call.query ?? {})) {
     if (value !== undefined) address.searchParams.set(name, value);
@@ -116,18 +116,18 @@ function parseReply(server: Server, text: string): unknown {
   }
 }
 
-function refusal(problem: unknown, status: number): CliError {
+export function refusal(problem: unknown, status: number): CliError {
   const { detail, code } = (problem ?? {}) as { detail?: string; code?: string };
   const message = `${detail ?? 'refused'} (${code ?? status})`;
   if (status >= 500) return new UnansweredError(message, { ...(code && { code }) });
   return new CliError(message, { ...(code && { code }) });
 }
 
-function nameOf(server: Server): string {
+export function nameOf(server: Server): string {
   return 'url' in server ? server.url : server.socketPath;
 }
 
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   if (error instanceof CliError) return error.message;
   const code = codeOf(error);
   if (code === 'ECONNREFUSED') return 'nothing listens there';

@@ -66,6 +66,13 @@ describe('status', () => {
     );
   });
 
+  it('names RADIUS clients that let strangers in with nothing checked', () => {
+    expect(status(cluster({ uncheckedRadius: [] }))).not.toContain('RADIUS');
+    expect(status(cluster({ uncheckedRadius: ['a', 'b', 'c', 'd', 'e', 'f'] }))).toContain(
+      'RADIUS that passes whoever is no user, nothing checked: a, b, c, d, e, and 1 more\n',
+    );
+  });
+
   it('names who skips the second step', () => {
     expect(status(cluster())).not.toContain('second step');
     expect(status(cluster({ exemptUsers: ['bot'] }))).toContain('\nwithout a second step: bot\n');

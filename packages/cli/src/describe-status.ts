@@ -44,6 +44,7 @@ export function describeStatus(
     `verification: ${describeVerificationMargin(view)}`,
     ...describeExempt(view),
     ...describeUnsignedRadius(view),
+    ...describeUncheckedRadius(view),
     ...describeDirectories(view),
     '',
     ...describeNodes(view, digests, nowMs),
@@ -75,6 +76,15 @@ function describeUnsignedRadius({ unsignedRadius = [] }: ClusterView): string[] 
   const more = unsignedRadius.length - named.length;
   const rest = more > 0 ? `, and ${more} more` : '';
   return [`RADIUS without Message-Authenticator: ${named.join(', ')}${rest}`];
+}
+
+/** No first factor, where whoever is no user passes: for as long as people are being enrolled, if at all. */
+function describeUncheckedRadius({ uncheckedRadius = [] }: ClusterView): string[] {
+  if (uncheckedRadius.length === 0) return [];
+  const named = uncheckedRadius.slice(0, NAMED_MAX).join(', ');
+  const more = uncheckedRadius.length - NAMED_MAX;
+  const rest = more > 0 ? `, and ${more} more` : '';
+  return [`RADIUS that passes whoever is no user, nothing checked: ${named}${rest}`];
 }
 
 /** People go on signing in whatever is wrong there, so it degrades nothing here. */

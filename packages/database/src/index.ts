@@ -135,6 +135,13 @@ export {
   unplaceUserStates,
 } from './user-states.ts';
 export type { StoredUserState } from './user-states.ts';
+export {
+  isRadiusWatched,
+  NOTE_MAX_BYTES,
+  tellRadiusWatchers,
+  watchRadius,
+} from './radius-watch.ts';
+export type { RadiusWatching } from './radius-watch.ts';
 export { namesOf } from './user-names.ts';
 export type { UserName } from './user-names.ts';
 export {

@@ -18,10 +18,15 @@ import {
   readApplied,
   readCircuit,
   readSettings,
+  type ReadSettings,
   type Applied,
   type Database,
 } from '@countersign/database';
-import type { RadiusClientDocument } from '@countersign/verification';
+import {
+  findApplication,
+  passesUnchecked,
+  type RadiusClientDocument,
+} from '@countersign/verification';
 
 const STREAM_TIMEOUT_MS = 700;
 const UNSIGNED_MAX = 100;
@@ -106,6 +111,10 @@ export async function readClusterView(options: {
     exemptUsers,
     directories: directories.flatMap(noticeOf),
     unsignedRadius: settings.radiusClients.flatMap(unsignedOf).slice(0, UNSIGNED_MAX),
+    uncheckedRadius: settings.radiusClients
+      .filter((client) => isUnchecked(client, settings))
+      .map(({ name }) => name)
+      .slice(0, UNSIGNED_MAX),
     answeredBy: options.node,
     nodes,
   };
@@ -113,6 +122,14 @@ export async function readClusterView(options: {
 
 function unsignedOf({ name, enabled, messageAuthenticator }: RadiusClientDocument) {
   return enabled && messageAuthenticator !== 'require' ? [{ name, messageAuthenticator }] : [];
+}
+
+function isUnchecked(
+  client: RadiusClientDocument,
+  { applications }: Pick<ReadSettings, 'applications'>,
+): boolean {
+  const application = findApplication(applications, client.application);
+  return client.enabled && passesUnchecked(client, application);
 }
 
 /** Nothing of a directory with which all is well. */

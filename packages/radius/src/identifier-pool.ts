@@ -19,6 +19,8 @@ interface Waiter {
 interface Lane {
   readonly opened: Promise<Socket>;
   readonly waiters: Map<number, Waiter>;
+  /** Of its socket, once that is open. */
+  port: number | null;
   next: number;
   isRetired: boolean;
 }
@@ -73,6 +75,11 @@ export class IdentifierPool {
     this.#lanes = [];
   }
 
+  /** Ports of this machine that the open sockets send from; nobody else has them. */
+  get localPorts(): number[] {
+    return this.#lanes.flatMap(({ port }) => port ?? []);
+  }
+
   #findLane(): Lane | null {
     const free = this.#lanes.find(({ waiters }) => waiters.size < identifiers);
     if (free) return free;
@@ -93,6 +100,7 @@ function takeIdentifier(lane: Lane): number {
 function openLane(to: { host: string; port: number }): Lane {
   const waiters = new Map<number, Waiter>();
   const opened = connectUdpSocket(to).then((socket) => {
+    lane.port = socket.address().port;
     socket.on('message', (datagram) => {
       const waiter = datagram.length < 2 ? undefined : waiters.get(datagram.readUInt8(1));
       waiter?.onDatagram(datagram);
@@ -102,7 +110,14 @@ function openLane(to: { host: string; port: number }): Lane {
     });
     return socket;
   });
-  return { opened, waiters, next: randomInt(identifiers), isRetired: false };
+  const lane: Lane = {
+    opened,
+    waiters,
+    port: null,
+    next: randomInt(identifiers),
+    isRetired: false,
+  };
+  return lane;
 }
 
 async function closeLane(lane: Lane): Promise<void> {

@@ -35,6 +35,24 @@ describe('a request', () => {
     expect(findValues(result.attributes, 'Proxy-State').map(String)).toEqual(['one', 'two']);
   });
 
+  it('comes from a port that the client names, and the server may tell clients by', async () => {
+    const ports: number[] = [];
+    await using server = await startServer({
+      findClient: (_address, port) => {
+        ports.push(port);
+        return null;
+      },
+    });
+    await using client = makeClient([server]);
+    expect(client.localPorts()).toEqual([]);
+    const ended = expect(client.send(alice)).rejects.toThrow('closed');
+    await waitFor('the request', () => ports.length > 0, { timeoutMs: 5_000 });
+    expect(client.localPorts()).toEqual([ports[0]]);
+    await client.close();
+    await ended;
+    expect(client.localPorts()).toEqual([]);
+  });
+
   it('is sent again with the same bytes until an answer comes', async () => {
     const seen: Buffer[] = [];
     await using server = await openFake((packet, reply) => {
@@ -276,10 +294,13 @@ async function startServer(given: {
   name?: string;
   port?: number;
   handle?: ServerOptions['handle'];
+  findClient?: ServerOptions['findClient'];
 }): Promise<Address & AsyncDisposable> {
   const server = await RadiusServer.start({
     listen: [{ address: '127.0.0.1', port: given.port ?? 0, service: 'authentication' }],
-    findClient: () => ({ name: 'countersign', secret, messageAuthenticator: 'require' }),
+    findClient:
+      given.findClient ??
+      (() => ({ name: 'countersign', secret, messageAuthenticator: 'require' })),
     handle: given.handle ?? (async () => accept),
   });
   const [port = 0] = server.ports;

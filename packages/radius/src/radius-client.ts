@@ -152,6 +152,11 @@ export class RadiusClient implements AsyncDisposable {
     return this.#targets.map(({ name, health }) => ({ name, isDead: health.isDead }));
   }
 
+  /** What its open sockets send from. */
+  localPorts(): number[] {
+    return this.#targets.flatMap(({ pool }) => pool.localPorts);
+  }
+
   /** Aborts what is in flight and closes the sockets. */
   async close(): Promise<void> {
     this.#closing.abort(new RadiusError('the RADIUS client is closed'));

@@ -99,8 +99,8 @@ export interface ServerOptions {
   readonly listen: readonly { address: string; port: number; service: Service }[];
   /** Several workers on the same ports (SO_REUSEPORT); see DESIGN.md for what that costs. */
   readonly reusePort?: boolean;
-  /** The address is normalised. */
-  readonly findClient: (address: string) => ServerClient | null;
+  /** The address is normalised; the port is what the datagram came from. */
+  readonly findClient: (address: string, port: number) => ServerClient | null;
   readonly handle: (
     request: ServerRequest,
     context: { client: ServerClient; signal: AbortSignal },
@@ -233,7 +233,7 @@ export class RadiusServer implements AsyncDisposable {
   #receive(datagram: Buffer, way: Way): void {
     this.#counts.received += 1;
     const address = normalizeAddress(way.remote.address) ?? way.remote.address;
-    const client = this.#options.findClient(address);
+    const client = this.#options.findClient(address, way.remote.port);
     const decoded = client && decodePacket(datagram);
     const packet = decoded && 'packet' in decoded ? decoded.packet : null;
     const outcome = !client

@@ -113,6 +113,7 @@ export { otpauthUri } from './otpauth-uri.ts';
 export type { OtpauthOptions } from './otpauth-uri.ts';
 export { checkNewPin, isWeakPin, mustChangePin } from './pin.ts';
 export {
+  passesUnchecked,
   RADIUS_ADDRESSES_MAX,
   RADIUS_CLIENTS_MAX,
   RADIUS_REPLIES_MAX,

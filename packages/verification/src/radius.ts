@@ -101,6 +101,14 @@ export const radiusClientDocument = z.strictObject({
 });
 export type RadiusClientDocument = z.infer<typeof radiusClientDocument>;
 
+/** Whether it lets in whoever is no user here with nothing checked here: that the client has done so is all there is. */
+export function passesUnchecked(
+  { firstFactor }: Pick<RadiusClientDocument, 'firstFactor'>,
+  application: { userMatch: 'require' | 'pass' } | null,
+): boolean {
+  return firstFactor.kind === 'none' && application?.userMatch === 'pass';
+}
+
 const server = z.strictObject({
   /** An address or a name; the latter is looked up. */
   host: z

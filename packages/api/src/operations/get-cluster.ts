@@ -27,6 +27,10 @@ const clusterView = z.object({
     .array(z.object({ name: z.string(), messageAuthenticator: z.enum(['observe', 'off']) }))
     .optional()
     .describe('RADIUS clients whose requests need no Message-Authenticator.'),
+  uncheckedRadius: z
+    .array(z.string())
+    .optional()
+    .describe('RADIUS clients that let in whoever is no user with nothing checked here.'),
   directories: z
     .array(
       z.object({

@@ -10,6 +10,8 @@ import { removeRadiusClient } from './remove-radius-client.ts';
 import { removeRadiusTarget } from './remove-radius-target.ts';
 import { setRadiusClient } from './set-radius-client.ts';
 import { setRadiusTarget } from './set-radius-target.ts';
+import { testRadiusClient } from './test-radius-client.ts';
+import { watchRadius } from './watch-radius.ts';
 
 /** Who asks over RADIUS, and the RADIUS servers that are asked for a first factor. */
 export function addRadiusOperations(api: ApiServer, ports: ApiPorts): void {
@@ -23,4 +25,6 @@ export function addRadiusOperations(api: ApiServer, ports: ApiPorts): void {
   getRadiusTarget(api, ports);
   setRadiusTarget(api, ports);
   removeRadiusTarget(api, ports);
+  testRadiusClient(api, ports);
+  watchRadius(api, ports);
 }

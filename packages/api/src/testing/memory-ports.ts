@@ -38,6 +38,7 @@ import type {
 } from '../ports.ts';
 import { ProblemError } from '../problem.ts';
 import { MemoryDirectories } from './memory-directories.ts';
+import { MemoryRadiusFront } from './memory-radius-front.ts';
 import { MemoryRadius } from './memory-radius.ts';
 
 type EnrollArgs = {
@@ -67,6 +68,7 @@ export class MemoryPorts implements ApiPorts {
   examinations: NodeExamination[] = [];
   readonly directories = new MemoryDirectories();
   readonly radius = new MemoryRadius();
+  readonly radiusFront = new MemoryRadiusFront();
   goodCodes = new Set(['123456']);
   cluster: ClusterView = healthyCluster();
   readiness: Readiness = { ready: true, degraded: false, problems: [] };

@@ -132,6 +132,9 @@ async function openFront(node: string): Promise<RadiusFront> {
   verifier = makeVerifier(node, metrics);
   const own = verifier;
   return RadiusFront.start({
+    node,
+    worker: 0,
+    workers: 1,
     listen: { hosts: ['127.0.0.1'], authenticationPort: 0, accountingPort: 0 },
     db,
     gate: new DatabaseGate(() => db.sql`select 1`),

@@ -1,12 +1,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { ParkedEntries } from '@countersign/cluster';
 import type { PurposeKey } from '@countersign/keys';
-import { sealRadiusSecret, type OpenDirectories } from '@countersign/operations';
+import { sealRadiusSecret } from '@countersign/operations';
 import type { RadiusClientDocument } from '@countersign/verification';
 import { pino } from 'pino';
 import { DatabaseGate } from '../database-gate.ts';
 import { WorkerEvents } from '../events.ts';
-import { FirstFactor } from '../first-factor.ts';
+import { FirstFactor, type DirectoriesToAsk } from '../first-factor.ts';
 import { WorkerMetrics } from '../metrics.ts';
 import { RadiusFront, type RadiusFrontOptions } from '../radius/radius-front.ts';
 import type { TextToSend, Verifier } from '../verifier.ts';
@@ -59,19 +59,25 @@ export async function openTestFront(
     keys,
     directories = null,
     elsewhere = null,
+    worker = 0,
+    workers = 1,
+    isReady = async () => true,
     onText = () => undefined,
     parkedEntries = () => new ParkedEntries(test.link(), 1),
     log = pino({ level: 'silent' }),
   }: {
     node: string;
     keys: ReturnType<typeof makeFrontKeys>;
-    directories?: OpenDirectories | null;
+    directories?: DirectoriesToAsk | null;
     elsewhere?: MethodsElsewhere | null;
+    worker?: number;
+    workers?: number;
+    isReady?: () => Promise<boolean>;
     onText?: (text: TextToSend) => void;
   } & Partial<Pick<RadiusFrontOptions, 'parkedEntries' | 'log'>>,
 ): Promise<{ front: RadiusFront; port: number; verifier: Verifier }> {
   const db = test.db();
-  const metrics = new WorkerMetrics({ node, worker: '0' }, async () => {
+  const metrics = new WorkerMetrics({ node, worker: `${worker}` }, async () => {
     throw new Error('nobody looks');
   });
   const firstFactor = directories && new FirstFactor(directories);
@@ -88,6 +94,9 @@ export async function openTestFront(
     },
   });
   const front = await RadiusFront.start({
+    node,
+    worker,
+    workers,
     listen: { hosts: ['127.0.0.1'], authenticationPort: 0, accountingPort: 0 },
     db,
     gate: new DatabaseGate(() => db.sql`select 1`),
@@ -97,7 +106,7 @@ export async function openTestFront(
     refuse: (attempt, reason) => verifier.refuse(attempt, reason),
     whoIs: (name) => verifier.whoIs(name),
     parkedEntries,
-    isReady: async () => true,
+    isReady,
     events: new WorkerEvents(db, node),
     metrics,
     log,

@@ -116,7 +116,7 @@ function showOne(client: Command): void {
 }
 
 function describeClient(client: RadiusClientView): string[] {
-  const { id: _id, name, enabled, addresses, firstFactor, replies, ...rest } = client;
+  const { id: _id, name, enabled, addresses, firstFactor, replies, warnings, ...rest } = client;
   const { createdAt: _created, updatedAt: _updated, ...plain } = rest;
   const settings = [
     ['  addresses', addresses.join(',')],
@@ -132,6 +132,7 @@ function describeClient(client: RadiusClientView): string[] {
           ['REPLIES TO', 'ATTRIBUTE', 'VALUE'],
           replies.map(({ group, attribute, value }) => [group ?? 'everybody', attribute, value]),
         )),
+    ...warnings.map((warning) => `warning: ${warning}`),
   ];
 }
 

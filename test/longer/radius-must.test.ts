@@ -147,17 +147,17 @@ describe.skipIf(!hasSlapd)('RADIUS with parts of it gone (needs slapd)', () => {
     }
     first.change({ kind: 'silent' });
     first.reset();
-    const took = await Promise.all(
-      cluster.nodes.map(async (node) => {
-        const each: number[] = [];
-        for (let tries = 0; tries < 6; tries += 1) {
-          const told = await sign(node, slapd.personPassword, { station: `try ${tries}` });
-          expect(told.kind).toBe('challenge');
-          each.push(told.tookMs);
-        }
-        return each;
-      }),
-    );
+    const took: number[][] = [];
+    for (const node of cluster.nodes) {
+      const each: number[] = [];
+      for (let tries = 0; tries < 6; tries += 1) {
+        const station = `${node.name} ${tries}`;
+        const told = await sign(node, slapd.personPassword, { station });
+        expect(told.kind).toBe('challenge');
+        each.push(told.tookMs);
+      }
+      took.push(each);
+    }
     const firsts = took.map(([one]) => one!);
     const later = took.flatMap(([, ...others]) => others).toSorted((a, b) => a - b);
     report('a first directory server that hangs', {
@@ -166,8 +166,7 @@ describe.skipIf(!hasSlapd)('RADIUS with parts of it gone (needs slapd)', () => {
       laterMedianMs: Math.round(later[Math.floor(later.length / 2)]!),
       laterSlowestMs: Math.round(later.at(-1)!),
     });
-    // A second one where what broke off was being asked something just then.
-    for (const ms of firsts) expect(ms).toBeLessThan(3 * ANSWER_MS);
+    for (const ms of firsts) expect(ms).toBeLessThan(2 * ANSWER_MS);
     expect(later.at(-1)).toBeLessThan(ANSWER_MS);
     first.change({ kind: 'none' });
   });

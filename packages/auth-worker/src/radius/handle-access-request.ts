@@ -190,7 +190,7 @@ function typedIn(
   }
   const answer = splitAnswer(bytes, document);
   if (!answer) return null;
-  const method = METHOD_NUMBERS[answer.code as keyof typeof METHOD_NUMBERS] ?? null;
+  const method = METHOD_NUMBERS.get(answer.code) ?? null;
   return { password: null, method, code: method ? null : answer.code, pin: answer.pin };
 }
 

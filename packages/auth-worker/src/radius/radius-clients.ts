@@ -10,6 +10,7 @@ import {
 import {
   findApplication,
   settingsFor,
+  usernameKey,
   type RadiusClientDocument,
   type RadiusReply,
 } from '@countersign/verification';
@@ -67,7 +68,7 @@ export function makeRadiusClients(
 
 function readReply(reply: RadiusReply): AskingClient['replies'][number] {
   return {
-    group: reply.group?.toLowerCase() ?? null,
+    group: reply.group === null ? null : usernameKey(reply.group),
     attribute: parseAttribute(reply.attribute, reply.value),
   };
 }

@@ -19,6 +19,7 @@ beforeAll(async () => {
   server = await startApi();
   directory = mkdtempSync(join(tmpdir(), 'countersign-cli-'));
   writeFileSync(join(directory, 'secret'), 'HUSH-HUSH-HUSH-HUSH\n');
+  writeFileSync(join(directory, 'blank'), '\n');
 });
 afterAll(async () => {
   await server.close();
@@ -112,8 +113,18 @@ describe('countersign radius client', () => {
     [[...ADD, '--secret-file', 'secret', '--set', 'shoeSize=43'], 'no setting shoeSize'],
     [[...ADD, '--secret-file', 'secret', '--set', 'constructor=1'], 'no setting constructor'],
     [[...ADD, '--secret-file', 'secret', '--set', 'canChallenge=maybe'], 'true or false'],
-    [[...ADD, '--secret-file', 'secret', '--address', '10.0.0.1,10.0.0.300'], '10.0.0.300: not an'],
-    [['client', 'set', 'x', 'addresses=10.0.0.0/33'], '10.0.0.0/33: not an address'],
+    [
+      [...ADD, '--secret-file', 'secret', '--address', '10.0.0.1,10.0.0.300'],
+      '"10.0.0.300" is no address',
+    ],
+    [['client', 'set', 'x', 'addresses=10.0.0.0/33'], '"10.0.0.0/33" is no address'],
+    [
+      [...ADD, '--secret-file', 'secret', '--address', '10.0.0.1/8'],
+      'nothing set behind the prefix',
+    ],
+    [[...ADD, '--secret-file', 'secret', '--set', 'application=mail'], '--set application'],
+    [[...ADD, '--secret-file', 'secret', '--set', 'name=other'], '--set name'],
+    [[...ADD, '--secret-file', 'blank'], 'blank holds no secret shared with gateway'],
     [['client', 'set', 'x', 'codeLength=9'], 'codeLength: 6, 7 or 8'],
     [[...ADD, '--secret-file', 'secret', '--first-factor', 'ldap'], 'the first factor'],
     [[...ADD, '--secret-file', 'secret', '--reply', 'Class'], '--reply Class'],

@@ -20,6 +20,7 @@ import {
   type ServerRequest,
 } from './radius-server.ts';
 import { makeOriginals, makeRandom, mutate } from './testing/fuzz-packets.ts';
+import { canForge, sendForged } from './testing/send-forged.ts';
 import { openUdpPeer, type UdpPeer } from './testing/udp-peer.ts';
 
 const secret = Buffer.from('shared secret');
@@ -285,6 +286,20 @@ describe('from outside', () => {
     expect(seen[0]?.from).toEqual({ address: '127.0.0.1', port: trial.peer.port });
     expect(findText(seen[0]?.packet?.attributes ?? [], 'User-Name')).toBe('alice');
   });
+
+  it.skipIf(!canForge)(
+    'from port 0, to which nothing can be sent, a valid packet is dropped and costs nobody else anything (needs python3, root)',
+    async () => {
+      const errors: unknown[] = [];
+      await using trial = await start({ onError: (error) => errors.push(error) });
+      const { port } = trial;
+      await sendForged(makeAsk({ identifier: 1 }), { fromPort: 0, port });
+      await sendForged(makeAsk({ code: 12, identifier: 2 }), { fromPort: 0, port });
+      await trial.untilRefused('port_zero', 2);
+      expect((await trial.reply(trial.ask({ identifier: 3 }))).code).toBe(2);
+      expect(errors).toEqual([]);
+    },
+  );
 
   it('another client cannot get the answer, nor end the wait, of a request by sending its bytes', async () => {
     const gate = Promise.withResolvers<Reply>();

@@ -46,6 +46,8 @@ export interface Reply {
 
 export type ServerRefusal =
   | 'unknown_client'
+  /** From port 0, to which nothing can be sent: only who forges has it. */
+  | 'port_zero'
   | 'malformed'
   | Exclude<RequestCheck, 'valid' | 'unsigned'>
   /** Served, since the client is only observed. */
@@ -236,17 +238,22 @@ export class RadiusServer implements AsyncDisposable {
     const client = this.#options.findClient(address, way.remote.port);
     const decoded = client && decodePacket(datagram);
     const packet = decoded && 'packet' in decoded ? decoded.packet : null;
-    const outcome = !client
-      ? 'unknown_client'
-      : packet
-        ? this.#take(packet, client, { ...way, address })
-        : 'malformed';
+    const outcome = client ? this.#judge(packet, client, { ...way, address }) : 'unknown_client';
     if (!isServed(outcome)) {
       this.#refuse({ source: client?.name ?? address, isKnown: client !== null }, outcome);
     }
     const { service, remote } = way;
     const from = { address, port: remote.port };
     this.#options.onSeen?.({ service, from, client: client?.name ?? null, packet, outcome });
+  }
+
+  #judge(
+    packet: Packet | null,
+    client: ServerClient,
+    way: Way & { address: string },
+  ): Served | ServerRefusal {
+    if (way.remote.port === 0) return 'port_zero';
+    return packet ? this.#take(packet, client, way) : 'malformed';
   }
 
   #take(
@@ -299,12 +306,14 @@ export class RadiusServer implements AsyncDisposable {
     this.#pendingPerClient.set(client.name, pendingOfClient + 1);
     const from = { address: way.address, port: way.remote.port };
     const request = makeRequest(packet, client, way.service, from);
-    void this.#handle(request, client, begun.abort).then((reply) => {
-      this.#release(client.name);
-      const bytes = reply && this.#makeReply(reply, packet, client);
-      if (begun.finish(bytes, performance.now()) && bytes) this.#send(bytes, client, way);
-      this.#noteIdle();
-    });
+    this.#handle(request, client, begun.abort)
+      .then((reply) => {
+        this.#release(client.name);
+        const bytes = reply && this.#makeReply(reply, packet, client);
+        if (begun.finish(bytes, performance.now()) && bytes) this.#send(bytes, client, way);
+        this.#noteIdle();
+      })
+      .catch((error: unknown) => this.#options.onError?.(error));
     return 'handled';
   }
 

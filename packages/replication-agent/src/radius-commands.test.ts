@@ -143,6 +143,7 @@ describe('radius-client.add', () => {
     ['no secret', { secret: '' }],
     ['a secret that is too long', { secret: 'é'.repeat(65) }],
     ['a secret with a line break', { secret: 'HUSH\n' }],
+    ['a secret with a space behind it, which nobody sees', { secret: 'HUSH ' }],
     ['a wait that is too long', { waitSeconds: 121 }],
     ['another length of codes', { codeLength: 9 }],
     ['a name with control characters', { name: 'a\u001b[2J' }],
@@ -341,6 +342,14 @@ describe('RADIUS targets', () => {
     const target = { ...nps, ...fields };
     expect(await refusalOf('radius-target.add', { target })).toBe(`400 ${code}`);
   });
+
+  it.each(['10.0.0.5:abc', ':::', '300.1.1.1', '10.0.0', 'a..b', '-a', 'fe80::1%eth0'])(
+    'are refused with %s for a server',
+    async (host) => {
+      const target = { ...nps, servers: [{ host, port: 1812 }] };
+      expect(await refusalOf('radius-target.add', { target })).toBe('400 invalid_request');
+    },
+  );
 
   it('ask for the secret again before it is used with another server', async () => {
     await addTarget({ servers: [...nps.servers, { host: '192.0.2.5', port: 1812 }] });

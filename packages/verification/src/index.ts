@@ -133,6 +133,7 @@ export type {
   RadiusTargetDocument,
 } from './radius.ts';
 export {
+  NO_NETWORK,
   RADIUS_CLIENT_DEFAULTS,
   RADIUS_TARGET_DEFAULTS,
   newRadiusClient,

@@ -22,12 +22,18 @@ export const radiusSecret = z
     (text) => Buffer.byteLength(text, 'utf8') <= RADIUS_SECRET_MAX_BYTES,
     `has more than ${RADIUS_SECRET_MAX_BYTES} bytes`,
   )
-  .refine(isSafeText, 'has control, invisible or broken characters');
+  .refine(isSafeText, 'has control, invisible or broken characters')
+  // Pasted with it, hardly ever meant, and seen by nobody.
+  .refine((text) => text.trim() === text, 'begins or ends with a space');
+
+/** Behind what was given. */
+export const NO_NETWORK =
+  'is no address or network such as 192.0.2.0/24, with nothing set behind the prefix';
 
 const network = z
   .string()
   .max(100)
-  .refine((text) => plainNetwork(text) !== null, 'not an address or network such as 192.0.2.0/24')
+  .refine((text) => plainNetwork(text) !== null, NO_NETWORK)
   .overwrite((text) => plainNetwork(text) ?? text);
 
 const firstFactor = z.discriminatedUnion('kind', [

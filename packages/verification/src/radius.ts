@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { directoryName } from './directory.ts';
 import { isSafeText } from './safe-text.ts';
@@ -33,11 +34,13 @@ const network = z
   .refine((text) => plainNetwork(text) === text, 'not an address or network in its plain form');
 
 /** An attribute by its name, or by the numbers of its vendor and itself, such as 9/1. */
+const ATTRIBUTE = /^([A-Za-z][A-Za-z0-9-]{0,62}|[1-9]\d{0,7}\/[1-9]\d{0,2})$/;
 const attribute = z
   .string()
-  .regex(
-    /^([A-Za-z][A-Za-z0-9-]{0,62}|[1-9]\d{0,7}\/[1-9]\d{0,2})$/,
-    'the name of an attribute, such as Filter-Id, or vendor/number, such as 9/1',
+  .max(64)
+  .refine(
+    (text) => ATTRIBUTE.test(text),
+    'is no name of an attribute, such as Filter-Id, nor vendor/number, such as 9/1',
   );
 
 const reply = z.strictObject({
@@ -111,11 +114,7 @@ export function passesUnchecked(
 
 const server = z.strictObject({
   /** An address or a name; the latter is looked up. */
-  host: z
-    .string()
-    .min(1)
-    .max(253)
-    .regex(/^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]+)$/, 'an address or host name'),
+  host: z.string().min(1).max(253).refine(isHost, 'is no address or host name'),
   port: z.int().min(1).max(65_535),
 });
 export type RadiusServerAddress = z.infer<typeof server>;
@@ -141,6 +140,17 @@ export const radiusTargetDocument = z.strictObject({
   updatedAt: instant,
 });
 export type RadiusTargetDocument = z.infer<typeof radiusTargetDocument>;
+
+/** No zone: it means something on one node alone. What looks like an IPv4 address is one. */
+function isHost(text: string): boolean {
+  if (isIP(text) !== 0) return !text.includes('%');
+  const labels = text.split('.');
+  const isNumber = /^\d+$/.test(labels.at(-1)!);
+  return (
+    !isNumber &&
+    labels.every((label) => /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/.test(label))
+  );
+}
 
 /** host:port, as one server is told from another. */
 export function serverKey({ host, port }: RadiusServerAddress): string {

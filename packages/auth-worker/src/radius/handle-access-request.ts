@@ -21,6 +21,7 @@ import {
 } from '@countersign/radius';
 import {
   isSafeText,
+  usernameKey,
   type DenialReason,
   type RadiusClientDocument,
 } from '@countersign/verification';
@@ -42,7 +43,7 @@ export type AskingClient = {
   language: string;
   /** Whether events may say where people are. */
   recordsAddresses: boolean;
-  /** In Access-Accept, for the users of a group (folded), or for everybody. */
+  /** In Access-Accept, for the users of a group (as names are compared), or for everybody. */
   replies: readonly { group: string | null; attribute: Attribute }[];
 };
 
@@ -190,7 +191,7 @@ function typedIn(
   }
   const answer = splitAnswer(bytes, document);
   if (!answer) return null;
-  const method = METHOD_NUMBERS[answer.code as keyof typeof METHOD_NUMBERS] ?? null;
+  const method = METHOD_NUMBERS.get(answer.code) ?? null;
   return { password: null, method, code: method ? null : answer.code, pin: answer.pin };
 }
 
@@ -283,7 +284,7 @@ function accept(
   { replies }: AskingClient,
   ofTarget: readonly Attribute[],
 ): Reply {
-  const own = group?.toLowerCase();
+  const own = group === undefined ? null : usernameKey(group);
   const attributes = replies
     .filter((reply) => reply.group === null || reply.group === own)
     .map(({ attribute }) => attribute);

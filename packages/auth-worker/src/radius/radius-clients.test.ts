@@ -79,6 +79,13 @@ describe('the clients of the settings', () => {
     expect(unusable).toMatchObject([{ problem: 'Framed-IP-Address takes an IPv4 address' }]);
   });
 
+  it('that cannot be served are not taken for one whose network is wider', () => {
+    const replies = [{ group: null, attribute: 'Framed-IP-Address', value: 'nowhere' }];
+    const { find } = make([client(['10.0.0.0/8']), client(['10.1.0.0/16'], { replies })]);
+    expect(find('10.1.0.1')).toBeNull();
+    expect(find('10.2.0.1')).not.toBeNull();
+  });
+
   it('of which two have one network while a change arrives do not end the others', () => {
     const { find } = make([client(['10.0.0.1']), client(['10.0.0.1', '10.0.0.2'])]);
     expect(find('10.0.0.2')).not.toBeNull();

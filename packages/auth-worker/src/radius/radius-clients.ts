@@ -10,6 +10,7 @@ import {
 import {
   findApplication,
   settingsFor,
+  usernameKey,
   type RadiusClientDocument,
   type RadiusReply,
 } from '@countersign/verification';
@@ -32,9 +33,12 @@ export function makeRadiusClients(
   { seedKey, secrets }: { seedKey: PurposeKey; secrets: Map<string, Buffer> },
 ): FoundClients {
   const unusable: FoundClients['unusable'] = [];
-  const entries: { addresses: string[]; client: FrontClient }[] = [];
+  const entries: { addresses: string[]; client: FrontClient | null }[] = [];
   const taken = new Set<string>();
   for (const document of radiusClients.filter(({ enabled }) => enabled)) {
+    // Two clients have one only while a replica catches up with a change.
+    const addresses = document.addresses.filter((network) => !taken.has(network));
+    for (const network of addresses) taken.add(network);
     try {
       const application = findApplication(applications, document.application);
       const { company, events } = settingsFor(settings, application);
@@ -51,11 +55,10 @@ export function makeRadiusClients(
         recordsAddresses: events.recordAddresses,
         replies: document.replies.map(readReply),
       };
-      // Two clients have one only while a replica catches up with a change.
-      const addresses = document.addresses.filter((network) => !taken.has(network));
-      for (const network of addresses) taken.add(network);
       entries.push({ addresses, client });
     } catch (error) {
+      // Nor as another client whose network is wider, and which may return less.
+      entries.push({ addresses, client: null });
       unusable.push({ client: document.name, problem: problemOf(error) });
     }
   }
@@ -65,7 +68,7 @@ export function makeRadiusClients(
 
 function readReply(reply: RadiusReply): AskingClient['replies'][number] {
   return {
-    group: reply.group?.toLowerCase() ?? null,
+    group: reply.group === null ? null : usernameKey(reply.group),
     attribute: parseAttribute(reply.attribute, reply.value),
   };
 }

@@ -419,21 +419,23 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     expect(binds).toBe(before);
   });
 
-  it('returns what the client gives everybody, and the group of the user, in any case', async () => {
-    const user = await test.addUser(keys.seed, secret, async () => ({ group: 'FINANCE' }));
+  it('returns what the client gives everybody, and the group of the user, however its letters are written', async () => {
+    const user = await test.addUser(keys.seed, secret, async () => ({
+      group: 'FINANCÉ'.normalize('NFD'),
+    }));
     await test.addRadiusClient(
       clientAt('127.0.0.10', {
         firstFactor: { kind: 'none' },
         replies: [
           { group: null, attribute: 'Class', value: '0x0102' },
-          { group: 'Finance', attribute: 'Filter-Id', value: 'finance' },
+          { group: 'Financé', attribute: 'Filter-Id', value: 'finance' },
           { group: 'sales', attribute: 'Filter-Id', value: 'sales' },
-          { group: 'Finance', attribute: 'Class', value: 'second' },
-          { group: 'Finance', attribute: 'Tunnel-Type', value: '1:13' },
-          { group: 'Finance', attribute: 'Tunnel-Medium-Type', value: '1:6' },
-          { group: 'Finance', attribute: 'Tunnel-Private-Group-Id', value: '0x01313030' },
-          { group: 'Finance', attribute: '9/1', value: 'shell:priv-lvl=1' },
-          { group: 'Finance', attribute: '9/1', value: 'ip:inacl#1=permit ip any any' },
+          { group: 'Financé', attribute: 'Class', value: 'second' },
+          { group: 'Financé', attribute: 'Tunnel-Type', value: '1:13' },
+          { group: 'Financé', attribute: 'Tunnel-Medium-Type', value: '1:6' },
+          { group: 'Financé', attribute: 'Tunnel-Private-Group-Id', value: '0x01313030' },
+          { group: 'Financé', attribute: '9/1', value: 'shell:priv-lvl=1' },
+          { group: 'Financé', attribute: '9/1', value: 'ip:inacl#1=permit ip any any' },
         ],
       }),
     );

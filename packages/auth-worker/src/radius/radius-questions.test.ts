@@ -203,6 +203,16 @@ describe('the answer to a question', () => {
     expect(await send(user.username, spaced, { state })).toMatchObject({ kind: 'accept' });
   });
 
+  it('that is a word every object of the language knows is a wrong code like any other', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const { state } = await asked(user);
+    for (const word of ['constructor', '__proto__', 'toString']) {
+      expect(await send(user.username, word, { state })).toMatchObject({ kind: 'reject' });
+    }
+    expect(await failuresOf(user)).toBe(3);
+    expect(await send(user.username, code(0), { state })).toMatchObject({ kind: 'reject' });
+  });
+
   it('is none any more where the client no longer checks passwords itself', async () => {
     const user = await test.addUser(keys.seed, secret);
     const { state } = await asked(user, { from: '127.0.0.6' });

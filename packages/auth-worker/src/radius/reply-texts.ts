@@ -1,4 +1,5 @@
 import type { VerificationOutcome } from '@countersign/api';
+import type { Method } from '@countersign/verification';
 
 type Question = Pick<
   Extract<VerificationOutcome, { kind: 'challenge' }>,
@@ -54,7 +55,12 @@ const nl: Texts = {
 };
 
 /** What is typed for it; a code is never that short. */
-export const METHOD_NUMBERS = { '1': 'oath', '2': 'text', '3': 'app', '4': 'call' } as const;
+export const METHOD_NUMBERS: ReadonlyMap<string, Method> = new Map([
+  ['1', 'oath'],
+  ['2', 'text'],
+  ['3', 'app'],
+  ['4', 'call'],
+]);
 
 /** Reply-Messages in a language; English where there is no such language. */
 export function replyTexts(language: string): Texts & { question(asked: Question): string } {

@@ -8,6 +8,7 @@ import {
   describeRadiusSettings,
   readFirstFactor,
   readNetworks,
+  readOtherFields,
   readRadiusFields,
   readReply,
   showFirstFactor,
@@ -63,7 +64,12 @@ function addOne(client: Command): void {
       const addresses = address.flatMap(readNetworks);
       if (addresses.length === 0) throw usage('--address: where does it ask from?');
       const body = {
-        ...readRadiusFields('client', set),
+        ...readOtherFields('client', set, [
+          'name',
+          'application',
+          'addresses',
+          ...(firstFactor === undefined ? [] : ['firstFactor']),
+        ]),
         name,
         application,
         addresses,

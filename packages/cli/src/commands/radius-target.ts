@@ -6,6 +6,7 @@ import { printJson, printLines, printTable } from '../print.ts';
 import { printWrite } from '../print-write.ts';
 import {
   describeRadiusSettings,
+  readOtherFields,
   readRadiusFields,
   readServer,
   showServer,
@@ -50,7 +51,7 @@ function addOne(target: Command): void {
       const { host = [], secretFile, set = [] } = options;
       if (host.length === 0) throw usage('--host: which servers is it?');
       const body = {
-        ...readRadiusFields('target', set),
+        ...readOtherFields('target', set, ['name', 'servers']),
         name,
         servers: host.map(readServer),
         secret: await readSharedSecret(secretFile, name),

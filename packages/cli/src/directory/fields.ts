@@ -89,7 +89,7 @@ export async function readPassword(file: string | undefined, what: string): Prom
   if (file === undefined || file === '-') return readSecret(what);
   const [line = ''] = readTextFile(file, 4096).split(/\r?\n/, 1);
   if (line !== '') return line;
-  throw usage(`${file} holds no password`);
+  throw usage(`${file} holds no ${what}`);
 }
 
 export function readTextFile(file: string, maxBytes = FILE_MAX_BYTES): string {

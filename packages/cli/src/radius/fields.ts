@@ -1,4 +1,5 @@
 import {
+  NO_NETWORK,
   plainNetwork,
   RADIUS_CLIENT_DEFAULTS,
   RADIUS_TARGET_DEFAULTS,
@@ -36,7 +37,7 @@ export function readNetworks(text: string): string[] {
   const all = text.split(',').map((each) => each.trim());
   const wrong = all.find((each) => plainNetwork(each) === null);
   if (wrong === undefined) return all;
-  throw usage(`${wrong}: not an address or network such as 192.0.2.0/24`);
+  throw usage(`${JSON.stringify(wrong)} ${NO_NETWORK}`);
 }
 
 type SettingRow = { read: Reader; says: string };
@@ -109,6 +110,18 @@ export function readRadiusFields(kind: Kind, pairs: readonly string[]): Record<s
     fields[name] = read(pair.slice(at + 1), name);
   }
   return fields;
+}
+
+/** As {@link readRadiusFields}, but for those that have an argument or an option of their own. */
+export function readOtherFields(
+  kind: Kind,
+  pairs: readonly string[],
+  given: readonly string[],
+): Record<string, unknown> {
+  const fields = readRadiusFields(kind, pairs);
+  const twice = given.find((name) => Object.hasOwn(fields, name));
+  if (twice === undefined) return fields;
+  throw usage(`--set ${twice}: it is given without --set already`);
 }
 
 /** directory, directory:corp,lab, none or radius:nps. */

@@ -93,7 +93,7 @@ describe('countersign radius test', () => {
   });
 
   it('answers the question with the next line, and is accepted then', async () => {
-    const question = { text: 'Type the code of your authenticator.', state: 'c3RhdGU=' };
+    const question = { text: 'Enter the code from your authenticator.', state: 'c3RhdGU=' };
     const asked = {
       outcome: 'challenge',
       question,
@@ -102,7 +102,7 @@ describe('countersign radius test', () => {
     server.ports.radiusFront.reports.push({ ...asked, outcome: 'challenge' });
     const tested = await countersign(['test', 'gateway', 'alice'], 'HUSH\n654321\n');
     expect(tested).toMatchObject({ code: 0, stderr: '' });
-    expect(tested.stdout).toContain('\nType the code of your authenticator.\n');
+    expect(tested.stdout).toContain('\nEnter the code from your authenticator.\n');
     const [first, second] = server.ports.radiusFront.tests;
     expect(first).toMatchObject({ password: 'HUSH', code: null, answer: null });
     expect(second).toMatchObject({

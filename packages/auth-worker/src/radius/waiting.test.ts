@@ -60,8 +60,14 @@ function clientOf(at: number): RadiusClient {
   const server = { host: '127.0.0.1', port: nodes[at]!.front.ports[0]!, secret: shared };
   const opened = new RadiusClient({
     servers: [{ ...server, name: `node-${at + 1}`, messageAuthenticator: 'require' }],
-    // Longer than anybody is waited for: nothing is sent again but by the test.
-    bounds: { firstWaitMs: 20_000, longestWaitMs: 20_000, timeoutMs: 25_000 },
+    // As a device does: what is dropped is sent again, and nothing comes of it while it is waited for.
+    bounds: {
+      firstWaitMs: 2000,
+      longestWaitMs: 4000,
+      triesPerServer: 20,
+      timeoutMs: 25_000,
+      deadAfter: Number.MAX_SAFE_INTEGER,
+    },
   });
   clients.set(at, opened);
   return opened;

@@ -1,5 +1,6 @@
 import type { Asks, UserStates } from '@countersign/cluster';
 import {
+  claimsOf,
   findAnsweredWaits,
   readUserState,
   settleForeign,
@@ -7,8 +8,10 @@ import {
 } from '@countersign/database';
 import {
   answerWait,
+  defaultSettings,
   emptyState,
   encodeState,
+  mergeClaims,
   parseState,
   questionKey,
   waitOfQuestion,
@@ -129,7 +132,7 @@ export class Waits {
           : ((await gate.pass(() => readUserState(db, userId)))?.state ?? emptyState());
       const answered = answerWait(state, { questionId, answer, nowMs: Date.now() });
       // Begun without the quorum, and not merged yet.
-      if (answered.kind === 'over') return this.#answerAlone(question, answer);
+      if (answered.kind === 'over') return this.#answerAlone(question, answer, state);
       if (answered.kind !== 'answered') return 'taken';
       const revision = read.kind === 'found' ? read.revision : 0;
       const bytes = encodeState(answered.next);
@@ -147,12 +150,16 @@ export class Waits {
   }
 
   /** Without the quorum, or of a sign-in that began without it: a claim here, told to all who can be reached. */
-  async #answerAlone(question: WaitedQuestion, answer: WaitAnswer): Promise<'taken' | 'over'> {
+  async #answerAlone(
+    question: WaitedQuestion,
+    answer: WaitAnswer,
+    told: UserState | null = null,
+  ): Promise<'taken' | 'over'> {
     const { db, gate, asks, node } = this.#options;
     const { userId, questionId } = question;
-    const most = await gate.pass(() => readMostKnown(this.#options, userId, DIRECT_GET_MS));
     const nowMs = Date.now();
-    const answered = answerWait(most.state ?? emptyState(), { questionId, answer, nowMs });
+    const state = told ? await this.#withClaims(userId, told) : await this.#mostKnown(userId);
+    const answered = answerWait(state, { questionId, answer, nowMs });
     if (answered.kind !== 'answered') return answered.kind === 'repeated' ? 'taken' : 'over';
     const { wait } = answered;
     const attemptId = `wait ${questionId}`;
@@ -162,6 +169,21 @@ export class Waits {
     asks.tellSettled({ ...key, outcome: 'approved', claim });
     this.#noteAnswered(question);
     return 'taken';
+  }
+
+  /** What the log said, and what it has not heard yet: this node's copy may not know that a wait was given up. */
+  async #withClaims(userId: string, told: UserState): Promise<UserState> {
+    const { db, gate } = this.#options;
+    const claims = await gate.pass(() => claimsOf(db, userId));
+    const unmerged = claims.filter(({ merged }) => !merged).map(({ claim }) => claim);
+    // Waits merge the same under any settings: those are about failures.
+    return mergeClaims(told, unmerged, defaultSettings, Date.now());
+  }
+
+  async #mostKnown(userId: string): Promise<UserState> {
+    const { gate } = this.#options;
+    const most = await gate.pass(() => readMostKnown(this.#options, userId, DIRECT_GET_MS));
+    return most.state ?? emptyState();
   }
 
   #noteAnswered({ questionId }: WaitedQuestion): void {

@@ -223,7 +223,10 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
     if (request.service === 'accounting') return this.#accounting.take(request, client);
     const ports = { verify, awaitAnswer, refuse, targets: this.#targets, parked: this.#parked };
     const own = { joinKey: this.#options.keys['attempt-id'], pace: this.#pace };
-    return handleAccessRequest(request, client, { ...ports, ...own }, signal);
+    const told = await handleAccessRequest(request, client, { ...ports, ...own }, signal);
+    // Somebody may have been waited for, and the client be removed or disabled meanwhile.
+    const served = this.#clients.find(request.from.address);
+    return served?.document.id === client.document.id ? told : 'drop';
   }
 
   /** Names that are nobody's as the events have them: people type passwords there. */

@@ -134,6 +134,9 @@ it('warns of what helps attackers', async () => {
     timeoutMs: 1000,
   });
   expect(await warnings()).toEqual([expect.stringContaining('nothing checked here')]);
+  const everywhere = { addresses: ['192.0.2.0/24', '::/0'], secret: 'x'.repeat(16) };
+  const { json } = await call('PATCH', '/clients/vpn%20gateway', everywhere);
+  expect(json.warnings).toContainEqual(expect.stringContaining('addresses has ::/0'));
 });
 
 it.each([

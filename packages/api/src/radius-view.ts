@@ -59,8 +59,14 @@ export function viewRadiusClient(client: RadiusClientDocument, all: Stored): Rad
 
 /** What of it helps attackers, or cannot do what it says. */
 function warningsOfClient(client: RadiusClientDocument, { applications }: Stored): string[] {
-  const { application, messageAuthenticator } = client;
+  const { addresses, application, messageAuthenticator } = client;
   const warned: string[] = [];
+  const everywhere = addresses.find((network) => network.endsWith('/0'));
+  if (everywhere) {
+    warned.push(
+      `addresses has ${everywhere}: whoever learns the secret may ask from anywhere; name the networks it is in`,
+    );
+  }
   if (messageAuthenticator !== 'require') {
     const how = messageAuthenticator === 'observe' ? 'observe: counts and serves' : 'off: serves';
     warned.push(

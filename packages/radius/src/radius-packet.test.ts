@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
 
 import { findText, findValue, readAddress, readInteger } from './attribute-values.ts';
-import { decodePacket, encodePacket, mostAttributes, type Packet } from './radius-packet.ts';
+import {
+  type Attribute,
+  decodePacket,
+  encodePacket,
+  mostAttributes,
+  type Packet,
+} from './radius-packet.ts';
 import { rfcPackets } from './testing/rfc-packets.ts';
 import { makeVendorValue } from './vendor-attributes.ts';
 
@@ -56,6 +62,19 @@ describe('decodePacket', () => {
 
   it('takes as many attributes as the bound allows', () => {
     expect(decode(attributesOf('0102'.repeat(mostAttributes))).attributes).toHaveLength(200);
+  });
+
+  it('counts what an attribute of Microsoft holds: 15 of them hold no 1,800', () => {
+    const parts = Array.from({ length: 100 }, () => ({ type: 200, value: Buffer.alloc(0) }));
+    const holding = (count: number) => ({
+      type: 26,
+      value: makeVendorValue(311, parts.slice(0, count)),
+    });
+    const encode = (attributes: Attribute[]) => encodePacket({ ...empty, attributes });
+    expect(decode(encode([holding(100), holding(100)])).attributes).toHaveLength(2);
+    expect(decodePacket(encode([holding(100), holding(100), holding(1)]))).toEqual({
+      malformation: 'too_many_attributes',
+    });
   });
 
   it('takes the attributes of other vendors as bytes, whatever their form', () => {

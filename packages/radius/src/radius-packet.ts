@@ -17,7 +17,7 @@ export const headerBytes = 20;
 export const largestPacketBytes = 4096;
 /** One octet holds type, length and value. */
 export const largestValueBytes = 253;
-/** As FreeRADIUS: 4096 bytes would hold 2,038 empty ones. */
+/** As FreeRADIUS: 4096 bytes would hold 2,038 empty ones, in attributes of Microsoft nearly as many. */
 export const mostAttributes = 200;
 
 /** A type-length-value of a packet; a vendor's lie in type 26 (vendor-attributes.ts). */
@@ -61,12 +61,15 @@ export function decodePacket(datagram: Buffer): Decoded {
   if (length < headerBytes || length > datagram.length) return { malformation: 'wrong_length' };
   const bytes = datagram.subarray(0, length);
   const attributes: Attribute[] = [];
+  let count = 0;
   for (let at = headerBytes; at < length;) {
     const size = bytes[at + 1] ?? 0;
     if (size < 2 || at + size > length) return { malformation: 'broken_attribute' };
-    if (attributes.length === mostAttributes) return { malformation: 'too_many_attributes' };
     const attribute = { type: bytes[at] ?? 0, value: bytes.subarray(at + 2, at + size) };
-    if (isBrokenVendorAttribute(attribute)) return { malformation: 'broken_vendor_attribute' };
+    const held = countHeld(attribute);
+    if (held === null) return { malformation: 'broken_vendor_attribute' };
+    count += held;
+    if (count > mostAttributes) return { malformation: 'too_many_attributes' };
     attributes.push(attribute);
     at += size;
   }
@@ -112,8 +115,10 @@ export function encodePacket(packet: Omit<Packet, 'bytes'>): Buffer {
 
 const vendorSpecific = 26;
 
-function isBrokenVendorAttribute({ type, value }: Attribute): boolean {
-  if (type !== vendorSpecific) return false;
+/** One of Microsoft is as many as it holds: each look-up goes through them. Null: it is broken. */
+function countHeld({ type, value }: Attribute): number | null {
+  if (type !== vendorSpecific) return 1;
   const read = readVendorValue(value);
-  return !read || (read.vendor === microsoft && !splitVendorValue(read.data));
+  if (!read) return null;
+  return read.vendor === microsoft ? (splitVendorValue(read.data)?.length ?? null) : 1;
 }

@@ -43,12 +43,11 @@ export function whyOf(outcome: VerificationOutcome): string | null {
   return outcome.degraded ? [why, 'degraded'].filter(Boolean).join(', ') : why;
 }
 
-/** Whether a name that was typed is no user's, as far as it was looked up. */
-export function isUnknownName(judged: JudgedSignIn): boolean {
-  if (judged.kind === 'refused') return true;
+/** Whether the verdict alone says that a name is a user's: strangers are denied for many reasons, and even asked. */
+export function isKnownName(judged: JudgedSignIn): boolean {
+  if (judged.kind === 'refused') return false;
   const { outcome } = judged;
-  if (outcome.kind !== 'verdict') return false;
-  return outcome.reason === 'unknown_user' || outcome.skipped === 'user_match_off';
+  return outcome.kind === 'verdict' && outcome.approved && outcome.skipped !== 'user_match_off';
 }
 
 export type JudgedSignIn =

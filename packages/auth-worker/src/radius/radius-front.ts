@@ -16,7 +16,7 @@ import type { WorkerMetrics } from '../metrics.ts';
 import { RadiusAccounting, type AccountingPorts } from './accounting.ts';
 import { DenialPace } from './denial-pace.ts';
 import {
-  isUnknownName,
+  isKnownName,
   lineOfDatagram,
   lineOfRequest,
   nameInAccounting,
@@ -207,9 +207,9 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
       const why = this.#whyOf(request, judged);
       const about = { client: client.name, testBy, reply, why, tookMs };
       // The answer does not wait for it.
-      void this.#userOf(request, judged).then((user) =>
-        this.#tell(lineOfRequest(request, { ...about, user })),
-      );
+      this.#userOf(request, judged)
+        .then((user) => this.#tell(lineOfRequest(request, { ...about, user })))
+        .catch((error: unknown) => this.#options.log.error({ error: String(error) }, 'RADIUS'));
     }
   }
 
@@ -223,16 +223,20 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
     if (request.service === 'accounting') return this.#accounting.take(request, client);
     const ports = { verify, awaitAnswer, refuse, targets: this.#targets, parked: this.#parked };
     const own = { joinKey: this.#options.keys['attempt-id'], pace: this.#pace };
-    return handleAccessRequest(request, client, { ...ports, ...own }, signal);
+    const told = await handleAccessRequest(request, client, { ...ports, ...own }, signal);
+    // Somebody may have been waited for, and the client be removed or disabled meanwhile.
+    const served = this.#clients.find(request.from.address);
+    return served?.document.id === client.document.id ? told : 'drop';
   }
 
   /** Names that are nobody's as the events have them: people type passwords there. */
   async #userOf(request: ServerRequest, judged: JudgedSignIn | null): Promise<string | null> {
     const isAccounting = request.service === 'accounting';
     const name = isAccounting ? nameInAccounting(request) : (judged?.attempt.username ?? null);
-    if (name === null || (judged && !isUnknownName(judged))) return name;
+    if (name === null || (judged && isKnownName(judged))) return name;
     return this.#options.whoIs(name).then(
-      ({ username }) => username,
+      // Of a user as it was typed.
+      ({ userId, username }) => (judged && userId !== null ? name : username),
       () => null,
     );
   }

@@ -9,6 +9,8 @@ import type { DatabaseGate } from '../database-gate.ts';
 
 /** Lines that wait to be told; what is beyond is counted. */
 const LINES_MAX = 1000;
+/** Of what never became a request: anybody can send that, and leaves room for the others. */
+const REFUSED_MAX = 100;
 const TELL_EVERY_MS = 100;
 const NOTE_HEAD_BYTES = 100;
 const LINE_MAX_BYTES = NOTE_MAX_BYTES - NOTE_HEAD_BYTES;
@@ -21,6 +23,8 @@ export class WatchTeller implements AsyncDisposable {
   readonly #options: { db: Database; gate: DatabaseGate; worker: number };
   #isWatched = false;
   #lines: string[] = [];
+  /** Of these lines. */
+  #refused = 0;
   #lost = 0;
   #notes = 0;
   #telling: Promise<void> = Promise.resolve();
@@ -48,10 +52,12 @@ export class WatchTeller implements AsyncDisposable {
 
   add(seen: RadiusSeen): void {
     if (!this.#isWatched) return;
-    if (this.#lines.length >= LINES_MAX) {
+    const isRefused = seen.tookMs === null;
+    if (this.#lines.length >= LINES_MAX || (isRefused && this.#refused >= REFUSED_MAX)) {
       this.#lost += 1;
       return;
     }
+    if (isRefused) this.#refused += 1;
     this.#lines.push(fit(seen));
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
@@ -74,6 +80,7 @@ export class WatchTeller implements AsyncDisposable {
   async #tellNow(): Promise<void> {
     const { db, gate } = this.#options;
     const lines = this.#lines.splice(0);
+    this.#refused = 0;
     const lost = this.#lost;
     this.#lost = 0;
     try {
@@ -108,6 +115,7 @@ export class WatchTeller implements AsyncDisposable {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
     this.#lines = [];
+    this.#refused = 0;
     this.#lost = 0;
   }
 }

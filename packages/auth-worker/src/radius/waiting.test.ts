@@ -3,6 +3,7 @@ import { makeAttribute, packetCodes, RadiusClient, type ClientResult } from '@co
 import { openUdpPeer, signTestRequest } from '@countersign/radius/testing';
 import { hasSlapd, waitFor } from '@countersign/testing';
 import { generateSecret, type UserDocument } from '@countersign/verification';
+import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   makeFrontKeys,
@@ -220,6 +221,41 @@ describe.skipIf(!hasSlapd)('a sign-in over RADIUS that waits for a telephone (ne
       timeoutMs: 3000,
     });
     expect((await eventsOf(user)).at(-1)).toMatchObject({ reason: 'abandoned' });
+  });
+
+  it('is not answered any more where its client was disabled meanwhile', async () => {
+    const user = await enrolNext();
+    const at = '127.0.0.9';
+    const client = radiusClientAt(keys.seed, at, { waitSeconds: WAIT_SECONDS });
+    await test.addRadiusClient(client);
+    let logged = '';
+    const write = (line: string) => void (logged += line);
+    const log = pino({ level: 'warn' }, { write });
+    const { directories } = people;
+    const options = { node: 'node-1', keys, directories, elsewhere, log };
+    const { port } = await openTestFront(test, options);
+    await using nas = await openUdpPeer({ port, from: at });
+    const attributes = [makeAttribute('User-Name', user.username)];
+    const request = { identifier: 1, attributes, password: RIGHT_PASSWORD, secret: shared };
+    const sent = signTestRequest(request);
+    const isCalled = async () => {
+      nas.send(sent);
+      return asked.length > 0;
+    };
+    await waitFor('a call', isCalled, { timeoutMs: 8000, everyMs: 100 });
+    await test.addRadiusClient({ ...client, enabled: false });
+    const isDropped = async () => {
+      nas.send(sent);
+      return logged.includes(`"source":"${at}","reason":"unknown_client"`);
+    };
+    await waitFor('the client to be unknown', isDropped, { timeoutMs: 8000, everyMs: 100 });
+    expect(await answer(asked[0]!, 'approved')).toBe('taken');
+    await waitFor('its event', async () => (await eventsOf(user)).length === 2, {
+      timeoutMs: 3000,
+    });
+    const other = signIn('nobody');
+    expect(await other).toMatchObject(REJECTED);
+    expect(nas.received).toEqual([]);
   });
 
   it('goes on elsewhere when its node closes its door', async () => {

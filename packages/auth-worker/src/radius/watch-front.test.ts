@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { RadiusSeen, RadiusWatchLine } from '@countersign/api';
 import { isRadiusWatched } from '@countersign/database';
 import { makeAttribute, packetCodes, type ClientRequest } from '@countersign/radius';
+import { openUdpPeer, signTestRequest } from '@countersign/radius/testing';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DatabaseGate } from '../database-gate.ts';
 import { SHARED } from '../testing/open-test-front.ts';
@@ -188,6 +189,38 @@ describe('whoever watches the RADIUS ports of a node', () => {
     expect(JSON.stringify(seen())).not.toContain('wrong field');
   });
 
+  it('sees no such name either where somebody unknown is asked for a code, or nobody was looked up', async () => {
+    const { test } = fixture;
+    await test.addApplication('closed', {}, 'require', false);
+    const trusted = { firstFactor: { kind: 'none' } as const };
+    const { seen, until } = await watch(fronts[0]);
+    const clients = [clientAt(['127.0.0.7'], { ...trusted, name: 'trusted' })];
+    clients.push(clientAt(['127.0.0.8'], { ...trusted, name: 'closed', application: 'closed' }));
+    for (const client of clients) await test.addRadiusClient(client);
+    const attributes = [makeAttribute('User-Name', 'typed in the wrong field')];
+    const request = signTestRequest({
+      identifier: 1,
+      attributes,
+      password: '',
+      secret: Buffer.from(SHARED),
+    });
+    for (const from of ['127.0.0.7', '127.0.0.8']) {
+      await using nas = await openUdpPeer({ port: fronts[0].ports[0]!, from });
+      const isAnswered = () => {
+        nas.send(request);
+        return nas.received.length > 0;
+      };
+      await expect.poll(isAnswered, { timeout: 8000, interval: 100 }).toBe(true);
+    }
+    await until(2);
+    const handled = () => seen().filter(({ tookMs }) => tookMs !== null);
+    await expect
+      .poll(() => handled().map(({ why }) => why), { timeout: 5000 })
+      .toEqual(['asked: oath', 'application_disabled']);
+    for (const { user } of handled()) expect(user).toMatch(/^unknown-[0-9a-f]{12}$/);
+    expect(JSON.stringify(seen())).not.toContain('wrong field');
+  });
+
   it('costs nothing once they have gone: nobody tells, and their connections are closed', async () => {
     const { sql } = fixture.test.db();
     const count = async () => {
@@ -225,6 +258,20 @@ describe('whoever watches the RADIUS ports of a node', () => {
     await expect.poll(() => numbers().length, { timeout: 5000 }).toBe(1000);
     expect(lines).toContainEqual({ kind: 'lost', count: 500 });
     expect(numbers()).toEqual(Array.from({ length: 1000 }, (_, number) => `${number}`));
+  });
+
+  it('sees what its clients do while strangers flood the ports', async () => {
+    const { lines, seen } = await watch(fronts[0]);
+    const db = fixture.test.db();
+    const gate = new DatabaseGate(() => db.sql`select 1`);
+    await using teller = new WatchTeller({ db, gate, worker: 7 });
+    await teller.look();
+    const example = await someLine(seen);
+    const refused = { ...example, client: null, why: 'unknown_client', tookMs: null };
+    for (let number = 0; number < 1500; number += 1) teller.add(refused);
+    teller.add({ ...example, why: 'a sign-in' });
+    await expect.poll(() => seen().at(-1)?.why, { timeout: 5000 }).toBe('a sign-in');
+    expect(lines).toContainEqual({ kind: 'lost', count: 1400 });
   });
 
   it.each([

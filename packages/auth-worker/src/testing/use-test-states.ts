@@ -161,9 +161,10 @@ export function useTestStates() {
       name: string,
       settings: ApplicationDocument['settings'],
       userMatch: ApplicationDocument['userMatch'] = 'require',
+      enabled = true,
     ): Promise<void> {
       const at = new Date().toISOString();
-      const fields = { enabled: true, userMatch, settings };
+      const fields = { enabled, userMatch, settings };
       const document = { id: randomUUID(), name, ...fields, createdAt: at, updatedAt: at };
       await apply({ kind: 'application', document });
     },

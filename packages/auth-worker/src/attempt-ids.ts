@@ -10,6 +10,11 @@ export type AttemptIds = {
   keyHash: string | null;
   /** Shown to the caller; follows from the attempt id of the step that began it. */
   verificationId: string;
+  /**
+   * Of a question that this attempt begins and somebody answers elsewhere: of this attempt alone, also where it takes
+   * the place of another question, for one answer lets one in.
+   */
+  waitId: string;
   /** Those of the keys that it may have been sent with before. */
   resent: AttemptIds[];
 };
@@ -33,13 +38,15 @@ export function attemptIdsOf(key: PurposeKey, attempt: VerificationAttempt): Att
     attempt.password ?? '',
     ...(attempt.station === undefined ? [] : [attempt.station]),
   ).toString('hex');
+  const waitId = asUuid(keyedHash(key, 'verification', attemptId));
   return {
     attemptId,
     keyHash:
       idempotencyKey === null
         ? null
         : keyedHash(key, 'key', caller.id, idempotencyKey).toString('hex'),
-    verificationId: attempt.challenge?.id ?? asUuid(keyedHash(key, 'verification', attemptId)),
+    verificationId: attempt.challenge?.id ?? waitId,
+    waitId,
     resent: resentKeys.map((other) => idsUnder(key, attempt, other)),
   };
 }

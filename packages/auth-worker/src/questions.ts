@@ -86,7 +86,7 @@ export class Questions {
     const firstFactor = firstFactorOf(step, askedAt);
     const phone = user.authenticators.find(({ id }) => id === phoneId);
     return this.#seal(attempt, {
-      id: row.begins === 'nothing' ? freeQuestionId(attempt, ids) : ids.verificationId,
+      id: questionId(attempt, ids, question),
       userId: user.id,
       untilMs,
       row,
@@ -176,6 +176,15 @@ export class Questions {
     const asked = { attemptId: ids.attemptId, askedAt };
     return textCodeOf(this.#options.key, asked, settings.methods.codeDigits);
   }
+}
+
+function questionId(attempt: VerificationAttempt, ids: AttemptIds, { row }: Question): string {
+  if (row.waitsFor.length === 0) {
+    return row.begins === 'nothing' ? freeQuestionId(attempt, ids) : ids.verificationId;
+  }
+  // Whoever asks how that went has its name already.
+  const isChoice = attempt.challenge !== null && attempt.method !== null;
+  return attempt.challenge === null || isChoice ? ids.waitId : attempt.challenge.id;
 }
 
 /**

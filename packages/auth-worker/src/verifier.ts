@@ -223,17 +223,28 @@ export class Verifier {
     // The same attempt joins the one in flight.
     for (const { attemptId } of [ids, ...ids.resent]) {
       const joined = this.#inFlight.get(attemptId);
-      if (joined) return joined;
+      if (!joined) continue;
+      const outcome = await joined;
+      // The last front door to come holds the wait, and the user's state has to say so.
+      return attempt.waiting && isWaitedFor(outcome) ? this.verify(attempt) : outcome;
     }
+    return this.#fly(attempt, ids, ids.attemptId);
+  }
+
+  async #fly(
+    attempt: VerificationAttempt,
+    ids: AttemptIds,
+    name: string,
+  ): Promise<VerificationOutcome> {
     if (this.#inFlight.size >= MAX_IN_FLIGHT) {
       return { kind: 'not_ready', detail: 'too many verifications under way' };
     }
     const result = this.#verify(attempt, ids);
-    this.#inFlight.set(ids.attemptId, result);
+    this.#inFlight.set(name, result);
     try {
       return await result;
     } finally {
-      this.#inFlight.delete(ids.attemptId);
+      this.#inFlight.delete(name);
     }
   }
 
@@ -248,11 +259,13 @@ export class Verifier {
     { signal, hasGivenUp }: { signal: AbortSignal; hasGivenUp: () => boolean },
   ): Promise<VerificationOutcome> {
     let told = outcome;
-    while (told.kind === 'challenge' && told.asks.length === 0) {
+    while (isWaitedFor(told)) {
       const { id, sealed, expiresAt } = told;
       const challenge = { id, sealed };
       const opened = await this.#questions.open(attempt, challenge).catch(() => null);
-      if (opened?.kind !== 'opened') return { kind: 'not_ready', detail: 'its PostgreSQL is away' };
+      if (!opened) return { kind: 'not_ready', detail: 'its PostgreSQL is away' };
+      // Such as of somebody who was removed meanwhile.
+      if (opened.kind === 'refused') return this.#handOut(attempt, challenge, 'answered');
       const { userId } = opened.challenge;
       const waited = { userId, questionId: id };
       const end = await this.#waits.until(waited, Date.parse(expiresAt), signal);
@@ -284,7 +297,9 @@ export class Verifier {
       waiting: { ...waiting, hasGivenUp: end === 'gone' },
     };
     for (let tries = 1; ; tries += 1) {
-      const outcome = await this.verify(handedOut);
+      const ids = attemptIdsOf(this.#options.keys['attempt-id'], handedOut);
+      // Of several who wait here each asks for itself: what one may do the other may not.
+      const outcome = await this.#fly(handedOut, ids, `${ids.attemptId} ${waiting.holder}`);
       const reason = outcome.kind === 'verdict' ? outcome.reason : undefined;
       if (reason === 'expired' || reason === 'abandoned') {
         this.#options.elsewhere?.cancel(challenge.id);
@@ -328,12 +343,14 @@ export class Verifier {
         return await this.#denyUnrecorded({ event, ids, startedAt }, opened.reason, false);
       }
       const username = opened?.username ?? attempt.username ?? '';
-      const turn = this.#typed.run(usernameKey(username), () =>
-        this.#step({ ...attempt, username }, opened?.challenge ?? null, ids, event, startedAt),
-      );
+      const step = () =>
+        this.#step({ ...attempt, username }, opened?.challenge ?? null, ids, event, startedAt);
+      // Whoever was asked a question and types nothing guesses nothing: a flood of guesses must not be in their way.
+      const isGuess = !opened || attempt.code !== null;
+      const turn = isGuess ? this.#typed.run(usernameKey(username), step) : step();
       if (!turn) return await this.#denyUnrecorded({ event, ids, startedAt }, 'busy', false);
-      const step = await turn;
-      const outcome = step.kind === 'later' ? await step.finish() : step;
+      const judged = await turn;
+      const outcome = judged.kind === 'later' ? await judged.finish() : judged;
       return isHidden(attempt, outcome)
         ? this.#questions.ofNobody(attempt, ids, this.#settings)
         : outcome;
@@ -626,7 +643,7 @@ export class Verifier {
       password === null
         ? { ...local, isAlone: read.isCircuitOpen }
         : await this.#prove(step, password, local, read.isCircuitOpen, asked);
-    if (isAlone) return this.#verifyWithoutQuorum(step, state, false);
+    if (isAlone) return this.#verifyWithoutQuorum(step, state, null);
     return this.#verifyWithQuorum(step, state, revision);
   }
 
@@ -648,6 +665,15 @@ export class Verifier {
       const known = mergeClaims(state, unmerged, step.settings, Date.now());
       const judgement = this.#judge(step, known);
       if (judgement.kind !== 'record') {
+        if (lost === 0 && isOfWait(step)) {
+          // What this node's copy does not know of a wait, or of its answer, the store does.
+          const read = await this.#readLatest(step);
+          if (read === 'silent') return this.#verifyWithoutQuorum(step, state, null);
+          if (read && read.revision > revision) {
+            ({ state, revision } = read);
+            continue;
+          }
+        }
         const newer =
           (lost === 0 && isReplay(judgement) ? await this.#readIfNewer(step, revision) : null) ??
           (await this.#settlePassword(step, { state, revision }, known));
@@ -676,11 +702,11 @@ export class Verifier {
       }
       if (outcome.kind === 'silent') {
         await circuit.noteSilence(userId, outcome.why);
-        return this.#verifyWithoutQuorum(step, state, true);
+        return this.#verifyWithoutQuorum(step, state, judgement);
       }
       circuit.noteAnswer();
       const newer = await this.#readUntilNewer(step, state, revision);
-      if (newer === 'silent') return this.#verifyWithoutQuorum(step, state, false);
+      if (newer === 'silent') return this.#verifyWithoutQuorum(step, state, null);
       ({ state, revision } = newer);
       await this.#recognise(step, newer);
     }
@@ -764,14 +790,28 @@ export class Verifier {
     }
   }
 
+  /** The store's word on the user's state; null: there is none. */
+  async #readLatest(step: Step): Promise<Known | 'silent' | null> {
+    const { states, circuit } = this.#options;
+    const remainingMs = Math.max(50, step.quorumUntil - performance.now());
+    const read = await states.readThroughLeader(step.user.id, remainingMs);
+    if (read.kind === 'silent') {
+      await circuit.noteSilence(step.user.id, read.why);
+      return 'silent';
+    }
+    return read.kind === 'found'
+      ? { state: parseState(read.bytes), revision: read.revision }
+      : null;
+  }
+
   /**
    * Without the quorum: the most this node can know, a reservation that all reachable nodes agree to, and a claim
-   * that is merged into the user's state later.
+   * that is merged into the user's state later. `pending`: what was written and not answered.
    */
   async #verifyWithoutQuorum(
     step: Step,
     known: UserState,
-    hasPendingWrite: boolean,
+    pending: Judged | null,
   ): Promise<VerificationOutcome | Later> {
     const policy = withoutQuorumPolicy(step.settings, step.attempt.application);
     if (policy === 'refuse') return this.#denyBegun(step, 'no_quorum', true);
@@ -785,13 +825,17 @@ export class Verifier {
       return this.#denyBegun(step, 'too_many_texts', true);
     }
     const { state, local } = await this.#mostKnown(step, known);
-    if (!hasPendingWrite) await this.#recognise(step, { state, revision: 0 });
-    if (hasPendingWrite && this.#isApprovedIn(step, state)) {
+    if (!pending) await this.#recognise(step, { state, revision: 0 });
+    if (pending && this.#isApprovedIn(step, state)) {
       // The write that was not answered had landed after all.
       return this.#deliver(step, { verdict: { approved: true }, item: step.reserved }, false);
     }
     const judgement = this.#judge(step, state, local);
-    if (hasPendingWrite && judgement.kind === 'ask' && judgement.repeated) {
+    if (
+      judgement.kind === 'ask' &&
+      judgement.repeated &&
+      this.#isOwnQuestion(step, pending, state)
+    ) {
       // That write had landed too, and what it stands for is not sent yet.
       return this.#askLater(step, judgement, true);
     }
@@ -801,7 +845,14 @@ export class Verifier {
       return this.#questions.of(step, { question: judgement.question, askedAt: claimed.at }, true);
     }
     if (judgement.item === null) return this.#claimDegraded(step, judgement);
-    return this.#askAndApprove(step, judgement, state, local, hasPendingWrite);
+    return this.#askAndApprove(step, judgement, state, local, pending !== null);
+  }
+
+  /** Whether it was this step that wrote down the question, and not another front door that the sign-in reached before. */
+  #isOwnQuestion({ ids, attempt }: Step, pending: Judged | null, state: UserState): boolean {
+    if (!pending?.question || pending.isAsked) return false;
+    const wait = findWait(state, ids.attemptId, Date.now());
+    return !wait || wait[4] === (attempt.waiting?.holder ?? '');
   }
 
   async #askAndApprove(
@@ -944,7 +995,7 @@ export class Verifier {
       attempt: {
         id: ids.attemptId,
         keyHash: ids.keyHash,
-        questionId: ids.verificationId,
+        questionId: ids.waitId,
         code,
         door: attempt.door,
         method: attempt.method,
@@ -1175,7 +1226,10 @@ export class Verifier {
             })
           : { sent: false, details: { error: 'nothing here sends texts' } };
     step.event.details = { ...step.event.details, ...outcome.details };
-    if (!outcome.sent) return this.#denyBegun(step, 'not_delivered', degraded);
+    if (!outcome.sent) {
+      if (untilMs !== undefined) await this.#withdrawWait(step);
+      return this.#denyBegun(step, 'not_delivered', degraded);
+    }
     this.#complete(step, null, degraded);
     await this.#finish.add({ event: step.event });
     return this.#questions.of(step, asking, degraded);
@@ -1185,8 +1239,9 @@ export class Verifier {
     const { elsewhere } = this.#options;
     if (!elsewhere) return { sent: false, details: { error: 'nothing here asks that way' } };
     const { attempt, user, ids } = step;
+    if (ids.waitId !== ids.verificationId) step.event.details.question = ids.waitId;
     return elsewhere.ask({
-      id: ids.verificationId,
+      id: ids.waitId,
       user,
       method,
       mode: row.mode,
@@ -1194,6 +1249,15 @@ export class Verifier {
       client: attempt.caller.name,
       until,
     });
+  }
+
+  /** Nobody was asked, so nobody who signs in again is to wait for it. */
+  async #withdrawWait({ user, ids }: Step): Promise<void> {
+    try {
+      await this.#waits.withdraw({ userId: user.id, questionId: ids.waitId });
+    } catch (error) {
+      this.#options.log.warn({ error: String(error) }, 'a question was not withdrawn');
+    }
   }
 
   /** A judgement that records nothing: a denial, the verdict of a repeated attempt, or a key used twice. */
@@ -1413,6 +1477,19 @@ function mayBeAddressed(
   if ((challenge?.firstFactorAt ?? null) !== null) return true;
   const isCodeMissing = !verdict.approved && verdict.reason === 'no_method_for_protocol';
   return isCodeMissing && proof?.judged.kind === 'right';
+}
+
+/** Somebody was asked elsewhere, and the front door waits for the answer. */
+function isWaitedFor(
+  outcome: VerificationOutcome,
+): outcome is Extract<VerificationOutcome, { kind: 'challenge' }> {
+  return outcome.kind === 'challenge' && outcome.asks.length === 0;
+}
+
+/** Whether it asks how a question went that is answered elsewhere. */
+function isOfWait({ challenge, attempt }: Step): boolean {
+  const isChoice = attempt.method !== null;
+  return challenge !== null && !isChoice && challenge.row.waitsFor.length > 0;
 }
 
 function unmergedIn(reservations: Reservation[]): Claim[] {

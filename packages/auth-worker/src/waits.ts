@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Asks, UserStates } from '@countersign/cluster';
 import {
   claimsOf,
@@ -15,6 +16,7 @@ import {
   parseState,
   questionKey,
   waitOfQuestion,
+  withdrawWait,
   answerOf,
   challengeOutcome,
   type Method,
@@ -145,8 +147,27 @@ export class Waits {
         await circuit.noteSilence(userId, outcome.why);
         return this.#answerAlone(question, answer);
       }
+      await sleep(5 + Math.random() * 15);
     }
-    return 'over';
+    // Others write there all the time: a claim takes part in their writes.
+    return this.#answerAlone(question, answer);
+  }
+
+  /**
+   * Of a question that reached nobody: whoever signs in again is asked again. Where the log is silent, or others write
+   * all the time, it is left to run out.
+   */
+  async withdraw({ userId, questionId }: WaitedQuestion): Promise<void> {
+    const { states } = this.#options;
+    for (let lost = 0; lost <= MAX_LOST_CAS; lost += 1) {
+      const read = await states.readThroughLeader(userId, WRITE_MS);
+      if (read.kind !== 'found') return;
+      const next = withdrawWait(parseState(read.bytes), { questionId, nowMs: Date.now() });
+      if (!next) return;
+      const outcome = await states.write(userId, encodeState(next), read.revision, WRITE_MS);
+      if (outcome.kind !== 'conflict') return;
+      await sleep(5 + Math.random() * 15);
+    }
   }
 
   /** Without the quorum, or of a sign-in that began without it: a claim here, told to all who can be reached. */
@@ -226,9 +247,14 @@ export class Waits {
     }
   }
 
+  /** Never rejects: of a state that cannot be read its own user has no answer, and nobody else. */
   async #askLog({ userId, questionId, end }: Waiting): Promise<void> {
-    const read = await this.#options.states.readThroughLeader(userId, READ_MS);
-    if (read.kind === 'found' && isAnswered(parseState(read.bytes), questionId)) end('answered');
+    try {
+      const read = await this.#options.states.readThroughLeader(userId, READ_MS);
+      if (read.kind === 'found' && isAnswered(parseState(read.bytes), questionId)) end('answered');
+    } catch (error) {
+      this.#options.log.warn({ userId, error: String(error) }, 'asking the log for answers failed');
+    }
   }
 }
 

@@ -213,6 +213,14 @@ export {
   parseState,
 } from './user-state.ts';
 export type { MethodFailures, StoredAttempt, UserState, Wait } from './user-state.ts';
-export { answerOf, answerWait, findWait, questionKey, waitOfQuestion, WAITS_MAX } from './waits.ts';
+export {
+  answerOf,
+  answerWait,
+  findWait,
+  questionKey,
+  waitOfQuestion,
+  WAITS_MAX,
+  withdrawWait,
+} from './waits.ts';
 export type { WaitAnswer } from './waits.ts';
 export { checkUsername, usernameKey } from './username-key.ts';

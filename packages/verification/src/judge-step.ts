@@ -33,6 +33,7 @@ import {
 } from './user-state.ts';
 import type { MethodFailures, StoredAttempt, UserState, Wait } from './user-state.ts';
 import {
+  ANSWERS,
   answerOf,
   ASKED_MAX,
   findWait,
@@ -44,6 +45,7 @@ import {
   waitsInForce,
   WAITS_MAX,
 } from './waits.ts';
+import type { WaitAnswer } from './waits.ts';
 
 export type StepInput = {
   user: UserDocument;
@@ -448,13 +450,20 @@ function areTextsUsedUp({ state, settings, withoutQuorum, nowMs }: StepInput): b
 /** Another sign-in meanwhile is another question: one approval lets one in (security rule 7). */
 function beginWait(input: StepInput, asked: Question): Judgement {
   const { state, attempt, settings, waiting, nowMs } = input;
+  const questionId = attempt.questionId ?? attempt.id;
+  const key = questionKey(questionId);
+  // Without the quorum it is known only by the question how it went. No second answer to that one counts.
+  const told = recentAttempts(state.attempts, nowMs).find(
+    ({ item }) => item === `challenge:${questionId}`,
+  );
+  if (told) return repeat(input, told);
+  if (state.spent?.[key]?.[2]) return denied('challenge_spent');
   const waits = waitsInForce(state, nowMs);
   const running = waits.filter(([, until]) => nowMs < until * 1000);
   const before = recentlyAsked(state, nowMs);
   if (running.length >= WAITS_MAX || before.length >= ASKED_MAX) return denied('too_many_waiting');
   const seconds = waiting?.seconds ?? settings.methods.answerMinutes * 60;
   const until = Math.ceil(nowMs / 1000) + seconds;
-  const key = questionKey(attempt.questionId ?? attempt.id);
   const wait: Wait = [key, until, WAIT_OPEN, shortId(attempt.id), waiting?.holder ?? ''];
   return {
     kind: 'record',
@@ -502,11 +511,15 @@ function judgeWait(input: StepInput, challenge: OpenChallenge, row: MethodRow): 
   const wait = waitOfQuestion(state, challenge.id, nowMs);
   if (!wait) return denied(challengeOutcome(state, challenge.id) ? 'challenge_spent' : 'expired');
   const answer = answerOf(wait);
+  const isElsewhere = waiting && waiting.holder !== wait[4];
+  if (waiting?.hasGivenUp && answer === 'approved') {
+    // Nobody is here to be let in: it is for whoever has taken the wait over, or sends the sign-in again.
+    return denied(isElsewhere || withoutQuorum ? 'busy' : 'abandoned');
+  }
   if (answer === 'declined') return endWait(input, wait, 'declined');
   if (answer === 'approved') return useWait(input, challenge, { row, wait });
   const isTimeUp = nowMs >= wait[1] * 1000;
   if (isTimeUp || waiting?.hasGivenUp) {
-    const isElsewhere = waiting && waiting.holder !== wait[4];
     if (isElsewhere || (withoutQuorum && !isTimeUp)) return denied('busy');
     return isTimeUp ? endWait(input, wait, 'expired') : abandonWait(input, wait);
   }
@@ -535,11 +548,13 @@ function endWait(input: StepInput, wait: Wait, reason: DenialReason): Judgement 
   // Other nodes will see by themselves that its time is up.
   if (input.withoutQuorum) return denied(reason);
   const spent = endChallenge(input, 2);
+  // Without room to remember its end it stays among the waits, as one that was declined.
+  const over = spent === 'full' ? withAnswer(input, wait, 'declined') : withoutWait(input, wait);
   return toldToBoth(input, wait, {
     kind: 'record',
     verdict: { approved: false, reason },
     next: {
-      ...withoutWait(input, wait),
+      ...over,
       ...(spent !== 'full' && spent),
       attempts: withAttempt(input, { approved: false, reason, item: null }),
     },
@@ -559,6 +574,16 @@ function abandonWait(input: StepInput, wait: Wait): Judgement {
     item: null,
     claim: { id: attempt.id, at: nowMs, wait },
   };
+}
+
+function withAnswer(
+  { state, nowMs }: StepInput,
+  [key, until, , by, holder]: Wait,
+  answer: WaitAnswer,
+): UserState {
+  const ended: Wait = [key, until, ANSWERS[answer], by, holder];
+  const waits = waitsInForce(state, nowMs).map((one) => (one[0] === key ? ended : one));
+  return { ...state, waits };
 }
 
 function withoutWait({ state, nowMs }: StepInput, wait: Wait): UserState {

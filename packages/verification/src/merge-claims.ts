@@ -19,7 +19,14 @@ import {
   WRONG_ANSWERS_MAX,
 } from './user-state.ts';
 import type { MethodFailures, Spent, StoredAttempt, UserState } from './user-state.ts';
-import { ASKED_MAX, holdsWait, recentlyAsked, unionWaits, waitsInForce } from './waits.ts';
+import {
+  ASKED_MAX,
+  holdsWait,
+  recentlyAsked,
+  unionWaits,
+  WAIT_OPEN,
+  waitsInForce,
+} from './waits.ts';
 
 /**
  * Brings claims made without quorum into a user's state: accepted = maximum, failures = sum, lock
@@ -180,17 +187,26 @@ function mergeTexts(state: UserState, claims: readonly TextClaim[], nowMs: numbe
 
 function mergeWaits(state: UserState, claims: readonly WaitClaim[], nowMs: number): UserState {
   const missing = claims.filter(({ wait }) => !holdsWait(state, wait, nowMs));
-  if (missing.length === 0) return state;
+  const before = recentlyAsked(state, nowMs);
+  const askedElsewhere = unionTexts(before, askedIn(state, claims, nowMs)).slice(-ASKED_MAX);
+  const isKnown = askedElsewhere.join() === before.join();
+  if (missing.length === 0 && isKnown) return state;
   const waits = unionWaits(
     waitsInForce(state, nowMs),
     missing.map(({ wait }) => wait),
   );
-  const known = new Set(state.waits?.map(([key]) => key));
-  const begun = missing
-    .filter(({ wait: [key] }) => !known.has(key))
-    .map(({ at }) => Math.floor(at / 1000));
-  const asked = [...recentlyAsked(state, nowMs), ...begun].toSorted((a, b) => a - b);
-  return { ...state, waits, askedElsewhere: asked.slice(-ASKED_MAX) };
+  return { ...state, waits, ...(!isKnown && { askedElsewhere }) };
+}
+
+/** When somebody was asked: that counts for an hour, however soon it was over. An approval ended what came before. */
+function askedIn({ spent }: UserState, claims: readonly WaitClaim[], nowMs: number): number[] {
+  const begun = claims.filter(({ wait: [key, , answer] }) => {
+    return answer === WAIT_OPEN && spent?.[key]?.[2] !== 1;
+  });
+  // One claim may come from several nodes.
+  const byId = new Map(begun.map(({ id, at }) => [`${id} ${at}`, Math.floor(at / 1000)]));
+  const asked = [...byId.values()].toSorted((a, b) => a - b);
+  return recentlyAsked({ askedElsewhere: asked }, nowMs);
 }
 
 function countClaims(

@@ -5,8 +5,8 @@ import { challengeOutcome, judgeStep } from './judge-step.ts';
 import type { Judgement, StepInput } from './judge-step.ts';
 import { mergeClaims, mergeStates } from './merge-claims.ts';
 import { defaultSettings } from './settings.ts';
-import { emptyState, encodeState, parseState } from './user-state.ts';
-import type { UserState } from './user-state.ts';
+import { emptyState, encodeState, parseState, shortId, SPENT_MAX } from './user-state.ts';
+import type { Spent, UserState } from './user-state.ts';
 import { answerWait, ASKED_MAX, WAITS_MAX } from './waits.ts';
 
 const start = Date.parse('2025-06-01T12:00:00.000Z');
@@ -201,6 +201,34 @@ describe('a sign-in that waits for an answer from elsewhere', () => {
     });
   });
 
+  it('that was given up as it was approved lets in whoever waits elsewhere, or sends it again', () => {
+    const state = answered(nextOf(begin()), 'approved');
+    expect(handOut(state, { waiting: waitingBy('node-1', true) })).toEqual({
+      kind: 'final',
+      verdict: { approved: false, reason: 'abandoned' },
+    });
+    const elsewhere = { waiting: waitingBy('node-2', true) };
+    expect(handOut(state, elsewhere)).toMatchObject({ verdict: { reason: 'busy' } });
+    expect(handOut(state)).toMatchObject({ kind: 'record', verdict: { approved: true } });
+  });
+
+  it('that was declined stays so where there is no room to remember its end', () => {
+    const spent = Object.fromEntries(
+      Array.from({ length: SPENT_MAX }, (_, i) => [
+        shortId(`${i}`),
+        [start / 1000 + 300, 0, 1] satisfies Spent,
+      ]),
+    );
+    const begun = nextOf(begin());
+    const declined = nextOf(handOut({ ...answered(begun, 'declined'), spent }));
+    const approval = answered(begun, 'approved').waits![0]!;
+    const claim = { id: 'too late', at: start, wait: approval };
+    const merged = mergeClaims(declined, [claim], defaultSettings, start + 6000);
+    expect(handOut(merged, { nowMs: start + 20_000 })).toMatchObject({
+      verdict: { approved: false, reason: 'declined' },
+    });
+  });
+
   it('beside another is another question: one approval lets one in', () => {
     const both = nextOf(begin({ id: 'two', state: nextOf(begin()) }));
     const state = answered(both, 'approved', 'two');
@@ -293,7 +321,9 @@ describe('without the quorum', () => {
     const merged = mergeClaims(emptyState(), [claim], defaultSettings, start);
     expect(mergeClaims(merged, [claim], defaultSettings, start)).toBe(merged);
     if (begun.kind !== 'record') throw new Error(begun.kind);
-    expect(mergeClaims(merged, [begun.claim], defaultSettings, start)).toBe(merged);
+    const both = mergeClaims(merged, [begun.claim], defaultSettings, start);
+    expect(both).toEqual({ ...merged, askedElsewhere: [start / 1000] });
+    expect(mergeClaims(both, [claim, begun.claim], defaultSettings, start)).toBe(both);
     expect(mergeStates(state, merged).waits).toEqual(merged.waits);
     expect(mergeStates(merged, state).waits).toEqual(merged.waits);
     const approved = handOut(merged, { withoutQuorum });
@@ -304,6 +334,41 @@ describe('without the quorum', () => {
     const used = mergedWith(begun, approved);
     expect(used.spent).toBeDefined();
     expect(handOut(used, { nowMs: start + 16_000 })).toMatchObject({
+      verdict: { reason: 'challenge_spent' },
+    });
+  });
+
+  it('rings a telephone no more often in an hour than with it', () => {
+    const [begun, later] = [[] as Judgement[], start + (SECONDS + 60) * 1000];
+    for (let i = 0; i < ASKED_MAX; i += 1) {
+      const nowMs = start + Math.floor(i / WAITS_MAX) * SECONDS * 1000;
+      const state = mergedWith(...begun);
+      begun.push(begin({ id: `${i}`, state, nowMs, withoutQuorum }));
+    }
+    // By then the first of them are over, and the claims alone say that they were.
+    const claims = begun.map((one) => {
+      if (one.kind !== 'record') throw new Error(one.kind);
+      return one.claim;
+    });
+    const state = mergeClaims(emptyState(), claims, defaultSettings, later);
+    expect(mergeClaims(state, claims, defaultSettings, later)).toBe(state);
+    expect(begin({ id: 'more', state, nowMs: later, withoutQuorum })).toMatchObject({
+      verdict: { reason: 'too_many_waiting' },
+    });
+    const nextHour = later + 3_600_000;
+    const after = mergeClaims(emptyState(), claims, defaultSettings, nextHour);
+    expect(begin({ id: 'more', state: after, nowMs: nextHour })).toMatchObject({ kind: 'record' });
+  });
+
+  it('tells the same again who sends the sign-in itself again, and rings nobody', () => {
+    const begun = begin({ withoutQuorum });
+    const state = answered(mergedWith(begun), 'approved');
+    const approved = handOut(state, { withoutQuorum });
+    const used = mergedWith(begun, approved);
+    const again = begin({ state: used, nowMs: start + 14_000, withoutQuorum });
+    expect(again).toEqual({ kind: 'final', verdict: { approved: true } });
+    expect(begin({ state: used, nowMs: start + 16_000, withoutQuorum })).toMatchObject({
+      kind: 'final',
       verdict: { reason: 'challenge_spent' },
     });
   });

@@ -13,7 +13,7 @@ const HOUR_SECONDS = 3600;
 export type WaitAnswer = 'approved' | 'declined';
 
 export const WAIT_OPEN = 0;
-const ANSWERS = { approved: 1, declined: 2 } as const;
+export const ANSWERS = { approved: 1, declined: 2 } as const;
 
 /** What `waits` and `spent` know a question by. */
 export function questionKey(questionId: string): string {
@@ -26,7 +26,10 @@ export function waitsInForce({ waits = [], spent }: UserState, nowMs: number): W
 }
 
 /** How often somebody was asked of late, oldest first. */
-export function recentlyAsked({ askedElsewhere = [] }: UserState, nowMs: number): number[] {
+export function recentlyAsked(
+  { askedElsewhere = [] }: Pick<UserState, 'askedElsewhere'>,
+  nowMs: number,
+): number[] {
   return askedElsewhere.filter((at) => at > nowMs / 1000 - HOUR_SECONDS).slice(-ASKED_MAX);
 }
 
@@ -63,6 +66,23 @@ export function answerWait(
   const answered: Wait = [key, until, ANSWERS[answer], attempt, holder];
   const waits = waitsInForce(state, nowMs).map((one) => (one === wait ? answered : one));
   return { kind: 'answered', next: { ...state, waits }, wait: answered };
+}
+
+/**
+ * Of a question that reached nobody: nobody waits for it, and whoever sends the sign-in again is told so. Null: there is
+ * none, or somebody answered it after all.
+ */
+export function withdrawWait(
+  state: UserState,
+  { questionId, nowMs }: { questionId: string; nowMs: number },
+): UserState | null {
+  const wait = waitOfQuestion(state, questionId, nowMs);
+  if (!wait || answerOf(wait) !== null) return null;
+  const [key, , , id] = wait;
+  const attempts = state.attempts.map((one) =>
+    one.id === id && one.reason === 'sent' ? { ...one, reason: 'not_delivered' as const } : one,
+  );
+  return { ...state, attempts, waits: waitsInForce(state, nowMs).filter(([of]) => of !== key) };
 }
 
 /** Whether a state knows that of it already, or nobody needs to. */

@@ -191,6 +191,42 @@ describe('an answer', () => {
     expect(await told).toMatchObject(APPROVED);
   });
 
+  it('is handed out in the midst of a flood of guesses at that name', async () => {
+    const user = await addUser();
+    const verifier = startVerifier();
+    const attempt = signIn(user);
+    const { told } = waitOn(verifier, attempt, await verifier.verify(attempt));
+    let isOver = false;
+    let refused = 0;
+    const guess = async () => {
+      while (!isOver) {
+        const idempotencyKey = randomUUID();
+        const guessed = await verifier.verify(signIn(user, { password: 'x', idempotencyKey }));
+        if (guessed.kind === 'verdict' && guessed.reason === 'busy') refused += 1;
+      }
+    };
+    const flood = Array.from({ length: 100 }, guess);
+    await waitFor('a flood', () => refused > 100, { timeoutMs: 5000 });
+    await verifier.answerWait(questionOf(asked[0]!), 'approved');
+    const outcome = await told;
+    isOver = true;
+    await Promise.all(flood);
+    expect(outcome).toMatchObject(APPROVED);
+  });
+
+  it('is handed out to all who wait for it, on whichever node', async () => {
+    const user = await addUser();
+    const verifiers = [startVerifier(), startVerifier()];
+    const attempt = signIn(user);
+    const waits = [];
+    for (const verifier of verifiers) {
+      const own = byAnother(attempt);
+      waits.push(waitOn(verifier, own, await verifier.verify(own)));
+    }
+    await verifiers[0]!.answerWait(questionOf(asked[0]!), 'approved');
+    for (const { told } of waits) expect(await told).toMatchObject(APPROVED);
+  }, 15_000);
+
   it('is heard although the state of somebody else who waits cannot be read', async () => {
     const [user, other] = [await addUser(), await addUser()];
     const verifier = startVerifier();

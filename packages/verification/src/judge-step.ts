@@ -343,7 +343,9 @@ function begin(input: StepInput): Judgement {
   if (!isAskable(input, question.row)) return denied('no_method_for_protocol');
   if (isLockedOut(input, question.row)) return denied('locked_out');
   const open = unexpiredSpent(input.state.spent, input.nowMs);
-  if (Object.keys(open).length >= SPENT_MAX) return denied('busy');
+  // An approval of what somebody is asked elsewhere needs room as well.
+  const ending = waitsInForce(input.state, input.nowMs).length;
+  if (Object.keys(open).length + ending >= SPENT_MAX) return denied('busy');
   if (question.row.waitsFor.length > 0) return beginWait(input, question);
   return question.phoneId === null
     ? { kind: 'ask', question, repeated: false, askedAt: input.nowMs }

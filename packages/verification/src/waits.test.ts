@@ -212,6 +212,23 @@ describe('a sign-in that waits for an answer from elsewhere', () => {
     expect(handOut(state)).toMatchObject({ kind: 'record', verdict: { approved: true } });
   });
 
+  it('begins only where its approval will have room', () => {
+    const spent = Object.fromEntries(
+      Array.from({ length: SPENT_MAX - 2 }, (_, i) => [
+        shortId(`${i}`),
+        [start / 1000 + 300, 0, 1] satisfies Spent,
+      ]),
+    );
+    let state: UserState = { ...emptyState(), spent };
+    for (const id of ['one', 'two']) state = nextOf(begin({ id, state }));
+    expect(begin({ id: 'three', state })).toMatchObject({ verdict: { reason: 'busy' } });
+    for (const id of ['one', 'two']) {
+      const approved = handOut(answered(state, 'approved', id), { id });
+      expect(approved).toMatchObject({ verdict: { approved: true } });
+      state = nextOf(approved);
+    }
+  });
+
   it('that was declined stays so where there is no room to remember its end', () => {
     const spent = Object.fromEntries(
       Array.from({ length: SPENT_MAX }, (_, i) => [

@@ -122,6 +122,7 @@ export class Waits {
   async answer(question: WaitedQuestion, answer: WaitAnswer): Promise<'taken' | 'over'> {
     const { states, circuit, gate, db } = this.#options;
     const { userId, questionId } = question;
+    let known: UserState | null = null;
     for (let lost = 0; lost <= MAX_LOST_CAS; lost += 1) {
       const read = await states.readThroughLeader(userId, WRITE_MS);
       if (read.kind === 'silent') {
@@ -132,6 +133,7 @@ export class Waits {
         read.kind === 'found'
           ? parseState(read.bytes)
           : ((await gate.pass(() => readUserState(db, userId)))?.state ?? emptyState());
+      known = state;
       const answered = answerWait(state, { questionId, answer, nowMs: Date.now() });
       // Begun without the quorum, and not merged yet.
       if (answered.kind === 'over') return this.#answerAlone(question, answer, state);
@@ -150,7 +152,7 @@ export class Waits {
       await sleep(5 + Math.random() * 15);
     }
     // Others write there all the time: a claim takes part in their writes.
-    return this.#answerAlone(question, answer);
+    return this.#answerAlone(question, answer, known);
   }
 
   /**

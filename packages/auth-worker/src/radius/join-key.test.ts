@@ -45,9 +45,16 @@ describe('join keys', () => {
   it('of somebody who can be told apart reach back as long as an answer is waited for', () => {
     const { lastingKeys } = keysAt(60_000);
     expect(lastingKeys).toContain(keysAt(30_000).idempotencyKey);
-    expect(lastingKeys).not.toContain(keysAt(29_999).idempotencyKey);
+    expect(lastingKeys).not.toContain(keysAt(-20_000).idempotencyKey);
     const attributes = request.attributes.slice(0, 2);
     expect(keysAt(60_000, { attributes }).lastingKeys).toEqual([]);
+  });
+
+  it('reach as far whichever of two nodes that may verify is ahead of the other', () => {
+    for (const apartMs of [-40_000, -15_000, 0, 15_000, 40_000]) {
+      const { lastingKeys } = keysAt(60_000 + apartMs + 25_000);
+      expect(lastingKeys).toContain(keysAt(60_000).idempotencyKey);
+    }
   });
 
   it.each([

@@ -1,8 +1,11 @@
 import { keyedHash, type PurposeKey } from '@countersign/keys';
 import { findValue, makeJoinContent, type ServerRequest } from '@countersign/radius';
+import { CLOCK_LIMIT_MS } from '../verifier.ts';
 
 /** For so long what is sent again is the same sign-in, and so long a verdict is told again (rules 7 and 8). */
 const BUCKET_MS = 10_000;
+/** Of two nodes that verify one may be as much ahead of the cluster's clock as the other is behind it. */
+const CLOCKS_APART_MS = 2 * CLOCK_LIMIT_MS;
 /** Without one of these nobody can tell two people's sign-ins apart for longer. */
 const STATIONS = ['Calling-Station-Id', 'Acct-Session-Id'] as const;
 
@@ -23,10 +26,11 @@ export function joinKeys(
   const bucket = Math.floor(nowMs / BUCKET_MS);
   const keyOf = (number: number) => `${hash} ${number}`;
   const isNamed = STATIONS.some((name) => findValue(request.attributes, name) !== undefined);
-  const buckets = isNamed ? Math.ceil((waitSeconds * 1000) / BUCKET_MS) : 0;
+  const ahead = CLOCKS_APART_MS / BUCKET_MS;
+  const buckets = isNamed ? Math.ceil((waitSeconds * 1000) / BUCKET_MS) + 2 * ahead : 0;
   return {
     idempotencyKey: keyOf(bucket),
     resentKeys: [keyOf(bucket - 1), keyOf(bucket + 1)],
-    lastingKeys: Array.from({ length: buckets }, (_, index) => keyOf(bucket - 1 - index)),
+    lastingKeys: Array.from({ length: buckets }, (_, index) => keyOf(bucket + ahead - index)),
   };
 }

@@ -10,12 +10,12 @@ import {
 } from '@countersign/testing';
 import { decodeBase32, hotp } from '@countersign/verification';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ApiClient, VerificationReply } from './harness/api-client.ts';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { changesSince, readDirectoryUsers, readUsers } from './harness/replica.ts';
-import { activeDirectory } from './harness/directories.ts';
-import { report } from './harness/report.ts';
-import { runCli } from './harness/run-cli.ts';
+import type { ApiClient, VerificationReply } from '../harness/api-client.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { changesSince, readDirectoryUsers, readUsers } from '../harness/replica.ts';
+import { activeDirectory } from '../harness/directories.ts';
+import { report } from '../harness/report.ts';
+import { runCli } from '../harness/run-cli.ts';
 
 const PEOPLE = 2500;
 const ITEM_PATH = '/api/v1/directories/corp/items';

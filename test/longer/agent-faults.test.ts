@@ -40,8 +40,8 @@ describe("a subordinate's agent", () => {
     const master = await cluster.untilWhole();
     const node = cluster.others(master.name)[0]!;
     const { agentPid } = node.pids;
-    const verifications = verifyOn([node]);
-    const writes = writeThrough(cluster.others(node.name), 'killed');
+    await using verifications = verifyOn([node]);
+    await using writes = writeThrough(cluster.others(node.name), 'killed');
     await waitFor('a workload', () => verifications.approved > 30 && writes.acknowledged > 10, {
       timeoutMs: 20_000,
     });
@@ -77,8 +77,8 @@ describe("a subordinate's agent", () => {
   it('stopped for long is not noticed by verification there, and catches up afterwards', async () => {
     const master = await cluster.untilWhole();
     const node = cluster.others(master.name)[1]!;
-    const verifications = verifyOn([node]);
-    const writes = writeThrough(cluster.others(node.name), 'stopped');
+    await using verifications = verifyOn([node]);
+    await using writes = writeThrough(cluster.others(node.name), 'stopped');
 
     node.strike('agent', 'SIGSTOP');
     const over = lasting(faultMs(60_000));
@@ -121,22 +121,34 @@ describe('a would-be master paused inside its barrier and continued after the ne
     { where: 'its whole run still on the way', index: 1 },
     { where: 'only the last message still on the way', index: 128 },
   ])('resigns, and nothing of it counts: $where', async ({ where, index }) => {
-    const { node, relay } = await subordinateBehindRelay();
+    const { node } = await subordinateBehindRelay();
     const giver = await cluster.master();
     expect(giver.name).not.toBe(node.name);
-    const verifications = verifyOn(cluster.nodes);
-    const trap = relay.trap(
-      (name, chunk) => name === `${node.name} agent` && chunk.includes(`"index":${index},"of":128`),
-    );
-    const promotion = cluster
-      .api(giver)
-      .call('POST', '/api/v1/cluster/promote', { body: { node: node.name } });
+    await using verifications = verifyOn(cluster.nodes);
+    // Whichever of the other servers its agent has turned to by then.
+    const traps = cluster.relays
+      .filter(({ from }) => from === node.name)
+      .map(({ relay }) =>
+        relay.trap(
+          (name, chunk) =>
+            name === `${node.name} agent` && chunk.includes(`"index":${index},"of":128`),
+        ),
+      );
+    const isUnderWay = new AbortController();
+    const promotion = promote(node, { through: giver, until: isUnderWay.signal });
+    const refused = promotion.then((status) => {
+      throw new Error(`the promotion ended too soon: ${status}`);
+    });
+    const caught = traps.map(async (trap) => ({ trap, held: await trap.caught }));
 
-    const held = await waitFor('its barrier', () => trap.caught, { timeoutMs: 10_000 });
+    const { trap, held } = await waitFor('its barrier', () => Promise.race([...caught, refused]), {
+      timeoutMs: 30_000,
+    });
+    isUnderWay.abort();
     node.strike('agent', 'SIGSTOP');
     const epoch = Number(/change\.1\.epoch\.(\d+)/.exec(held.toString('latin1'))?.[1]);
     const stoppedAt = performance.now();
-    const writes = writeThrough(cluster.others(node.name), `barrier-${index}`);
+    await using writes = writeThrough(cluster.others(node.name), `barrier-${index}`);
     await waitFor('the next master to take writes', () => writes.acknowledged > 5, {
       timeoutMs: 30_000,
     });
@@ -150,7 +162,7 @@ describe('a would-be master paused inside its barrier and continued after the ne
       timeoutMs: 20_000,
     });
     await writes.stop();
-    const { status: promotionStatus } = await promotion;
+    const promotionStatus = await promotion;
     const verified = await verifications.stop();
     const view = await cluster.untilDigestsEqual();
     const epochs = await Promise.all(cluster.nodes.map((one) => epochsOf(one)));
@@ -180,9 +192,10 @@ describe("the master's agent", () => {
   it('paused with a write in flight cannot write any more, and there is one history', async () => {
     const { node, relay } = await subordinateBehindRelay();
     const giver = await cluster.master();
-    await cluster.api(giver).done('POST', '/api/v1/cluster/promote', { node: node.name });
+    const promoted = await promote(node, { through: giver, until: AbortSignal.timeout(30_000) });
+    expect(promoted).toBe(200);
     const others = cluster.others(node.name);
-    const verifications = verifyOn(cluster.nodes);
+    await using verifications = verifyOn(cluster.nodes);
     const trap = relay.trap(
       (name, chunk) => name === `${node.name} agent` && chunk.includes('change.1.user.'),
     );
@@ -196,7 +209,7 @@ describe("the master's agent", () => {
     node.strike('agent', 'SIGSTOP');
     const over = lasting(faultMs(30_000));
     const pausedAt = performance.now();
-    const writes = writeThrough(cluster.nodes, 'paused');
+    await using writes = writeThrough(cluster.nodes, 'paused');
     await waitFor('another master to take writes', () => writes.acknowledged > 5, {
       timeoutMs: 30_000,
     });
@@ -253,6 +266,20 @@ async function subordinateBehindRelay() {
   const behind = await putAgentBehindRelay(cluster, node);
   bringBack = behind.bringBack;
   return { node, relay: behind.relay };
+}
+
+/** Repeats it, as its answer asks, while the log's own servers come and go and its outcome stays open. */
+async function promote(
+  node: TestNode,
+  { through, until }: { through: TestNode; until: AbortSignal },
+): Promise<number> {
+  const idempotencyKey = randomUUID();
+  const body = { node: node.name };
+  for (;;) {
+    const options = { body, idempotencyKey };
+    const { status } = await cluster.api(through).call('POST', '/api/v1/cluster/promote', options);
+    if (status !== 504 || until.aborted) return status;
+  }
 }
 
 function verifyOn(nodes: TestNode[]): VerificationLoad {

@@ -26,7 +26,9 @@ export function answerNotFound(request: FastifyRequest, reply: FastifyReply): vo
 
 /** What Node refuses before there is a request: slow, oversized or malformed. */
 export function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
+  // Where it is TLS that failed, an orderly end would wait for it for ever.
+  const isHttp = /^(HPE_|ERR_HTTP_)/.test(error.code ?? '');
+  if (!isHttp || !socket.writable) {
     socket.destroy();
     return;
   }

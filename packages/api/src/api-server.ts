@@ -1,7 +1,8 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { ApiScope, Caller } from './ports.ts';
+import type { Right } from '@countersign/verification';
+import type { Caller } from './ports.ts';
 
 export type ApiServer = FastifyInstance<
   Server,
@@ -11,8 +12,12 @@ export type ApiServer = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** Every route says who may use it: a scope, or `open` for health checks and the API's description. */
-export type Access = { scope: ApiScope; isConfirmedLater?: true } | { open: true };
+/** Every route says who may use it: a scope, or one of several, whoever has a key or session, `open` for health checks, or `monitoring`: without a key for those who watch the node, with one for others. */
+export type Access =
+  | { scope: Right | readonly Right[]; isConfirmedLater?: true }
+  | { anyScope: true }
+  | { open: true }
+  | { monitoring: true };
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -22,5 +27,7 @@ declare module 'fastify' {
     caller: Caller | null;
     startedAtMs: number;
     remoteAddress: string;
+    /** What is open to all tells more to those who watch the node. */
+    isMonitoring: boolean;
   }
 }

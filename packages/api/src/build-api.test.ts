@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { waitFor } from '@countersign/testing';
 import { API_SCOPES } from '@countersign/verification';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { holdUntilNextMark, MARK_MS } from './hold-until-next-mark.ts';
@@ -5,6 +7,7 @@ import type { ApiScope } from './ports.ts';
 import { silentLogger } from './testing/silent-logger.ts';
 import type { LoggedLine } from './testing/silent-logger.ts';
 import { MemoryPorts, startApi } from './testing/index.ts';
+import { monitoringFrom } from './monitoring.ts';
 import { buildApi } from './build-api.ts';
 
 type Server = Awaited<ReturnType<typeof startApi>>;
@@ -589,6 +592,64 @@ describe('events after a cursor', () => {
   });
 });
 
+describe('a join', () => {
+  const request = (tokenId: string) => ({
+    clusterId: 'c',
+    tokenId,
+    role: 'node',
+    name: 'node-2',
+    hosts: [],
+    certificateRequest:
+      '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n',
+    agentKey: `U${'A'.repeat(55)}`,
+    workerKey: `U${'B'.repeat(55)}`,
+    supervisorKey: `U${'C'.repeat(55)}`,
+  });
+  const signature = `${'A'.repeat(86)}==`;
+  const join = (tokenId: string, differs: object = {}) =>
+    call('POST', '/api/v1/cluster/join', {
+      key: null,
+      body: { request: { ...request(tokenId), ...differs }, signature },
+    });
+
+  it('of strangers takes no place of whoever has a token that the node knows', async () => {
+    const known = randomUUID();
+    server.ports.joinTokens.add(known);
+    const answer = { name: 'node-2', role: 'node' };
+    server.ports.commandReply = { kind: 'done', revision: 1, applied: true, result: answer };
+    const held = Promise.withResolvers<void>();
+    server.ports.untilAnswered = held.promise;
+    try {
+      const strangers = Array.from({ length: 12 }, () => join(randomUUID()));
+      const first = await Promise.race(strangers.map(async (each) => (await each).status));
+      expect(first).toBe(503);
+      const joiner = join(known);
+      await waitFor(
+        'the joiner at the master',
+        () =>
+          server.ports.commands.some(({ args }) => {
+            return (args.request as { tokenId?: string } | undefined)?.tokenId === known;
+          }),
+        { timeoutMs: 5000 },
+      );
+      held.resolve();
+      expect((await joiner).status).toBe(200);
+      const statuses = (await Promise.all(strangers)).map(({ status }) => status);
+      expect(statuses.filter((status) => status === 200)).toHaveLength(1);
+    } finally {
+      held.resolve();
+      server.ports.untilAnswered = null;
+    }
+  });
+
+  it('that no joiner can have made does not travel to the master', async () => {
+    const before = server.ports.commands.length;
+    const wrong = [{ agentKey: 'x' }, { certificateRequest: 'x' }, { supervisorKey: null }];
+    for (const differs of wrong) expect((await join(randomUUID(), differs)).status).toBe(400);
+    expect(server.ports.commands).toHaveLength(before);
+  });
+});
+
 describe('health', () => {
   it('is told without a key', async () => {
     expect((await call('GET', '/healthz', { key: null })).status).toBe(200);
@@ -600,6 +661,40 @@ describe('health', () => {
     const metrics = await call('GET', '/metrics', { key: null });
     expect(metrics.text).toBe('countersign_up 1\n');
     expect(metrics.type).toContain('text/plain');
+  });
+
+  it('tells anybody on the network no more than a balancer needs', async () => {
+    // Through the proxy at 127.0.0.1, which is believed here.
+    const from = { headers: { 'x-forwarded-for': '192.0.2.7' } };
+    expect((await call('GET', '/healthz', { key: null, ...from })).json).toEqual({ ok: true });
+    const ready = { ready: true, degraded: false };
+    expect((await call('GET', '/readyz', { key: null, ...from })).json).toEqual(ready);
+    const master = await call('GET', '/readyz/master', { key: null, ...from });
+    expect(Object.keys(master.json)).toEqual(['master']);
+    server.ports.addKey('without', ['verify']);
+    for (const path of ['/metrics', '/api/v1/openapi.json', '/api/v1/docs', '/api/v1/docs/']) {
+      expect((await call('GET', path, { key: null, ...from })).status, path).toBe(401);
+      expect((await call('GET', path, { key: 'without', ...from })).status, path).toBe(403);
+      expect((await call('GET', path, { ...from })).status, path).toBe(200);
+    }
+  });
+
+  it('is told in full to the networks that are named, and to nobody through a proxy that is not', async () => {
+    const watched = await startApi({ monitoringFrom: ['192.0.2.0/24'], trustedProxies: ['::1'] });
+    try {
+      const metrics = async (headers: Record<string, string>) =>
+        (await fetch(`${watched.url}/metrics`, { headers })).status;
+      // From this machine itself; and from behind somebody on it, whoever that says it is.
+      expect(await metrics({})).toBe(200);
+      expect(await metrics({ 'x-forwarded-for': '192.0.2.7' })).toBe(401);
+      expect(await metrics({ forwarded: 'for=192.0.2.7' })).toBe(401);
+    } finally {
+      await watched.close();
+    }
+    const from = (ip: string) => ({ ip, headers: {}, socket: { remoteAddress: ip } }) as never;
+    const isFrom = monitoringFrom(['192.0.2.0/24', '2001:db8::1']);
+    const seen = ['192.0.2.255', '::ffff:192.0.2.1', '2001:db8::1', '192.0.3.1', '2001:db8::2'];
+    expect(seen.map((ip) => isFrom(from(ip)))).toEqual([true, true, true, false, false]);
   });
 
   it('is 503 with the problems while this worker cannot verify', async () => {
@@ -632,6 +727,7 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'POST', path: '/api/v1/users/{username}/fraud', scope: 'verify' },
   { method: 'PUT', path: '/api/v1/users/{username}/exemption', scope: 'users:write' },
   { method: 'DELETE', path: '/api/v1/users/{username}/exemption', scope: 'users:write' },
+  { method: 'POST', path: '/api/v1/users/{username}/erase', scope: 'users:write' },
   { method: 'POST', path: '/api/v1/users/{username}/bypass', scope: 'users:write' },
   { method: 'DELETE', path: '/api/v1/users/{username}/bypass', scope: 'users:write' },
   { method: 'PUT', path: '/api/v1/users/{username}/pin', scope: 'users:write' },
@@ -702,6 +798,10 @@ const OPERATIONS: { method: string; path: string; scope: ApiScope }[] = [
   { method: 'POST', path: '/api/v1/cluster/demote', scope: 'cluster:write' },
   { method: 'DELETE', path: '/api/v1/cluster/nodes/{node}', scope: 'cluster:write' },
   { method: 'POST', path: '/api/v1/cluster/nodes/{node}/replace', scope: 'cluster:write' },
+  { method: 'POST', path: '/api/v1/cluster/keys/rotate', scope: 'cluster:write' },
+  { method: 'POST', path: '/api/v1/cluster/join-tokens', scope: 'cluster:write' },
+  { method: 'GET', path: '/api/v1/cluster/join-tokens', scope: 'cluster:write' },
+  { method: 'DELETE', path: '/api/v1/cluster/join-tokens/{id}', scope: 'cluster:write' },
   { method: 'GET', path: '/api/v1/events', scope: 'events:read' },
   { method: 'POST', path: '/api/v1/cluster/nodes/{node}/examinations', scope: 'cluster:read' },
 ];
@@ -770,10 +870,25 @@ describe('keys and scopes (rule 13)', () => {
       ([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
     );
     const listed = OPERATIONS.map(({ method, path }) => `${method} ${path}`);
-    const open = ['GET /healthz', 'GET /readyz', 'GET /readyz/master', 'GET /metrics'];
-    // One needs two scopes, the other does not end: radius-tools.test.ts has their rights.
-    const tools = ['POST /api/v1/radius/clients/{name}/tests', 'GET /api/v1/radius/watch'];
-    expect(described.toSorted()).toEqual([...listed, ...open, ...tools].toSorted());
+    // The last is signed with a join token's secret: test/longer/join.test.ts.
+    const open = [
+      'GET /healthz',
+      'GET /readyz',
+      'GET /readyz/master',
+      'GET /metrics',
+      'POST /api/v1/cluster/join',
+    ];
+    // Two need two scopes, one does not end: radius-tools.test.ts and session-operations.test.ts have their rights.
+    const tools = [
+      'POST /api/v1/radius/clients/{name}/tests',
+      'GET /api/v1/radius/watch',
+      'POST /api/v1/users/{username}/export',
+    ];
+    // No key has a right over administrators, and sessions are for people: session-operations.test.ts.
+    const isOfPeople = (operation: string) =>
+      /\/api\/v1\/(administrators|sessions|invitations)/.test(operation);
+    const ofKeys = described.filter((operation) => !isOfPeople(operation));
+    expect(ofKeys.toSorted()).toEqual([...listed, ...open, ...tools].toSorted());
   });
 
   it('are checked before the body is looked at', async () => {

@@ -11,14 +11,18 @@ import { describeApi } from './describe-api.ts';
 import { describeIssues } from './describe-issues.ts';
 import { addDocsPage, openDocsPage } from './docs-page.ts';
 import { addOperations } from './operations/add-operations.ts';
+import { MONITORING_DEFAULT } from './monitoring.ts';
 import type { ApiPorts } from './ports.ts';
 import { invalidRequest } from './problem.ts';
 import { COMMAND_TIMEOUT_MS } from './run-command.ts';
+import { boundTls, tlsOptions, type ApiTls } from './serve-tls.ts';
 
 export type ApiOptions = {
   logger: FastifyBaseLogger;
   /** Addresses or CIDR blocks whose X-Forwarded-For is believed; the rightmost other hop is the client. */
   trustedProxies?: string[];
+  /** Addresses or CIDR blocks that see metrics, problems and the API's description without a key; left out: this machine. */
+  monitoringFrom?: readonly string[];
   /** True on a listener only the machine's owner can reach (a 0600 Unix socket): no key is needed there. */
   local?: boolean;
   bodyLimitBytes?: number;
@@ -30,6 +34,8 @@ export type ApiOptions = {
   /** For a connection without any traffic. */
   idleTimeoutMs?: number;
   maxConnections?: number;
+  /** Missing: plain HTTP, which is for loopback and for a Unix socket alone. */
+  tls?: ApiTls;
 };
 
 // An unplanned takeover may follow a command that found no master.
@@ -41,6 +47,13 @@ const MAX_PARAM_LENGTH = 1_024;
 export function buildApi(ports: ApiPorts, options: ApiOptions): ApiServer {
   const requestTimeoutMs = options.requestTimeoutMs ?? 10_000;
   const trustedProxies = options.trustedProxies ?? [];
+  const listener = {
+    maxHeaderSize: options.headerLimitBytes ?? 16 * 1024,
+    requestTimeout: requestTimeoutMs,
+    headersTimeout: requestTimeoutMs,
+    // How often Node looks for slow requests; its default of 30 s would stretch both limits.
+    connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs),
+  };
   const api: ApiServer = fastify({
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -54,22 +67,23 @@ export function buildApi(ports: ApiPorts, options: ApiOptions): ApiServer {
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     frameworkErrors: answerProblem,
     clientErrorHandler: answerClientError,
-    http: {
-      maxHeaderSize: options.headerLimitBytes ?? 16 * 1024,
-      requestTimeout: requestTimeoutMs,
-      headersTimeout: requestTimeoutMs,
-      // How often Node looks for slow requests; its default of 30 s would stretch both limits.
-      connectionsCheckingInterval: Math.min(1_000, requestTimeoutMs),
-    },
+    // To Fastify's types a server is HTTP or HTTPS; to all that uses it here it is the same.
+    ...(options.tls
+      ? ({ https: { ...listener, ...tlsOptions(options.tls) } } as object)
+      : { http: listener }),
   }).withTypeProvider<ZodTypeProvider>();
   api.server.maxConnections = options.maxConnections ?? 4_096;
+  if (options.tls) boundTls(api, options.tls);
 
   api.setErrorHandler(answerProblem);
   api.setNotFoundHandler(answerNotFound);
   parseJsonOnly(api);
   checkWithZod(api);
   openDocsPage(api);
-  authenticateCallers(api, ports, options.local ?? false);
+  authenticateCallers(api, ports, {
+    isLocal: options.local ?? false,
+    monitoring: options.monitoringFrom ?? MONITORING_DEFAULT,
+  });
   api.addHook('onSend', async (_request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
   });

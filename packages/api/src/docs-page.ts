@@ -16,11 +16,11 @@ const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-/** The page needs no key: what is called from it does. To be called before anything else looks at the routes. */
+/** Whoever watches the node needs no key for the page: what is called from it does. To be called before anything else looks at the routes. */
 export function openDocsPage(api: ApiServer): void {
   api.addHook('onRoute', (route) => {
     const isOfPage = route.url === DOCS_PATH || route.url.startsWith(`${DOCS_PATH}/`);
-    if (isOfPage) route.config = { ...route.config, access: { open: true } };
+    if (isOfPage) route.config = { ...route.config, access: { monitoring: true } };
   });
 }
 

@@ -6,3 +6,4 @@ export { holdUntilNextMark } from './hold-until-next-mark.ts';
 export * from './ports.ts';
 export { ProblemError } from './problem.ts';
 export type { RadiusClientView, RadiusTargetView } from './radius-view.ts';
+export { serveCertificate, type ApiTls } from './serve-tls.ts';

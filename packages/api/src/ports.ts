@@ -1,4 +1,5 @@
 import type {
+  AdministratorDocument,
   ApiKeyDocument,
   ApiScope,
   ApplicationDocument,
@@ -12,10 +13,13 @@ import type {
   PhoneKind,
   RadiusClientDocument,
   RadiusTargetDocument,
+  Right,
+  Role,
   Settings,
   Skip,
   StopFact,
   UserDocument,
+  UserState,
 } from '@countersign/verification';
 
 /** What the routes need from the process that serves them. The auth worker and the agent's local socket each give their own. */
@@ -31,8 +35,12 @@ export type ApiPorts = {
   runCommand(request: CommandRequest): Promise<CommandReply>;
   readCluster(): Promise<ClusterView>;
   findUser(username: string): Promise<StoredUser | null | 'ambiguous'>;
+  /** All that this node holds of somebody, also of who was removed and is kept; null: there is no such one. */
+  readPerson(username: string): Promise<StoredPerson | null>;
   listUsers(page: UserPage): Promise<StoredUser[]>;
   listApiKeys(): Promise<StoredApiKey[]>;
+  /** Those who were not removed, oldest first. */
+  listAdministrators(): Promise<AdministratorDocument[]>;
   /** `applications` by folded name; `revision` is that of the newest change of any of it. */
   readSettings(): Promise<{
     settings: Settings;
@@ -53,8 +61,12 @@ export type ApiPorts = {
   checkReady(): Promise<Readiness>;
   isMaster(): boolean;
   metrics(): Promise<{ contentType: string; text: string }>;
+  /** Whether this node has heard of a join token of that id. Missing: it cannot tell. */
+  knowsJoinToken?(id: string): Promise<boolean>;
   /** What a provider of texts tells about one; rejects while it cannot be kept. */
   takeTextCallback?(callback: TextCallback): Promise<TextCallbackOutcome>;
+  /** Missing: nobody signs in here. */
+  sessions?: SessionPorts;
   /** Where people come from. Missing: this process reads no directory. */
   directories?: DirectoryPorts;
   /** Missing: this process serves no RADIUS. */
@@ -64,6 +76,32 @@ export type ApiPorts = {
   /** Only on the node's own socket. */
   operator?: OperatorPorts;
 };
+
+/** Sessions of administrators. What is typed is judged by the node's agent, which alone can make one. */
+export type SessionPorts = {
+  signIn(typed: {
+    username: string;
+    password: string;
+    code: string;
+    remoteAddress: string;
+  }): Promise<SignInOutcome>;
+  stepUp(typed: { token: string; code: string; remoteAddress: string }): Promise<SignInOutcome>;
+  /** Whom the code of an invitation is for; null: nobody, or not any more. */
+  findInvited(code: string): Promise<AdministratorDocument | null>;
+};
+
+export type SignInOutcome =
+  | {
+      kind: 'signed_in';
+      token: string;
+      username: string;
+      roles: Role[];
+      expiresAt: string;
+      /** Until then the second factor is fresh. */
+      freshUntil: string;
+    }
+  | { kind: 'denied' }
+  | { kind: 'not_ready'; detail: string };
 
 /** What is read of directories by the node that was asked. What fails is a ProblemError 502 that says why. */
 export type DirectoryPorts = {
@@ -271,6 +309,15 @@ export type OperatorPorts = {
   forcePromotion(token: string): Promise<{ missed: string | null }>;
   describeRejoin(): Promise<RejoinReport>;
   rejoin(token: string): Promise<{ file: string }>;
+  /**
+   * Hands everything this node knows, as lines of JSON, to `take`, which waits until whoever asked has taken them,
+   * or for the signal.
+   * A ProblemError 409 while it is not the time for one.
+   */
+  backUp(
+    how: { withEvents: boolean; reason: string | null },
+    take: (lines: AsyncIterable<string>, signal: AbortSignal) => Promise<void>,
+  ): Promise<void>;
 };
 
 /** What is known where the log's majority may be gone. */
@@ -315,6 +362,8 @@ export type Credentials = {
   bearer: string | null;
   remoteAddress: string;
   local: boolean;
+  /** Why, in the person's words. */
+  reason?: string;
   /** The handler asks {@link Caller.isStillValid} by the read it judges with, so a remembered key will do here. */
   isConfirmedLater: boolean;
 };
@@ -323,17 +372,35 @@ export type Caller = {
   /** Stable id of who calls: the API key's id, or `socket`. */
   id: string;
   name: string;
-  scopes: ReadonlySet<ApiScope>;
+  scopes: ReadonlySet<Right>;
   applications: string[] | null;
+  /** Missing: it is no person's session. */
+  session?: CallerSession;
+  /** The session anew, to be sent from now on: what is not used for 30 minutes is over. */
+  renewedToken?: string;
   /** Whether the key still stood at this revision of the replica; missing = it was read for this request. */
   isStillValid?(revision: number): Promise<boolean>;
   /** What the master's agent checks again before it executes a command. */
   proof: CommandProof;
 };
 
+/** Times are Unix milliseconds. */
+export type CallerSession = {
+  id: string;
+  administratorId: string;
+  secondFactorAt: number;
+  expiresAt: number;
+};
+
 export type CommandProof =
+  /** `reason`: why, in the person's words. */
+  | { kind: 'session'; token: string; reason?: string }
+  | { kind: 'invitation'; secret: string }
   /** `remoteAddress`: where the request came from, as the node saw it. */
-  { kind: 'api-key'; secret: string; remoteAddress?: string } | { kind: 'socket'; node: string };
+  | { kind: 'api-key'; secret: string; remoteAddress?: string }
+  | { kind: 'socket'; node: string }
+  /** It stands in the command itself, which its bearer has signed. */
+  | { kind: 'join-token' };
 
 export type VerificationAttempt = {
   caller: Caller;
@@ -432,6 +499,8 @@ export const COMMAND_NAMES = [
   'user.block',
   'user.unblock',
   'user.remove',
+  'user.export',
+  'user.erase',
   'user.exempt',
   'user.end-exemption',
   'user.bypass',
@@ -449,6 +518,13 @@ export const COMMAND_NAMES = [
   'authenticator.remove',
   'api-key.add',
   'api-key.revoke',
+  'administrator.add',
+  'administrator.set',
+  'administrator.remove',
+  'administrator.invite',
+  'administrator.accept',
+  'administrator.recover',
+  'session.revoke',
   'settings.set',
   'application.add',
   'application.set',
@@ -470,10 +546,16 @@ export const COMMAND_NAMES = [
   'radius-target.add',
   'radius-target.set',
   'radius-target.remove',
+  'join-token.add',
+  'join-token.list',
+  'join-token.revoke',
+  'node.join',
+  'node.renew',
   'cluster.promote',
   'cluster.demote',
   'cluster.replace-node',
   'cluster.remove-node',
+  'cluster.rotate-keys',
 ] as const;
 export type CommandName = (typeof COMMAND_NAMES)[number];
 
@@ -513,6 +595,10 @@ export type ClusterView = {
   quorum: boolean;
   logReplicas: number;
   logServers: { name: string; online: boolean }[];
+  /** Machines that run a log server only; missing where there is none. */
+  witnesses?: ClusterWitness[];
+  /** They are the operator's own (nats.urls). */
+  operatorsNats?: true;
   /** True while this node judges without the quorum. */
   degraded: boolean;
   /** Stop facts in force that are not changes yet, as this node knows them. */
@@ -525,8 +611,54 @@ export type ClusterView = {
   unsignedRadius?: { name: string; messageAuthenticator: 'observe' | 'off' }[];
   /** RADIUS clients in force that let in whoever is no user with nothing checked here; the first 100. */
   uncheckedRadius?: string[];
+  /** Missing where no node tells. */
+  keys?: ClusterKeys;
   answeredBy: string;
   nodes: ClusterNode[];
+};
+
+/** No node: it verifies nobody and holds nothing that it could read. */
+export type ClusterWitness = {
+  name: string;
+  online: boolean;
+  lastSeen: string | null;
+  version: string | null;
+  /** Its log server is one of the log's. */
+  runsLogServer: boolean;
+  certificateExpiresAt: string;
+  problems: string[];
+};
+
+/** Generations of the cluster's key, never a key. */
+export type ClusterKeys = {
+  /** The one that seals, as the master says, or else the node that answers. */
+  active: string;
+  /** Oldest first; those that are retired are left out. */
+  generations: {
+    id: string;
+    madeAt: string;
+    /** Nodes that have it on their disk. */
+    nodes: string[];
+  }[];
+  /** Null: the key is not being changed, as far as the master says. */
+  rotation: {
+    from: string;
+    to: string;
+    reason: string;
+    by: string;
+    startedAt: string;
+    /** When every node had the new one. */
+    activatedAt: string | null;
+    /** Nodes that have not said that they are as far as the master. */
+    waitsFor: string[];
+    /** Documents looked at in this pass, of so many. */
+    seen: number;
+    of: number;
+    /** Nothing was left under the old one. */
+    isClean: boolean;
+    /** The old one goes then at the earliest. */
+    retiresAt: string | null;
+  } | null;
 };
 
 export type DirectoryNotice = {
@@ -559,6 +691,8 @@ export type ClusterNode = {
   verifies: boolean;
   /** How its tables differ from what was applied to them; null where no difference was found. */
   damage: string | null;
+  /** Until when they are good. Missing: not told. */
+  certificates?: { name: string; expiresAt: string }[];
   problems: string[];
 };
 
@@ -569,7 +703,14 @@ export type NodeExamination = {
   finished: boolean;
   /** Seen so far. */
   documents: number;
-  checks: { name: string; ok: boolean; detail: string }[];
+  /** `fix`: what to type about it. An older node tells neither that nor how bad it is. */
+  checks: {
+    name: string;
+    ok: boolean;
+    severity?: 'warning' | 'critical';
+    detail: string;
+    fix?: string;
+  }[];
 };
 
 export type StoredUser = {
@@ -578,6 +719,14 @@ export type StoredUser = {
   lockedUntil: string | null;
   /** All that this node knows of, lifted ones too. */
   stopFacts: StopFact[];
+};
+
+export type StoredPerson = {
+  user: StoredUser;
+  state: UserState | null;
+  /** Newest first. */
+  events: StoredEvent[];
+  isCut: boolean;
 };
 
 export type StoredApiKey = {

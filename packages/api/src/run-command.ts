@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { callerOf } from './authenticate-caller.ts';
-import type { ApiPorts, CommandName, StopFact } from './ports.ts';
+import type { ApiPorts, Caller, CommandName, StopFact } from './ports.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
 
 /** How long a caller waits for the master. Longer than the 2 s a hand-over may hold a write. */
@@ -25,6 +25,18 @@ export async function runCommand(
   return reply;
 }
 
+/** As {@link runCommand}, on a route that is open: the command itself proves who asks. */
+export async function runCommandAs(
+  ports: ApiPorts,
+  request: FastifyRequest,
+  caller: Caller,
+  command: { name: CommandName; args: Record<string, unknown> },
+): Promise<CommandDone> {
+  const reply = await ask(ports, request, command, COMMAND_TIMEOUT_MS, caller);
+  if ('asStopFact' in reply) throw new Error(`${command.name} was accepted without the master`);
+  return reply;
+}
+
 /** As {@link runCommand}, for what must take effect at once: without a master this node does it. */
 export async function runStop(
   ports: ApiPorts,
@@ -39,10 +51,11 @@ async function ask(
   request: FastifyRequest,
   command: { name: CommandName; args: Record<string, unknown> },
   timeoutMs: number,
+  caller = callerOf(request),
 ): Promise<CommandDone | StoppedHere> {
   const reply = await ports.runCommand({
     ...command,
-    caller: callerOf(request),
+    caller,
     idempotencyKey: idempotencyKeyOf(request),
     timeoutMs,
   });

@@ -1,3 +1,4 @@
+import type { Right } from '@countersign/verification';
 import type { ApiServer } from './api-server.ts';
 import type { ApiPorts, CommandName } from './ports.ts';
 import { runCommand } from './run-command.ts';
@@ -12,12 +13,18 @@ export function takeFromUser(
     path,
     summary,
     command,
-  }: { path: `/api/v1/users/:username/${string}`; summary: string; command: CommandName },
+    scope = 'users:write',
+  }: {
+    path: `/api/v1/users/:username/${string}`;
+    summary: string;
+    command: CommandName;
+    scope?: Right | readonly Right[];
+  },
 ): void {
   api.delete(
     path,
     {
-      config: { access: { scope: 'users:write' } },
+      config: { access: { scope } },
       schema: {
         summary,
         tags: ['users'],

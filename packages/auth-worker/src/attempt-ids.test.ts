@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { VerificationAttempt } from '@countersign/api';
-import { attemptIdsOf } from './attempt-ids.ts';
+import { AttemptIds } from './attempt-ids.ts';
 
 const key = { keyId: '0a1b2c3d', key: Buffer.alloc(32, 7) };
 const attempt: VerificationAttempt = {
@@ -24,15 +24,19 @@ const attempt: VerificationAttempt = {
   remoteAddress: '127.0.0.1',
   idempotencyKey: 'key-1',
 };
-const ids = attemptIdsOf(key, attempt);
+const idsUnder = (used: typeof key, sent: VerificationAttempt) => {
+  const { attemptId, keyHash, verificationId, waitId } = new AttemptIds(used, sent);
+  return { attemptId, keyHash, verificationId, waitId };
+};
+const ids = idsUnder(key, attempt);
 const idsWith = (changed: Partial<VerificationAttempt>) =>
-  attemptIdsOf(key, { ...attempt, ...changed });
+  idsUnder(key, { ...attempt, ...changed });
 
 describe('the ids of an attempt', () => {
   it('are the same wherever and by whichever connection it is repeated', () => {
     expect(idsWith({})).toEqual(ids);
     expect(idsWith({ remoteAddress: '10.0.0.9' })).toEqual(ids);
-    expect(attemptIdsOf({ ...key }, attempt)).toEqual(ids);
+    expect(idsUnder({ ...key }, attempt)).toEqual(ids);
   });
 
   it.each<[string, Partial<VerificationAttempt>]>([
@@ -48,6 +52,54 @@ describe('the ids of an attempt', () => {
     expect(other.attemptId).not.toBe(ids.attemptId);
     expect(other.verificationId).not.toBe(ids.verificationId);
     expect(other.keyHash).toBe(ids.keyHash);
+  });
+
+  it('are found again by a node that is further with a change of the key, or less far', () => {
+    const next = { keyId: '99887766', key: Buffer.alloc(32, 8) };
+    const behind = { ...key, others: [next] };
+    const ahead = { ...next, others: [key] };
+    const sent = { ...attempt, resentKeys: ['key-0'], lastingKeys: ['key-9'] };
+    for (const [first, then] of [
+      [behind, ahead],
+      [ahead, behind],
+      [key, ahead],
+    ] as const) {
+      const made = new AttemptIds(first, attempt);
+      const again = new AttemptIds(then, sent).resent.find(
+        ({ attemptId }) => attemptId === made.attemptId,
+      );
+      expect(again?.waitId).toBe(made.waitId);
+      expect(again?.keyHash).toBe(made.keyHash);
+      expect(again?.keyId).toBe(made.keyId);
+      for (const idempotencyKey of ['key-0', 'key-9']) {
+        const before = new AttemptIds(first, { ...attempt, idempotencyKey }).attemptId;
+        const known = new AttemptIds(then, sent);
+        const all = [...known.resent, ...known.lasting()].map(({ attemptId }) => attemptId);
+        expect(all).toContain(before);
+      }
+    }
+    // Once the old key is gone nothing is looked for under it.
+    expect(new AttemptIds(next, attempt).resent).toEqual([]);
+    expect(new AttemptIds(ahead, { ...attempt, idempotencyKey: null }).resent).toEqual([]);
+  });
+
+  it('stay what they are when the key is renewed meanwhile', () => {
+    const held = { ...key };
+    const made = new AttemptIds(held, attempt);
+    const { attemptId } = made;
+    Object.assign(held, { keyId: '99887766', key: Buffer.alloc(32, 8), others: [key] });
+    const { waitId, keyHash } = new AttemptIds(key, attempt);
+    expect({
+      ...ids,
+      attemptId: made.attemptId,
+      waitId: made.waitId,
+      keyHash: made.keyHash,
+    }).toEqual({
+      ...ids,
+      attemptId,
+      waitId,
+      keyHash,
+    });
   });
 
   it('of another caller with the same key have nothing in common', () => {
@@ -72,9 +124,21 @@ describe('the ids of an attempt', () => {
   });
 
   it('depend on the cluster key and show nothing of the code', () => {
-    const other = attemptIdsOf({ ...key, key: Buffer.alloc(32, 8) }, attempt);
+    const other = idsUnder({ ...key, key: Buffer.alloc(32, 8) }, attempt);
     expect(other.attemptId).not.toBe(ids.attemptId);
-    expect(JSON.stringify(ids)).not.toContain('123456');
+    expect(JSON.stringify([ids, new AttemptIds(key, attempt)])).not.toContain('123456');
+  });
+
+  it('under other keys that it was sent with are those of an attempt with that key', () => {
+    const sent = { ...attempt, resentKeys: ['key-0'], lastingKeys: ['key-8', 'key-9'] };
+    const resent = new AttemptIds(key, sent);
+    const under = (idempotencyKey: string) => idsWith({ idempotencyKey }).attemptId;
+    expect(resent.attemptId).toBe(ids.attemptId);
+    expect(resent.resent.map(({ attemptId }) => attemptId)).toEqual([under('key-0')]);
+    expect(resent.lasting().map(({ attemptId }) => attemptId)).toEqual([
+      under('key-8'),
+      under('key-9'),
+    ]);
   });
 
   it('shown to the caller are well-formed UUIDs of version 8', () => {

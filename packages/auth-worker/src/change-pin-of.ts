@@ -1,5 +1,5 @@
 import type { CommandReply, CommandRequest } from '@countersign/api';
-import type { ChangePin } from './verifier.ts';
+import type { ChangePin } from './verifier-options.ts';
 
 /** A person at a sign-in waits for it. */
 const TIMEOUT_MS = 5000;

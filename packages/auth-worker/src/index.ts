@@ -1,2 +1,2 @@
 export { WORKER_KEYS } from './config.ts';
-export type { WorkerConfig } from './config.ts';
+export type { CertificatesMessage, WorkerConfig } from './config.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { UserStates } from '@countersign/cluster';
+import { retryJitterMs, type UserStates } from '@countersign/cluster';
 import {
   closeCircuit,
   markMerged,
@@ -160,7 +160,7 @@ async function mergeUser(
     const outcome = await options.states.write(user.userId, bytes, revision, TIMEOUT_MS);
     if (outcome.kind === 'written') return true;
     if (outcome.kind === 'silent') return false;
-    await sleep(5 + Math.random() * 15);
+    await sleep(retryJitterMs());
   }
   return false;
 }

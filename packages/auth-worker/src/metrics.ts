@@ -1,6 +1,7 @@
 import type { SendAttempt } from '@countersign/delivery';
 import type { RadiusServer } from '@countersign/radius';
 import type { Verdict } from '@countersign/verification';
+import type { CertificateNotice } from '@countersign/tls';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 export type GaugeSource = () => Promise<{
@@ -11,7 +12,11 @@ export type GaugeSource = () => Promise<{
   clockOffsetMs: number;
   isMaster: boolean;
   isConnected: boolean;
+  /** Infinity: there is none yet; null: none are planned. */
+  backupAgeSeconds: number | null;
 }>;
+
+type Witness = { name: string; online: boolean; certificateExpiresAt: string };
 
 /** Prometheus metrics of one worker; names start with `countersign_`. */
 export class WorkerMetrics {
@@ -93,7 +98,11 @@ export class WorkerMetrics {
     const master = gauge('is_master', '1 on the master');
     const connected = gauge('log_connected', '1 while connected to a log server');
     const up = gauge('database_up', '1 while PostgreSQL of this node answers');
-    revision.reset();
+    const backup = gauge(
+      'backup_age_seconds',
+      'Since the newest backup of this node, +Inf where there is none; only where some are planned',
+    );
+    for (const one of [revision, backup]) one.reset();
     this.#collect = async () => {
       try {
         const now = await read();
@@ -105,6 +114,7 @@ export class WorkerMetrics {
         clock.set(now.clockOffsetMs / 1000);
         master.set(Number(now.isMaster));
         connected.set(Number(now.isConnected));
+        if (now.backupAgeSeconds !== null) backup.set(now.backupAgeSeconds);
       } catch {
         up.set(0);
       }
@@ -183,6 +193,48 @@ export class WorkerMetrics {
       counter('duplicates', 'RADIUS requests sent again from the same port', 'duplicates'),
       refused,
       pending,
+    ];
+    for (const metric of all) this.#registry.registerMetric(metric);
+  }
+
+  /** Read whenever somebody asks for metrics. */
+  watchCertificates(read: () => CertificateNotice[]): void {
+    this.#registry.registerMetric(
+      new Gauge({
+        name: 'countersign_certificate_expires_seconds',
+        help: 'Time until a certificate of this node ends; below 0 it has',
+        labelNames: ['certificate'],
+        registers: [],
+        collect() {
+          this.reset();
+          for (const { name, expiresAt } of read()) {
+            this.set({ certificate: name }, (Date.parse(expiresAt) - Date.now()) / 1000);
+          }
+        },
+      }),
+    );
+  }
+
+  /** Read whenever somebody asks for metrics: the same at every node that hears the master. */
+  watchWitnesses(read: () => Witness[]): void {
+    const gauge = (name: string, help: string, valueOf: (witness: Witness) => number) =>
+      new Gauge({
+        name: `countersign_witness_${name}`,
+        help,
+        labelNames: ['witness'],
+        registers: [],
+        collect() {
+          this.reset();
+          for (const witness of read()) this.set({ witness: witness.name }, valueOf(witness));
+        },
+      });
+    const all = [
+      gauge('up', 'The witness is heard', ({ online }) => Number(online)),
+      gauge(
+        'certificate_expires_seconds',
+        "Time until the witness's certificate ends; below 0 it has",
+        ({ certificateExpiresAt }) => (Date.parse(certificateExpiresAt) - Date.now()) / 1000,
+      ),
     ];
     for (const metric of all) this.#registry.registerMetric(metric);
   }

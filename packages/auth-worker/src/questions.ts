@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { VerificationAttempt, VerificationOutcome } from '@countersign/api';
 import { findUserById, namesOf, type Database, type ReadSettings } from '@countersign/database';
-import type { PurposeKey } from '@countersign/keys';
+import { generationsOf, type PurposeKey } from '@countersign/keys';
 import {
   defaultSettings,
   findApplication,
@@ -174,7 +174,9 @@ export class Questions {
   /** Of a text: the same for the same attempt, on any node. */
   textCode({ ids, settings }: Pick<AskingStep, 'ids' | 'settings'>, askedAt: number): string {
     const asked = { attemptId: ids.attemptId, askedAt };
-    return textCodeOf(this.#options.key, asked, settings.methods.codeDigits);
+    const { key } = this.#options;
+    const generation = generationsOf(key).find(({ keyId }) => keyId === ids.keyId) ?? key;
+    return textCodeOf(generation, asked, settings.methods.codeDigits);
   }
 }
 

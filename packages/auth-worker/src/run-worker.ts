@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import {
   buildApi,
   ProblemError,
+  serveCertificate,
   type ApiPorts,
+  type ApiTls,
   type RadiusPorts,
   type Readiness,
 } from '@countersign/api';
@@ -18,6 +21,7 @@ import {
   type LogLayout,
 } from '@countersign/cluster';
 import {
+  listDocumentsOfKind,
   openDatabase,
   outboxSize,
   readApplied,
@@ -28,21 +32,24 @@ import {
   type Database,
 } from '@countersign/database';
 import { createOutbox } from '@countersign/delivery';
-import { takeKeys } from '@countersign/keys';
+import { renewKeys, takeKeys } from '@countersign/keys';
 import {
   askExamination,
+  backupAgeSeconds,
   OpenDirectories,
+  readBackupStatus,
   replicaPorts,
   runCommand,
   sealerOf,
+  witnessesHeard,
   type ReplicaPorts,
 } from '@countersign/operations';
-import { parseStopFact } from '@countersign/verification';
+import { takeStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
 import { answerAsk, noteSettled } from './answer-asks.ts';
 import { Circuit } from './circuit.ts';
 import { changePinOf } from './change-pin-of.ts';
-import type { WorkerConfig } from './config.ts';
+import type { CertificatesMessage, WorkerConfig } from './config.ts';
 import { DatabaseGate } from './database-gate.ts';
 import { WorkerEvents } from './events.ts';
 import { FirstFactor } from './first-factor.ts';
@@ -50,6 +57,8 @@ import { KeyCallers } from './key-callers.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { WorkerMetrics } from './metrics.ts';
 import { RadiusFront } from './radius/radius-front.ts';
+import { SessionCallers } from './session-callers.ts';
+import { shareInFlight } from './share-in-flight.ts';
 import { TextSending } from './send-text.ts';
 import { TextCallbacks } from './text-callbacks.ts';
 import { hearStopFacts, tellStopFacts } from './tell-stop-facts.ts';
@@ -71,6 +80,7 @@ type Place = { layout: LogLayout; applied: Applied };
 type Life = {
   place: Place;
   link: NatsLink;
+  membership: Membership;
   asks: Asks;
   verifier: Verifier;
   parked: ParkedEntries;
@@ -83,11 +93,17 @@ type Life = {
 /** Starts an auth worker: everything it needs is this node's PostgreSQL; the log servers may be away. */
 export async function runWorker(
   config: WorkerConfig,
-  options: { log: Logger; signal: AbortSignal },
+  options: {
+    log: Logger;
+    signal: AbortSignal;
+    onCertificates(listener: (message: CertificatesMessage) => void): void;
+    onKeys(listener: (keys: WorkerConfig['keys']) => void): void;
+  },
 ): Promise<RunningWorker> {
   const { log, signal } = options;
   const name = `${config.node} worker ${config.index}`;
   const keys = takeKeys(config.keys);
+  options.onKeys((handed) => renewKeys(keys, handed));
   const db = openDatabase({
     ...config.database,
     max: 6,
@@ -107,6 +123,17 @@ export async function runWorker(
     { node: config.node, worker: String(config.index) },
     readGauges,
   );
+  let { tls } = config.http;
+  let { certificates } = config;
+  let showCertificate: (tls: ApiTls) => void = () => undefined;
+  options.onCertificates(({ pair, notices }) => {
+    certificates = notices;
+    if (!tls || !pair || isDeepStrictEqual(pair, tls.pair)) return;
+    tls = { ...tls, pair };
+    showCertificate(tls);
+  });
+  metrics.watchCertificates(() => certificates);
+  metrics.watchWitnesses(() => witnessesHeard(life.membership, config.node));
   const outbox = config.outboxFile === null ? null : createOutbox(config.outboxFile);
   const texts = new TextSending({
     seedKey: keys.seed,
@@ -155,7 +182,7 @@ export async function runWorker(
       link: askLink,
       incarnationNumber: incarnation.number,
       sealer: sealerOf(keys.command),
-      parse: parseStopFact,
+      parse: (value) => takeStopFact(value),
     });
     const telling = { db, stopFacts, node: config.node, log };
     hearStopFacts({ ...telling, onMalformed: () => metrics.countMalformedStopFact() });
@@ -185,6 +212,7 @@ export async function runWorker(
       membership,
       sealer: sealerOf(keys.command),
       attemptKey: keys['attempt-id'],
+      commandIdKey: keys['command-id'],
     };
     const ending = new AbortController();
     const tellingStops = tellStopFacts({
@@ -202,6 +230,7 @@ export async function runWorker(
     return {
       place,
       link,
+      membership,
       asks,
       verifier,
       parked: new ParkedEntries(link, incarnation.number),
@@ -258,10 +287,21 @@ export async function runWorker(
       clockOffsetMs: life.asks.medianClockOffsetMs(),
       isMaster: life.ports.isMaster(),
       isConnected: life.link.isUp,
+      backupAgeSeconds:
+        config.backupStatusFile === null
+          ? null
+          : backupAgeSeconds(readBackupStatus(config.backupStatusFile), Date.now()),
     };
   }
 
-  async function checkReady(): Promise<Readiness> {
+  // Anybody may ask for these, without a key.
+  const checkReady = shareInFlight(lookWhetherReady);
+  const readJoinTokens = shareInFlight(async () => {
+    const stored = await gate.pass(() => listDocumentsOfKind(db, 'join-token'));
+    return new Set(stored.map(({ id }) => id));
+  });
+
+  async function lookWhetherReady(): Promise<Readiness> {
     const problems: string[] = [];
     const isAnswering = !gate.isShut && (await gate.isAnswering(READY_PING_MS));
     if (!isAnswering) problems.push('PostgreSQL does not answer');
@@ -291,24 +331,36 @@ export async function runWorker(
   }
 
   const keyCallers = new KeyCallers(db, gate);
+  const sealer = sealerOf(keys.command);
+  const sessions = new SessionCallers({
+    db,
+    gate,
+    key: keys.session,
+    path: () => ({ link: life.link, sealer, node: config.node }),
+  });
   const ports: ApiPorts = {
     node: config.node,
     version: config.version,
     readCluster: () => life.ports.readCluster(),
     findUser: (username) => life.ports.findUser(username),
+    readPerson: (username) => life.ports.readPerson(username),
     listUsers: (page) => life.ports.listUsers(page),
+    listAdministrators: () => life.ports.listAdministrators(),
     listApiKeys: () => life.ports.listApiKeys(),
     readSettings: () => life.ports.readSettings(),
     listEvents: (filter) => life.ports.listEvents(filter),
     eventsAfter: (filter) => life.ports.eventsAfter(filter),
     isMaster: () => life.ports.isMaster(),
-    authenticate: (credentials) => keyCallers.authenticate(credentials),
+    authenticate: (credentials) =>
+      (SessionCallers.isSession(credentials) ? sessions : keyCallers).authenticate(credentials),
+    sessions,
     verify: (attempt) => life.verifier.verify(attempt),
     pollVerification: (poll) => life.verifier.poll(poll),
     runCommand: (request) => life.ports.runCommand(request),
     examineNode: (node) => life.ports.examineNode(node),
     checkReady,
     metrics: () => metrics.render(),
+    knowsJoinToken: async (id) => (await readJoinTokens()).has(id),
     takeTextCallback: (callback) => textCallbacks.take(callback),
     directories,
     ...(config.radius && { radiusFront: radiusPorts }),
@@ -317,7 +369,13 @@ export async function runWorker(
   const server = buildApi(ports, {
     logger: log,
     trustedProxies: config.http.trustedProxies,
+    monitoringFrom: config.http.monitoringFrom,
+    ...(tls && { tls }),
   });
+  showCertificate = (next) => {
+    serveCertificate(server, next);
+    log.info('shows another certificate from now on');
+  };
   // Every worker of the node listens on the same port; the kernel spreads connections over them.
   const address = { host: config.http.host, port: config.http.port, reusePort: true };
   await server.listen(address);

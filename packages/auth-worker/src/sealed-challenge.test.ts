@@ -91,6 +91,27 @@ describe('a sealed challenge', () => {
     }
   });
 
+  it('opens under whichever generation of the key sealed it, and knows the code that was sent', () => {
+    const next = { keyId: '00000001', key: randomBytes(32) };
+    const rings = [
+      { ...key, others: [next] },
+      { ...next, others: [key] },
+    ];
+    for (const generation of [key, next]) {
+      const text = sealChallenge(generation, challenge);
+      for (const ring of rings) {
+        const opening = openChallenge(ring, text, challenge);
+        expect(opening.kind === 'opened' && opening.challenge.isSentCode(challenge.code!)).toBe(
+          true,
+        );
+        const other = { kind: 'refused', reason: 'challenge_client' };
+        expect(openChallenge(ring, text, { ...challenge, clientId: 'other' })).toEqual(other);
+      }
+    }
+    const retired = openChallenge(next, sealed, challenge);
+    expect(retired).toEqual({ kind: 'refused', reason: 'challenge_damaged' });
+  });
+
   it(`refuses ${INPUTS} mutated texts without a throw`, () => {
     const below = seededRandom(20_260_501);
     for (let round = 0; round < INPUTS; round += 1) {

@@ -5,7 +5,7 @@ import {
   randomBytes,
   timingSafeEqual,
 } from 'node:crypto';
-import { keyedHash, type PurposeKey } from '@countersign/keys';
+import { generationsOf, keyedHash, type GenerationKey, type PurposeKey } from '@countersign/keys';
 import {
   FRONT_DOORS,
   METHOD_TABLE,
@@ -73,7 +73,7 @@ const BODY_BYTES = 4 + HASH_BYTES * 5 + CODE_HASH_BYTES + ID_BYTES * 2 + 4 * 4;
  * Seals a question into what its answer must bring back: nothing is stored. AES-256-GCM under a key of its own for
  * each purpose and day; base64url of 139 bytes.
  */
-export function sealChallenge(key: PurposeKey, challenge: Challenge): string {
+export function sealChallenge(key: GenerationKey, challenge: Challenge): string {
   const { purpose, id, code, firstFactor } = challenge;
   const body = new Writer(BODY_BYTES);
   body.byte(CHALLENGE_PURPOSES.indexOf(purpose));
@@ -109,13 +109,14 @@ export function sealChallenge(key: PurposeKey, challenge: Challenge): string {
  * lost is told again for a while.
  */
 export function openChallenge(
-  key: PurposeKey,
+  keys: PurposeKey,
   sealed: string,
   expected: ChallengeBinding & { id: string },
 ): Opening {
-  const body = decrypt(key, sealed, expected.purpose);
-  if (body === 'other purpose') return refused('challenge_purpose');
-  if (body === null) return refused('challenge_damaged');
+  const decrypted = decrypt(keys, sealed, expected.purpose);
+  if (decrypted === 'other purpose') return refused('challenge_purpose');
+  if (decrypted === null) return refused('challenge_damaged');
+  const { key, body } = decrypted;
   const read = new Reader(body);
   const purpose = CHALLENGE_PURPOSES[read.byte()];
   const door = FRONT_DOORS[read.byte()];
@@ -173,24 +174,29 @@ function refused(reason: DenialReason): Opening {
   return { kind: 'refused', reason };
 }
 
+/** With the generation of the key that it opens under: there is no room in it to name one. */
 function decrypt(
-  key: PurposeKey,
+  keys: PurposeKey,
   text: string,
   purpose: ChallengePurpose,
-): Buffer | 'other purpose' | null {
+): { key: GenerationKey; body: Buffer } | 'other purpose' | null {
   const sealed = Buffer.from(text, 'base64url');
   const isWhole =
     sealed.length === HEAD_BYTES + NONCE_BYTES + BODY_BYTES + TAG_BYTES &&
     sealed.toString('base64url') === text &&
     sealed[0] === VERSION;
   if (!isWhole) return null;
-  const opened = decryptAs(key, sealed, purpose);
-  if (opened) return opened;
+  const generations = generationsOf(keys);
+  for (const key of generations) {
+    const body = decryptAs(key, sealed, purpose);
+    if (body) return { key, body };
+  }
   const others = CHALLENGE_PURPOSES.filter((other) => other !== purpose);
-  return others.some((other) => decryptAs(key, sealed, other)) ? 'other purpose' : null;
+  const isOther = generations.some((key) => others.some((other) => decryptAs(key, sealed, other)));
+  return isOther ? 'other purpose' : null;
 }
 
-function decryptAs(key: PurposeKey, sealed: Buffer, purpose: ChallengePurpose): Buffer | null {
+function decryptAs(key: GenerationKey, sealed: Buffer, purpose: ChallengePurpose): Buffer | null {
   const head = sealed.subarray(0, HEAD_BYTES);
   const nonce = sealed.subarray(HEAD_BYTES, HEAD_BYTES + NONCE_BYTES);
   const body = sealed.subarray(HEAD_BYTES + NONCE_BYTES, -TAG_BYTES);
@@ -208,7 +214,7 @@ const DAY_KEYS_MAX = 16;
 const dayKeys = new Map<string, Buffer>();
 
 /** One key for each purpose and day, so that what is sealed under one says nothing of another. */
-function keyOfDay({ keyId, key }: PurposeKey, purpose: ChallengePurpose, day: number): Buffer {
+function keyOfDay({ keyId, key }: GenerationKey, purpose: ChallengePurpose, day: number): Buffer {
   const name = `${keyId} ${purpose} ${day}`;
   const known = dayKeys.get(name);
   if (known) return known;
@@ -220,11 +226,11 @@ function keyOfDay({ keyId, key }: PurposeKey, purpose: ChallengePurpose, day: nu
   return made;
 }
 
-function hashOf(key: PurposeKey, what: string, text: string): Buffer {
+function hashOf(key: GenerationKey, what: string, text: string): Buffer {
   return keyedHash(key, what, text).subarray(0, HASH_BYTES);
 }
 
-function codeHash(key: PurposeKey, id: string, code: string): Buffer {
+function codeHash(key: GenerationKey, id: string, code: string): Buffer {
   return keyedHash(key, 'code', id, code).subarray(0, CODE_HASH_BYTES);
 }
 

@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WorkerMetrics } from './metrics.ts';
 import { TEXT_DEADLINE_MS, TextSending, type SendTextsOptions } from './send-text.ts';
 import { settingsWithProviders } from './testing/settings-with-providers.ts';
-import type { TextToSend } from './verifier.ts';
+import type { TextToSend } from './verifier-options.ts';
 
 const seedKey = { keyId: '00000000', key: randomBytes(32) };
 const code = '493027';

@@ -19,7 +19,7 @@ import type { Logger } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import type { WorkerEvents } from './events.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import type { TextToSend } from './verifier.ts';
+import type { TextToSend } from './verifier-options.ts';
 
 export type SendTextsOptions = {
   seedKey: PurposeKey;

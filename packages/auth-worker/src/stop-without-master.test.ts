@@ -1,6 +1,12 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Caller, CommandName, CommandRequest } from '@countersign/api';
-import { Membership, serveCommands, StopFacts, type MasterReply } from '@countersign/cluster';
+import {
+  Membership,
+  serveCommands,
+  StopFacts,
+  type Heartbeat,
+  type MasterReply,
+} from '@countersign/cluster';
 import { listStopFactsOfUser, takeFinalOutbox } from '@countersign/database';
 import { runCommand, sealerOf } from '@countersign/operations';
 import { waitFor } from '@countersign/testing';
@@ -27,7 +33,16 @@ function startPath() {
   const stopFacts = new StopFacts({ link, incarnationNumber, sealer, parse: parseStopFact });
   const membership = new Membership(link);
   const db = test.db();
-  return { db, node: 'node-1', stopFacts, link, membership, sealer, attemptKey };
+  return {
+    db,
+    node: 'node-1',
+    stopFacts,
+    link,
+    membership,
+    sealer,
+    attemptKey,
+    commandIdKey: attemptKey,
+  };
 }
 
 function request(
@@ -159,14 +174,16 @@ describe('with a master', () => {
   ])('that $how, a block is $becomes', async ({ answer, becomes, timeoutMs = 5000 }) => {
     const path = startPath();
     const instance = randomUUID();
-    serveCommands({ ...path, instance, handle: answer });
-    path.membership.send({
-      node: 'node-2',
+    const master = test.agentLink();
+    serveCommands({ link: master, sealer, instance, handle: answer });
+    const heartbeats = new Membership(master);
+    const heartbeat: Heartbeat = {
+      node: 'node-1',
       instance,
       role: 'master',
       isHandingOver: false,
       masterSince: null,
-      leaseHolder: 'node-2',
+      leaseHolder: 'node-1',
       epoch: 1,
       incarnation: { number: 1, id: 'a' },
       filling: null,
@@ -183,8 +200,12 @@ describe('with a master', () => {
       isLogWritable: true,
       problems: [],
       wallMs: Date.now(),
-    });
-    await waitFor('the master', () => path.membership.master() !== null, { timeoutMs: 2000 });
+    };
+    const isHeard = () => {
+      heartbeats.send(heartbeat);
+      return path.membership.master() !== null;
+    };
+    await waitFor('the master', isHeard, { timeoutMs: 5000 });
     const user = await test.addUser(seedKey, randomBytes(20));
     const reply = await runCommand(path, { ...block(user.username), timeoutMs }, () => ({}));
     expect(reply.kind).toBe(becomes);

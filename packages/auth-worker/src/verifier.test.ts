@@ -24,12 +24,13 @@ import {
 } from '@countersign/verification';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { attemptIdsOf } from './attempt-ids.ts';
+import { AttemptIds } from './attempt-ids.ts';
 import { WorkerEvents } from './events.ts';
 import { mergeDegradedClaims } from './merge-degraded-claims.ts';
 import { makeTestKeys, makeTestVerifier, startTestAsks } from './testing/start-test-verifier.ts';
 import { useTestStates } from './testing/use-test-states.ts';
-import type { TextToSend, Verifier, VerifierOptions } from './verifier.ts';
+import type { TextToSend, VerifierOptions } from './verifier-options.ts';
+import type { Verifier } from './verifier.ts';
 
 const test = useTestStates();
 const secret = generateSecret();
@@ -79,7 +80,7 @@ function attempt(username: string, counter: number, idempotencyKey?: string): Ve
 
 /** What a user's state becomes when another node's approval of this attempt without the quorum is merged into it. */
 function approvedElsewhere(user: UserDocument, approved: VerificationAttempt): UserState {
-  const { attemptId } = attemptIdsOf(keys['attempt-id'], approved);
+  const { attemptId } = new AttemptIds(keys['attempt-id'], approved);
   const authenticatorId = user.authenticators[0]!.id;
   const item = `hotp:${authenticatorId}:0`;
   const claim = { id: attemptId, at: Date.now(), authenticatorId, last: 0, item };
@@ -268,7 +269,7 @@ describe('verifying', () => {
       return merging;
     });
     const acceptedStep = async () => (await storedState(user.id)).state.accepted[authenticatorId];
-    await shutStates(test.link(), 1);
+    await shutStates(test.agentLink(), 1);
     try {
       const approved = await verifier.verify(attempt(user.username, 1));
       expect(approved).toMatchObject({ approved: true, degraded: true });
@@ -278,7 +279,7 @@ describe('verifying', () => {
       }
       expect((await acceptedStep())?.[0]).toBe(0);
     } finally {
-      await openStates(test.link(), 1);
+      await openStates(test.agentLink(), 1);
     }
     const isMerged = async () => (await acceptedStep())?.[0] === 1;
     await waitFor('what was accepted to be merged', isMerged, { timeoutMs: 8000 });
@@ -516,7 +517,7 @@ describe('a stranger', () => {
     const key = randomUUID();
     await verifier.verify(attempt(user.username, 0, key));
     const conflict = await verifier.verify(attempt(user.username, 1, key));
-    const { verificationId } = attemptIdsOf(keys['attempt-id'], attempt(user.username, 1, key));
+    const { verificationId } = new AttemptIds(keys['attempt-id'], attempt(user.username, 1, key));
     expect(conflict).toEqual({ kind: 'conflict', id: verificationId });
   });
 });
@@ -920,6 +921,95 @@ describe('what stands in for a code', () => {
     expect(await outcomeOf({ exempt: soon })).toMatchObject({ approved: true, skipped: 'exempt' });
     expect(await outcomeOf({ exempt: past })).toMatchObject({ kind: 'challenge' });
     expect(await outcomeOf({ exempt: soon, enabled: false })).toMatchObject({ reason: 'disabled' });
+  });
+});
+
+describe('while the cluster key is changed', () => {
+  const next = Object.fromEntries(
+    Object.entries(makeTestKeys()).map(([purpose, key]) => [
+      purpose,
+      { ...key, keyId: '11111111' },
+    ]),
+  ) as VerifierOptions['keys'];
+  const withOthers = (active: VerifierOptions['keys'], other: VerifierOptions['keys']) =>
+    Object.fromEntries(
+      Object.entries(active).map(([purpose, key]) => [
+        purpose,
+        {
+          ...key,
+          others: [other[purpose as keyof VerifierOptions['keys']]],
+          ...(purpose === 'pin' && { first: keys.pin }),
+        },
+      ]),
+    ) as unknown as VerifierOptions['keys'];
+  const behind = withOthers(keys, next);
+  const ahead = withOthers(next, keys);
+
+  it.each([
+    ['further', behind, ahead],
+    ['less far', ahead, behind],
+  ])(
+    'an attempt repeated at a node that is %s with it gets its own verdict again',
+    async (_, one, two) => {
+      const user = await test.addUser(keys.seed, secret);
+      const first = attempt(user.username, 0, randomUUID());
+      const approved = await startVerifier({ keys: one }).verify(first);
+      expect(approved).toMatchObject({ approved: true });
+      const node = startVerifier({ keys: two });
+      expect(await node.verify(first)).toEqual(approved);
+      const replayed = await node.verify(attempt(user.username, 0, randomUUID()));
+      expect(replayed).toMatchObject({ approved: false, reason: 'replayed' });
+    },
+  );
+
+  it('a text that was sent before is answered after, and the same asking sends no other', async () => {
+    const user = await addUserWithPhone();
+    const begun = {
+      ...attempt(user.username, 0, randomUUID()),
+      code: null,
+      method: 'text',
+    } as const;
+    const asked = await startVerifier({ keys: behind }).verify(begun);
+    const { code } = sent.at(-1)!;
+    const before = sent.length;
+    const node = startVerifier({ keys: ahead });
+    const again = await node.verify(begun);
+    expect(again).toMatchObject({ kind: 'challenge' });
+    expect(sent.length).toBe(before);
+    if (asked.kind !== 'challenge' || again.kind !== 'challenge') throw new Error(again.kind);
+    expect(again.id).toBe(asked.id);
+    const right = await node.verify(answer(user, again, { code }));
+    expect(right).toMatchObject({ approved: true });
+    // The question as it was sealed first is the same question.
+    const spent = await node.verify(answer(user, asked, { code }));
+    expect(spent).toMatchObject({ approved: false });
+  });
+
+  it('PINs and recovery codes are good on every node', async () => {
+    const recovery = deriveSpareCode({ keyId: 'none', key: Buffer.alloc(32, 1) });
+    const user = await test.addUser(next.seed, secret, async (id) => ({
+      modes: { oath: 'code+pin' },
+      pin: {
+        ...(await hashPin(ahead.pin, id, '8024')),
+        setAt: new Date().toISOString(),
+        mustChange: false,
+        history: [],
+      },
+      recoveryCodes: {
+        at: new Date().toISOString(),
+        hashes: [spareCodeHash(keys['spare-code'], 'recovery', id, recovery)],
+      },
+    }));
+    const lasting = { 'spare-code': keys['spare-code'] };
+    const [one, two] = [behind, ahead].map((ring) =>
+      startVerifier({ keys: { ...ring, ...lasting } }),
+    );
+    const right = await one!.verify({ ...attempt(user.username, 0), pin: '8024' });
+    expect(right).toMatchObject({ approved: true });
+    const wrong = await two!.verify({ ...attempt(user.username, 1), pin: '8025' });
+    expect(wrong).toMatchObject({ approved: false, reason: 'wrong_pin' });
+    const spare = { ...attempt(user.username, 0), code: recovery, pin: '8024' };
+    expect(await two!.verify(spare)).toMatchObject({ approved: true });
   });
 });
 

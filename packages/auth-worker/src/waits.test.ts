@@ -7,7 +7,9 @@ import { generateSecret, parseState, type UserDocument } from '@countersign/veri
 import { beforeEach, describe, expect, it } from 'vitest';
 import { makeTestKeys, makeTestVerifier, startTestAsks } from './testing/start-test-verifier.ts';
 import { useTestStates } from './testing/use-test-states.ts';
-import type { Verifier, VerifierOptions, WaitingAttempt } from './verifier.ts';
+import type { WaitingAttempt } from './step.ts';
+import type { VerifierOptions } from './verifier-options.ts';
+import type { Verifier } from './verifier.ts';
 import type { AskedElsewhere } from './waits.ts';
 
 // No agent copies states into PostgreSQL here: what these nodes know of waits is old at all times.
@@ -107,7 +109,7 @@ describe('a sign-in that waits, on a node whose copy of states stands still', ()
     const user = await addUser();
     const attempt = signIn(user);
     expect(await startVerifier().verify(attempt)).toMatchObject({ kind: 'challenge' });
-    await shutStates(test.link(), 1);
+    await shutStates(test.agentLink(), 1);
     try {
       for (let times = 0; times < 2; times += 1) {
         if (times === 1) await copyState(user);
@@ -115,7 +117,7 @@ describe('a sign-in that waits, on a node whose copy of states stands still', ()
         expect(again).toMatchObject({ kind: 'challenge', id: asked[0]!.id });
       }
     } finally {
-      await openStates(test.link(), 1);
+      await openStates(test.agentLink(), 1);
     }
     expect(asked).toHaveLength(1);
   });
@@ -172,6 +174,28 @@ describe('a call chosen in place of another question', () => {
     await verifier.answerWait(questionOf(two!), 'declined');
     expect(await waits[0]!.told).toMatchObject(APPROVED);
     expect(await waits[1]!.told).toMatchObject({ approved: false, reason: 'declined' });
+  });
+});
+
+describe('a call chosen in place of another question by whoever typed another name of theirs', () => {
+  it('is still waited for, sent again after all that is known of an attempt for seconds', async () => {
+    const object = randomUUID();
+    const name = `example\\${object}`;
+    const user = await test.addUser(keys.seed, generateSecret(), async () => ({
+      directory: { id: randomUUID(), object, dn: '', item: null, names: [name], mails: [] },
+    }));
+    const verifier = startVerifier();
+    const question = await verifier.verify(signIn(user, { username: name, method: 'oath' }));
+    if (question.kind !== 'challenge') throw new Error(question.kind);
+    const { id, sealed } = question;
+    const chosen = signIn(user, { username: name, challenge: { id, sealed } });
+    const first = await verifier.verify(chosen);
+    expect(asked).toHaveLength(1);
+    const lastingKeys = [chosen.idempotencyKey!];
+    const again = byAnother({ ...chosen, idempotencyKey: randomUUID(), lastingKeys });
+    const outcome = await startVerifier().verify(again);
+    expect(asked).toHaveLength(1);
+    expect(outcome).toMatchObject({ kind: 'challenge', id: 'id' in first && first.id });
   });
 });
 

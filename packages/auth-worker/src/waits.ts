@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Asks, UserStates } from '@countersign/cluster';
+import { retryJitterMs, type Asks, type UserStates } from '@countersign/cluster';
 import {
   claimsOf,
   findAnsweredWaits,
@@ -149,7 +149,7 @@ export class Waits {
         await circuit.noteSilence(userId, outcome.why);
         return this.#answerAlone(question, answer);
       }
-      await sleep(5 + Math.random() * 15);
+      await sleep(retryJitterMs());
     }
     // Others write there all the time: a claim takes part in their writes.
     return this.#answerAlone(question, answer, known);
@@ -168,7 +168,7 @@ export class Waits {
       if (!next) return;
       const outcome = await states.write(userId, encodeState(next), read.revision, WRITE_MS);
       if (outcome.kind !== 'conflict') return;
-      await sleep(5 + Math.random() * 15);
+      await sleep(retryJitterMs());
     }
   }
 

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { CliError, UnansweredError } from './cli-error.ts';
+import { explainFailure } from './explain-failure.ts';
 import type { Connection, Server } from './find-servers.ts';
+import { openAgent } from './open-agent.ts';
 
 export type ApiCall = {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -14,23 +16,10 @@ export type ApiCall = {
   idempotencyKey?: string;
 };
 
-export const CONNECT_TIMEOUT_MS = 2_000;
 const READ_TIMEOUT_MS = 3_000;
 /** Above the server's own 30 s, so that it is the server who says what became of a change. */
 const WRITE_TIMEOUT_MS = 35_000;
 const MAX_REPLY_BYTES = 64 * 1024 * 1024;
-
-/** What happened before a connection stood: nothing was sent. */
-const NOT_SENT = new Set([
-  'ECONNREFUSED',
-  'ENOENT',
-  'EACCES',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-]);
 
 /**
  * Asks the first server that answers and returns its JSON. What is safe to repeat (reads, and posts,
@@ -44,13 +33,14 @@ export async function callApi(connection: Connection, call: ApiCall): Promise<un
   let wasSent = false;
   for (const [index, server] of connection.servers.entries()) {
     try {
-      return await callServer(server, connection.apiKey, call, idempotencyKey);
+      return await callServer(server, connection, call, idempotencyKey);
     } catch (error) {
       const isLast = index === connection.servers.length - 1;
       const mayGoOn = error instanceof UnansweredError && call.method === 'GET' && !isLast;
       if (error instanceof CliError && !mayGoOn) throw error;
-      failures.push(`${nameOf(server)} (${reasonOf(error)})`);
-      if (NOT_SENT.has(codeOf(error))) continue;
+      const failure = await explainFailure(server, error);
+      failures.push(`${nameOf(server)} (${failure.reason})`);
+      if (!failure.wasSent) continue;
       wasSent = true;
       if (call.method !== 'GET' && call.method !== 'POST') break;
     }
@@ -63,17 +53,15 @@ export async function callApi(connection: Connection, call: ApiCall): Promise<un
 
 async function callServer(
   server: Server,
-  apiKey: string | null,
+  connection: Connection,
   call: ApiCall,
   idempotencyKey: string | null,
 ): Promise<unknown> {
+  const { apiKey, authorities, reason } = connection;
   const usualMs = call.method === 'GET' ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS;
   const timeoutMs = call.timeoutMs ?? usualMs;
-  const agent = new Agent({
-    connect: {
-      timeout: CONNECT_TIMEOUT_MS,
-      ...('socketPath' in server ? { socketPath: server.socketPath } : {}),
-    },
+  const agent = openAgent(server, {
+    authorities,
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
     maxResponseSize: MAX_REPLY_BYTES,
@@ -85,11 +73,14 @@ async function callServer(
       headers: {
         accept: 'application/json',
         ...(apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }),
+        ...(reason === undefined ? {} : { 'countersign-reason': encodeURIComponent(reason) }),
         ...(idempotencyKey === null ? {} : { 'idempotency-key': idempotencyKey }),
         ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
       },
       body: call.body === undefined ? null : JSON.stringify(call.body),
     });
+    const renewed = reply.headers['countersign-session'];
+    if (typeof renewed === 'string' && apiKey !== null) connection.onRenewed?.(renewed);
     const json = parseReply(server, await reply.body.text());
     if (reply.statusCode < 300) return json;
     throw refusal(json, reply.statusCode);
@@ -106,7 +97,7 @@ export function addressOf(server: Server, call: Pick<ApiCall, 'path' | 'query'>)
   return address;
 }
 
-function parseReply(server: Server, text: string): unknown {
+export function parseReply(server: Server, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -125,20 +116,4 @@ export function refusal(problem: unknown, status: number): CliError {
 
 export function nameOf(server: Server): string {
   return 'url' in server ? server.url : server.socketPath;
-}
-
-export function reasonOf(error: unknown): string {
-  if (error instanceof CliError) return error.message;
-  const code = codeOf(error);
-  if (code === 'ECONNREFUSED') return 'nothing listens there';
-  if (code === 'ENOENT') return 'no such socket';
-  if (code === 'EACCES') return 'no permission';
-  if (code.endsWith('TIMEOUT')) return 'silent';
-  return code === '' ? String(error) : code;
-}
-
-// Where a name has several addresses, Node collects their errors in one.
-function codeOf(error: unknown): string {
-  const { code, errors } = error as { code?: string; errors?: { code?: string }[] };
-  return code ?? errors?.[0]?.code ?? '';
 }

@@ -6,7 +6,8 @@ export function describeLog(view: ClusterView): string {
   if (!view.quorum && view.logServers.length === 0) return 'does not answer';
   const copies = Math.min(view.logReplicas, total);
   const few = copies < 3 ? `, ${copies === 1 ? '1 copy' : `${copies} copies`} of each change` : '';
-  return `${up} of ${total} server${total === 1 ? '' : 's'} up${few}`;
+  const whose = view.operatorsNats ? ' of your own NATS' : '';
+  return `${up} of ${total} server${total === 1 ? '' : 's'}${whose} up${few}`;
 }
 
 /** How many log servers may fail now before writes stop, in one line. */
@@ -19,12 +20,32 @@ export function describeWriteMargin(view: ClusterView): string {
   const margin = `${mayFail} of ${total} log server${total === 1 ? '' : 's'} may fail`;
   if (up < total) return `${margin}, ${total - up} ${total - up === 1 ? 'is' : 'are'} down`;
   if (total > 1) return margin;
-  if (view.nodes.length <= 1)
-    return `${margin}: nothing protects acknowledged changes but its disk`;
-  if (view.nodes.filter((node) => node.online).length < 3) {
-    return `${margin} (add a third node or a witness)`;
+  if (view.operatorsNats) {
+    return `${margin}: nothing protects acknowledged changes but its disk (NATS on one server)`;
   }
-  return `${margin} (the log moves to three nodes that have a log server and all changes)`;
+  if (view.nodes.length <= 1) {
+    return `${margin}: nothing protects acknowledged changes but its disk (join two more nodes)`;
+  }
+  const nodes = view.nodes.filter((node) => node.online).length;
+  const witnesses = view.witnesses?.filter((witness) => witness.online).length ?? 0;
+  if (nodes >= 3) {
+    return `${margin} (the log moves to three nodes that have a log server and all changes)`;
+  }
+  if (nodes === 2 && witnesses > 0) {
+    return `${margin} (the log moves to both nodes and the witness once both have all changes)`;
+  }
+  return `${margin} (add a third node or a witness)`;
+}
+
+/** Witnesses in one line; none where there is none. */
+export function describeWitnesses({ witnesses = [] }: ClusterView): string[] {
+  if (witnesses.length === 0) return [];
+  const each = witnesses.map(({ name, online, runsLogServer, certificateExpiresAt }) => {
+    const what = runsLogServer ? 'runs a log server' : 'waits for the log to move there';
+    const until = certificateExpiresAt.slice(0, 10);
+    return `${name} ${online ? what : 'is OFFLINE'}, certificate until ${until}`;
+  });
+  return [`witness: ${each.join('; ')}`];
 }
 
 /** How many nodes may fail now before nobody verifies, in one line. */

@@ -280,9 +280,61 @@ describe('status', () => {
     const text = status({ ...view, nodes: view.nodes.slice(0, 1) });
     expect(text).toMatch(/^OK/);
     expect(text).toContain(
-      'writes: 0 of 1 log server may fail: nothing protects acknowledged changes but its disk',
+      'writes: 0 of 1 log server may fail: nothing protects acknowledged changes but its disk (join two more nodes)',
     );
     expect(text).toContain('nothing to do');
+  });
+
+  describe('with a witness', () => {
+    const witness = {
+      name: 'witness-1',
+      online: true,
+      lastSeen: '2026-03-01T03:24:44Z',
+      version: '0.1.0',
+      runsLogServer: true,
+      certificateExpiresAt: '2026-05-01T00:00:00Z',
+      problems: [],
+    };
+    const logServers = ['node-1', 'node-2', 'witness-1'].map((name) => ({ name, online: true }));
+    const two = (changes: Partial<ClusterView> = {}): ClusterView => {
+      const view = cluster({ logServers, witnesses: [witness], ...changes });
+      return { ...view, nodes: view.nodes.slice(0, 2) };
+    };
+
+    it('counts its log server, and not the witness as a node', () => {
+      const text = status(two());
+      expect(text).toMatch(/^OK/);
+      expect(text).toContain('witness: witness-1 runs a log server, certificate until 2026-05-01');
+      expect(text).toContain('writes: 1 of 3 log servers may fail');
+      expect(text).toContain('verification: 1 of 2 nodes may fail');
+      expect(text).not.toMatch(/^witness-1 /m);
+    });
+
+    it('says that the log will move there while it has not', () => {
+      const lone = { logReplicas: 1, logServers: [{ name: 'node-1', online: true }] };
+      const text = status(two({ ...lone, witnesses: [{ ...witness, runsLogServer: false }] }));
+      expect(text).toContain('witness-1 waits for the log to move there');
+      expect(text).toContain('(the log moves to both nodes and the witness once both have all');
+    });
+
+    it('that is down says so once, and what to do', () => {
+      const down = logServers.map((one) => ({ ...one, online: one.name !== 'witness-1' }));
+      const text = status(two({ logServers: down, witnesses: [{ ...witness, online: false }] }));
+      expect(text).toMatch(/^DEGRADED/);
+      expect(text).toContain('the witness witness-1 is OFFLINE (1 s ago)');
+      expect(text).not.toContain('the log server witness-1 is down');
+      expect(adviceOf(text)).toContain('systemctl start countersign-witness');
+    });
+
+    it('warns a week before its certificate ends', () => {
+      const endsAt = (ms: number) => new Date(NOW_MS + ms).toISOString();
+      const day = 86_400_000;
+      const text = (ms: number) =>
+        status(two({ witnesses: [{ ...witness, certificateExpiresAt: endsAt(ms) }] }));
+      expect(text(8 * day)).toMatch(/^OK/);
+      expect(text(6.5 * day)).toContain('certificate of the witness witness-1 expires in 6 days');
+      expect(text(-day)).toContain('has expired');
+    });
   });
 
   it('of two nodes without a witness says that no server may fail for writes', () => {
@@ -297,6 +349,19 @@ describe('status', () => {
     const text = status(cluster({}, { 'node-2': { problems: ['disk 91 % full'] } }));
     expect(text).toContain('  - node-2: disk 91 % full');
     expect(adviceOf(text)).toContain('look at the logs of node-2');
+  });
+
+  it.each([
+    ['its HTTPS certificate /a/web.pem expires in 3 days (2026-06-30 12:00 UTC)', 'put a good'],
+    ['its new certificate /a/web.pem is not taken: no certificate in PEM; …', 'put a good'],
+    [
+      'its certificate in the cluster, which should have been renewed by now, expires in 3 days',
+      'see in the logs of node-2 and of the master why it was not renewed',
+    ],
+  ])('says what to do when %s', (problem, advice) => {
+    const text = status(cluster({}, { 'node-2': { problems: [problem] } }));
+    expect(text).toContain(`  - node-2: ${problem}`);
+    expect(adviceOf(text)).toContain(advice);
   });
 
   it('with a node that lives in another log says to decide, not to start that node', () => {

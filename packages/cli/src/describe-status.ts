@@ -1,7 +1,13 @@
 import type { ClusterNode, ClusterView } from '@countersign/api';
 import { compareDigests } from './compare-digests.ts';
 import type { DigestFinding } from './compare-digests.ts';
-import { describeLog, describeVerificationMargin, describeWriteMargin } from './describe-log.ts';
+import {
+  describeLog,
+  describeVerificationMargin,
+  describeWitnesses,
+  describeWriteMargin,
+} from './describe-log.ts';
+import { describeRotation } from './describe-keys.ts';
 import { escapeAll } from './escape-all.ts';
 import { formatAgo, formatLocalTime } from './format-time.ts';
 import { formatTable } from './table.ts';
@@ -30,6 +36,7 @@ export function describeStatus(
     ...findMasterProblems(view, digests),
     ...findLogProblems(view),
     ...findPendingStops(view),
+    ...findWitnessProblems(view, nowMs),
     ...view.nodes.flatMap((node) => findNodeProblems(view, node, digests.get(node.name), nowMs)),
   ];
   const state = summarise(view, findings);
@@ -40,8 +47,10 @@ export function describeStatus(
     describeMaster(view, nowMs),
     `failover ${view.failover}, epoch ${view.epoch}, incarnation ${view.incarnation.number}, seen from ${view.answeredBy}`,
     `log: ${describeLog(view)}`,
+    ...describeWitnesses(view),
     `writes: ${describeWriteMargin(view)}`,
     `verification: ${describeVerificationMargin(view)}`,
+    ...describeKeys(view),
     ...describeExempt(view),
     ...describeUnsignedRadius(view),
     ...describeUncheckedRadius(view),
@@ -57,6 +66,11 @@ export function describeStatus(
 }
 
 const NAMED_MAX = 5;
+
+/** Only while it is being changed. */
+function describeKeys({ keys }: ClusterView): string[] {
+  return keys?.rotation ? [`cluster key: ${describeRotation(keys.rotation)}`] : [];
+}
 
 /** An exemption is nobody's failure, and must not be forgotten either. */
 function describeExempt({ exemptUsers }: ClusterView): string[] {
@@ -144,7 +158,10 @@ function describeNodes(
     node.online ? describeClock(node.clockOffsetMs) : '-',
   ]);
   const headings = ['NODE', 'ROLE', 'STATE', 'REVISION', 'BEHIND', 'DIGEST', 'VERSION', 'CLOCK'];
-  const fixed = view.nodes.filter((node) => !node.promotable).map((node) => node.name);
+  // One that stops stands back too, and says so to the last.
+  const fixed = view.nodes
+    .filter((node) => node.online && !node.promotable)
+    .map((node) => node.name);
   const note = fixed.length === 0 ? [] : [`never becomes master: ${fixed.join(', ')}`];
   return [...formatTable(headings, rows), ...note];
 }
@@ -160,7 +177,10 @@ function describeClock(offsetMs: number): string {
   return `${offsetMs < 0 ? '-' : '+'}${(Math.abs(offsetMs) / 1_000).toFixed(1)} s`;
 }
 
-function findMasterProblems(view: ClusterView, digests: Map<string, DigestFinding>): Finding[] {
+export function findMasterProblems(
+  view: ClusterView,
+  digests: Map<string, DigestFinding>,
+): Finding[] {
   // Without the quorum nobody can become master: what to do is said about the log.
   if (view.master !== null || !view.quorum) return [];
   const candidate = bestCandidate(view.nodes, digests);
@@ -198,7 +218,7 @@ function bestCandidate(
   return able.toSorted((a, b) => b.revision - a.revision)[0]?.name ?? null;
 }
 
-function findLogProblems(view: ClusterView): Finding[] {
+export function findLogProblems(view: ClusterView): Finding[] {
   const down = view.logServers.filter((server) => !server.online).map((server) => server.name);
   if (!view.quorum) return [describeLostQuorum(view, down)];
   if (view.degraded) {
@@ -209,17 +229,28 @@ function findLogProblems(view: ClusterView): Finding[] {
       },
     ];
   }
-  const offline = new Set(view.nodes.filter((node) => !node.online).map((node) => node.name));
+  const offline = new Set(
+    [...view.nodes, ...(view.witnesses ?? [])].filter((one) => !one.online).map((one) => one.name),
+  );
   return down
     .filter((name) => !offline.has(name))
     .map((name) => ({
       problem: `the log server ${name} is down`,
-      advice: `look at the nats-server log of ${name}; it should be running`,
+      advice: view.operatorsNats
+        ? 'it is one of your own (nats.urls): start it again'
+        : `look at the nats-server log of ${name}; it should be running`,
     }));
 }
 
 function describeLostQuorum(view: ClusterView, down: string[]): Finding {
   const total = view.logServers.length;
+  if (view.operatorsNats && (total === 0 || down.length > 0)) {
+    const servers = down.length > 0 ? ` (${down.join(', ')})` : '';
+    return {
+      problem: 'quorum lost: the log does not answer',
+      advice: `wait 15 s; then start the servers of your own NATS again${servers}, or mend the network to them`,
+    };
+  }
   if (total === 0) {
     return {
       problem: 'quorum lost: the log does not answer',
@@ -237,7 +268,7 @@ function describeLostQuorum(view: ClusterView, down: string[]): Finding {
   return { problem, advice: `start ${down.join(' or ')} again, or mend the network to it` };
 }
 
-function findPendingStops(view: ClusterView): Finding[] {
+export function findPendingStops(view: ClusterView): Finding[] {
   const { pendingStopFacts, answeredBy } = view;
   // An older node does not tell.
   if (!(pendingStopFacts > 0)) return [];
@@ -252,7 +283,38 @@ function findPendingStops(view: ClusterView): Finding[] {
   ];
 }
 
-function findNodeProblems(
+const DAY_MS = 86_400_000;
+
+/** What is wrong with machines that run a log server only. */
+export function findWitnessProblems({ witnesses = [] }: ClusterView, nowMs: number): Finding[] {
+  return witnesses.flatMap(({ name, online, lastSeen, certificateExpiresAt, problems }) => {
+    const daysLeft = Math.floor((Date.parse(certificateExpiresAt) - nowMs) / DAY_MS);
+    const found: Finding[] = problems.map((problem) => ({
+      problem: `the witness ${name}: ${problem}`,
+      advice: `look at the logs of ${name}, and at its disk`,
+    }));
+    if (!online) {
+      const when =
+        lastSeen === null ? 'not heard' : `OFFLINE (${formatAgo(Date.parse(lastSeen), nowMs)})`;
+      found.push({
+        problem: `the witness ${name} is ${when}`,
+        advice: `start it again (systemctl start countersign-witness on ${name}); gone for good: countersign node remove ${name}`,
+      });
+    }
+    if (daysLeft >= 7) return found;
+    const told = daysLeft < 0 ? 'has expired' : `expires in ${daysLeft} days`;
+    found.push({
+      problem: `the certificate of the witness ${name} ${told}`,
+      advice:
+        daysLeft < 0
+          ? `countersign node remove ${name}; then let it join again as a witness, under a new name`
+          : `let ${name} run: it gets another by itself as soon as a master is there`,
+    });
+    return found;
+  });
+}
+
+export function findNodeProblems(
   view: ClusterView,
   node: ClusterNode,
   digest: DigestFinding | undefined,
@@ -320,6 +382,12 @@ function adviceFor(name: string, problem: string): string {
   }
   if (problem.startsWith('directory ')) {
     return 'see how it stands: countersign directory sync-status; and from this node: countersign directory test';
+  }
+  if (/^its (HTTPS|new) certificate /.test(problem)) {
+    return `put a good certificate and its key into the files on ${name}; no restart is needed`;
+  }
+  if (problem.startsWith('its certificate in the cluster')) {
+    return `see in the logs of ${name} and of the master why it was not renewed`;
   }
   if (problem.startsWith('the disk under')) {
     return `make room on that disk of ${name}; it comes back by itself within 30 s`;

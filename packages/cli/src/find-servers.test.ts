@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { getCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findServers } from './find-servers.ts';
 
@@ -17,9 +18,9 @@ describe('findServers', () => {
       COUNTERSIGN_API_KEY: 'env-key',
       COUNTERSIGN_SOCKET: '/run/x.sock',
     };
-    expect(findServers({ server: 'http://a:1, http://b:2/', apiKey: 'k' }, env, directory)).toEqual(
-      { servers: [{ url: 'http://a:1' }, { url: 'http://b:2' }], apiKey: 'k' },
-    );
+    expect(
+      findServers({ server: 'http://127.0.0.1:1, https://b:2/', apiKey: 'k' }, env, directory),
+    ).toEqual({ servers: [{ url: 'http://127.0.0.1:1' }, { url: 'https://b:2' }], apiKey: 'k' });
     expect(findServers({}, env, directory)).toEqual({
       servers: [{ url: 'https://env:1' }],
       apiKey: 'env-key',
@@ -33,11 +34,11 @@ describe('findServers', () => {
   it('reads the key from a file', () => {
     const apiKeyFile = join(directory, 'key');
     writeFileSync(apiKeyFile, 'from-file\n');
-    expect(findServers({ server: 'http://a:1', apiKeyFile }, {}, directory).apiKey).toBe(
+    expect(findServers({ server: 'https://a:1', apiKeyFile }, {}, directory).apiKey).toBe(
       'from-file',
     );
     expect(() =>
-      findServers({ server: 'http://a:1', apiKeyFile: `${apiKeyFile}-not` }, {}, directory),
+      findServers({ server: 'https://a:1', apiKeyFile: `${apiKeyFile}-not` }, {}, directory),
     ).toThrow('cannot read the API key');
   });
 
@@ -51,9 +52,50 @@ describe('findServers', () => {
     expect(() => findServers({}, {}, directory)).toThrow('not the file of a running demo');
   });
 
+  it.each(['http://127.0.0.1:8080', 'http://127.1.2.3', 'http://[::1]:8080', 'http://localhost'])(
+    'sends a key in plain HTTP to %s, which is here',
+    (server) => {
+      expect(findServers({ server, apiKey: 'k' }, {}, directory).servers).toEqual([
+        { url: server },
+      ]);
+    },
+  );
+
+  it.each([
+    'http://10.0.0.1',
+    'http://mfa.example.org:8080',
+    'http://localhost.example.org',
+    'http://[::2]',
+  ])('sends no key in plain HTTP to %s', (server) => {
+    expect(() => findServers({ server, apiKey: 'k' }, {}, directory)).toThrow(
+      `${server}: http:// is for this machine alone, others could read the API key on its way: give https://`,
+    );
+  });
+
+  it('believes the authority that is named, or that the node of the socket knows', () => {
+    const server = 'https://a:1';
+    const pem = getCACertificates('bundled')[0]!;
+    const ca = join(directory, 'named.pem');
+    writeFileSync(ca, pem);
+    const authorities = (options: object, env = {}) =>
+      findServers({ server, apiKey: 'k', ...options }, env, directory).authorities;
+    expect(authorities({})).toBeUndefined();
+    expect(authorities({ clusterCa: ca })).toEqual([pem]);
+    expect(authorities({}, { COUNTERSIGN_CLUSTER_CA: ca })).toEqual([pem]);
+    mkdirSync(join(directory, 'identity'));
+    writeFileSync(join(directory, 'identity', 'ca.pem'), pem);
+    const env = { COUNTERSIGN_SOCKET: join(directory, 'countersign.sock') };
+    expect(authorities({}, env)).toEqual([...getCACertificates('default'), pem]);
+    writeFileSync(ca, 'x');
+    expect(() => authorities({ clusterCa: ca })).toThrow(`from ${ca} (no certificate in PEM)`);
+    expect(() => authorities({ clusterCa: `${ca}-not` })).toThrow(`from ${ca}-not (ENOENT)`);
+  });
+
   it('says what is missing', () => {
     expect(() => findServers({}, {}, join(directory, 'empty'))).toThrow('no server to ask');
-    expect(() => findServers({ server: 'http://a:1' }, {}, directory)).toThrow('API key is needed');
+    expect(() => findServers({ server: 'https://a:1' }, {}, directory)).toThrow(
+      'API key is needed',
+    );
     expect(() => findServers({ server: 'ftp://a' }, {}, directory)).toThrow('not an http(s)');
   });
 });

@@ -3,7 +3,7 @@ import { escapeUntrusted } from '@countersign/verification';
 import type { Command } from 'commander';
 import { callApi, type ApiCall } from './call-api.ts';
 import { CliError } from './cli-error.ts';
-import { findServers, type Connection, type ConnectionOptions } from './find-servers.ts';
+import { findServers, parseUrl, type Connection, type ConnectionOptions } from './find-servers.ts';
 import { streamApi, type StreamCall } from './stream-api.ts';
 
 /** What a command needs that asks one node about itself. */
@@ -42,5 +42,5 @@ async function connectionTo(node: string, given: Connection): Promise<Connection
   if (found.url === null || !/^https?:/.test(found.url)) {
     throw new CliError(`the cluster knows no address of ${node}: give it with --server`);
   }
-  return { servers: [{ url: new URL(found.url).origin }], apiKey };
+  return { ...given, servers: [parseUrl(found.url)] };
 }

@@ -187,7 +187,7 @@ describe('what is typed of RADIUS', () => {
     expect(client.stdout).not.toContain('default: []');
     const target = await countersign(['target', 'set', '--help']);
     expect(target.stdout).toMatch(
-      /passAttributes +.* +Class,Filter-Id,Session-Timeout,Idle-Timeout/,
+      /passAttributes +of .*\n +by default Class,Filter-Id,Session-Timeout,Idle-Timeout/,
     );
   });
 

@@ -1,14 +1,9 @@
-import { Agent, request } from 'undici';
-import {
-  addressOf,
-  CONNECT_TIMEOUT_MS,
-  nameOf,
-  reasonOf,
-  refusal,
-  type ApiCall,
-} from './call-api.ts';
+import { request } from 'undici';
+import { addressOf, nameOf, parseReply, refusal, type ApiCall } from './call-api.ts';
 import { CliError, UnansweredError } from './cli-error.ts';
+import { explainFailure } from './explain-failure.ts';
 import type { Connection, Server } from './find-servers.ts';
+import { openAgent } from './open-agent.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 /** A server that has nothing to tell says so more often. */
@@ -30,13 +25,14 @@ export async function streamApi(
   for (const server of connection.servers) {
     let hasBegun = false;
     try {
-      return await streamServer(server, connection.apiKey, call, (line) => {
+      return await streamServer(server, connection, call, (line) => {
         hasBegun = true;
         onLine(line);
       });
     } catch (error) {
       if (error instanceof CliError && !(error instanceof UnansweredError)) throw error;
-      failures.push(`${nameOf(server)} (${reasonOf(error)})`);
+      const { reason } = await explainFailure(server, error);
+      failures.push(`${nameOf(server)} (${reason})`);
       if (hasBegun) break;
     }
   }
@@ -45,15 +41,12 @@ export async function streamApi(
 
 async function streamServer(
   server: Server,
-  apiKey: string | null,
+  { apiKey, authorities }: Connection,
   call: StreamCall,
   onLine: (line: unknown) => void,
 ): Promise<void> {
-  const agent = new Agent({
-    connect: {
-      timeout: CONNECT_TIMEOUT_MS,
-      ...('socketPath' in server ? { socketPath: server.socketPath } : {}),
-    },
+  const agent = openAgent(server, {
+    authorities,
     headersTimeout: HEADERS_TIMEOUT_MS,
     bodyTimeout: SILENCE_MS,
   });
@@ -70,7 +63,7 @@ async function streamServer(
       if (statusCode === 200) rest = handOn(rest, onLine);
       if (rest.length > LINE_MAX_LENGTH) throw new CliError(`${nameOf(server)} sends no lines`);
     }
-    if (statusCode !== 200) throw refusal(parse(server, rest), statusCode);
+    if (statusCode !== 200) throw refusal(parseReply(server, rest), statusCode);
   } finally {
     await agent.destroy();
   }
@@ -82,12 +75,4 @@ function handOn(text: string, onLine: (line: unknown) => void): string {
   const rest = lines.pop()!;
   for (const line of lines) onLine(JSON.parse(line));
   return rest;
-}
-
-function parse(server: Server, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new CliError(`${nameOf(server)} does not answer like a Countersign node`, { cause });
-  }
 }

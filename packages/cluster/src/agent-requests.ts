@@ -10,6 +10,9 @@ export const AGENT_VERBS = [
   'release',
   'move',
   'examine',
+  'sign-in',
+  'step-up',
+  'renew-session',
 ] as const;
 export type AgentVerb = (typeof AGENT_VERBS)[number];
 export type AgentAnswer = {

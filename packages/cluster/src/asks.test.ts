@@ -73,6 +73,40 @@ describe('asks', () => {
     await nats.restart(0);
   });
 
+  it('are answered though the clock of whoever asks was ahead a moment ago', async () => {
+    const asked = start(connect(), 'node-1', () => true);
+    const link = connect();
+    await waitFor('the connection', () => link.isUp, { timeoutMs: 5000 });
+    const ticksMs = Number(process.hrtime.bigint() / 1_000_000n);
+    const ahead = () => link.publish(aliveSubject('node-2'), `${Date.now() + 9000} ${ticksMs}`);
+    await waitFor('its clock', () => (ahead(), asked.medianClockOffsetMs() > 4000), {
+      timeoutMs: 5000,
+    });
+    const asks = start(link, 'node-2', () => true);
+    await waitFor('the peer', () => asks.liveNodes().includes('node-1'), { timeoutMs: 5000 });
+    await waitFor('its clock set back', () => asked.medianClockOffsetMs() < 1000, {
+      timeoutMs: 2000,
+    });
+    const answers = await asks.broadcast(ask);
+    expect(answers.map(({ node }) => node)).toEqual(['node-1']);
+  });
+
+  it('that a hung server kept for seconds are not answered', async () => {
+    let count = 0;
+    const asked = start(connect(), 'node-1', () => ((count += 1), true));
+    const link = connect();
+    const asks = start(link, 'node-2', () => true);
+    await waitFor('the peers', () => asked.liveNodes().length > 0 && asks.liveNodes().length > 0, {
+      timeoutMs: 5000,
+    });
+    const body = { ...ask, node: 'node-2', reply: 'nobody' };
+    const ticksMs = Number(process.hrtime.bigint() / 1_000_000n);
+    const old = { ...body, attemptId: 'old', sentAtTicksMs: ticksMs - 4000 };
+    link.publish(ASK_SUBJECT, JSON.stringify(old));
+    await asks.broadcast(ask);
+    expect(count).toBe(1);
+  });
+
   it('go on being answered after somebody says he lives in nonsense', async () => {
     start(connect(), 'node-1', () => true);
     const link = connect();

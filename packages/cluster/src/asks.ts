@@ -1,4 +1,4 @@
-import { createInbox, type NatsConnection } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { medianOf } from './membership.ts';
 import type { NatsLink, Sealer } from './nats-link.ts';
 import { aliveSubject, ALL_ALIVE, ASK_SUBJECT, SETTLED_SUBJECT } from './names.ts';
@@ -31,7 +31,7 @@ const RESEND_MS = 45;
 const ALIVE_EVERY_MS = 250;
 /** An ask this old is not answered: whoever asked stopped waiting after 150 ms. */
 const STALE_AFTER_MS = 3000;
-/** How long a peer's best clock reading stands against later, smaller ones. */
+/** How long the best reading of a peer's clocks stands against later, smaller ones. */
 const OFFSET_KEPT_MS = 10_000;
 /** Whoever lives has said so this long after a connection came up. */
 const HEARD_WITHIN_MS = 2 * ALIVE_EVERY_MS;
@@ -52,14 +52,23 @@ export type AsksOptions = {
   onSettled(settled: Settled): Promise<void>;
 };
 
+/**
+ * A node's clocks as its workers tell them, in ms: of the day, and the kernel's own (CLOCK_MONOTONIC), which is the
+ * same in all processes of a machine, and which nobody sets.
+ */
+type Clocks = { wallMs: number; ticksMs: number };
+
 type Waiting = { answers: Map<string, AskAnswer>; onAnswer(): void };
 
 /** The workers' own line between nodes: asks, their outcomes, who is alive, whose clock is off. */
 export class Asks implements AsyncDisposable {
   readonly #options: AsksOptions;
-  readonly #inbox = createInbox();
+  readonly #inbox: string;
   readonly #waiting = new Map<string, Waiting>();
-  readonly #alive = new Map<string, { seenAt: number; offsetMs: number; bestAt: number }>();
+  readonly #alive = new Map<
+    string,
+    { seenAt: number; clocks: Clocks; ticksOffsetMs: number; bestAt: number }
+  >();
   /** Answers of the last 150 ms: the same ask arrives by several ways, and again. */
   readonly #answering = new Map<string, Promise<AskAnswer>>();
   readonly #timer: NodeJS.Timeout;
@@ -74,6 +83,7 @@ export class Asks implements AsyncDisposable {
 
   constructor(options: AsksOptions) {
     this.#options = options;
+    this.#inbox = options.links[0]!.createInbox();
     for (const [way, link] of options.links.entries()) {
       link.whenFirstConnected((connection) => this.#subscribe(connection, link, way));
     }
@@ -88,8 +98,11 @@ export class Asks implements AsyncDisposable {
 
   /** The cluster's median clock minus this node's, in ms. 0 when alone. */
   medianClockOffsetMs(): number {
-    const live = new Set(this.liveNodes());
-    const offsets = [...this.#alive].filter(([node]) => live.has(node)).map(([, a]) => a.offsetMs);
+    const own = readClocks();
+    const offsets = this.liveNodes().map((node) => {
+      const { clocks, ticksOffsetMs } = this.#alive.get(node)!;
+      return clocks.wallMs - clocks.ticksMs + ticksOffsetMs - (own.wallMs - own.ticksMs);
+    });
     return medianOf([0, ...offsets]);
   }
 
@@ -103,7 +116,7 @@ export class Asks implements AsyncDisposable {
     const mayBeMore = performance.now() - this.#deafAt < HEARD_WITHIN_MS;
     if (expected.length === 0 && !mayBeMore) return [];
     const id = String((this.#lastId += 1));
-    const body = { ...ask, node: this.#options.node, sentAtMs: Date.now() };
+    const body = { ...ask, node: this.#options.node, sentAtTicksMs: readClocks().ticksMs };
     const ways = this.#openWays().map((way) => ({
       link: this.#options.links[way]!,
       sealed: this.#seal({ ...body, reply: `${this.#inbox}.${way}.${id}` }, 'ask'),
@@ -178,9 +191,8 @@ export class Asks implements AsyncDisposable {
         const name = message.subject.slice(message.subject.lastIndexOf('.') + 1);
         if (name === node) return;
         if (!this.#alive.has(name) && this.#alive.size >= MAX_NODES) return;
-        const wallMs = Number(Buffer.from(message.data).toString());
-        if (!Number.isFinite(wallMs)) return;
-        this.#noteAlive(name, wallMs - Date.now());
+        const clocks = parseClocks(Buffer.from(message.data).toString());
+        if (clocks) this.#noteAlive(name, clocks);
       },
     });
     if (!this.#options.links.some((other) => other !== link && other.isUp)) {
@@ -216,7 +228,7 @@ export class Asks implements AsyncDisposable {
   }
 
   async #onAsk(data: Uint8Array, link: NatsLink): Promise<void> {
-    const ask = this.#open<Ask & { reply: string; sentAtMs: number }>(data, 'ask');
+    const ask = this.#open<Ask & { reply: string; sentAtTicksMs: number }>(data, 'ask');
     if (!ask || ask.node === this.#options.node || this.#isStale(ask)) return;
     try {
       link.publish(ask.reply, this.#seal(await this.#answer(ask), 'answer'));
@@ -238,19 +250,22 @@ export class Asks implements AsyncDisposable {
   }
 
   // A log server that hung delivers all it was given at once: nobody waits for those answers any more.
-  #isStale({ node, sentAtMs }: { node: string; sentAtMs: number }): boolean {
+  #isStale({ node, sentAtTicksMs }: { node: string; sentAtTicksMs: number }): boolean {
     const peer = this.#alive.get(node);
-    return peer !== undefined && Date.now() - (sentAtMs - peer.offsetMs) > STALE_AFTER_MS;
+    if (!peer) return false;
+    return readClocks().ticksMs - (sentAtTicksMs - peer.ticksOffsetMs) > STALE_AFTER_MS;
   }
 
-  // A message that waited on its way makes the peer's clock look slow: the largest offset lately is the true one.
-  #noteAlive(name: string, offsetMs: number): void {
+  // A message that waited on its way makes the peer look slow: the largest offset lately is the true one.
+  #noteAlive(name: string, clocks: Clocks): void {
     const now = performance.now();
     const known = this.#alive.get(name);
-    const isBest = !known || offsetMs >= known.offsetMs || now - known.bestAt > OFFSET_KEPT_MS;
+    const offsetMs = clocks.ticksMs - readClocks().ticksMs;
+    const isBest = !known || offsetMs >= known.ticksOffsetMs || now - known.bestAt > OFFSET_KEPT_MS;
     this.#alive.set(name, {
       seenAt: now,
-      offsetMs: isBest ? offsetMs : known.offsetMs,
+      clocks,
+      ticksOffsetMs: isBest ? offsetMs : known.ticksOffsetMs,
       bestAt: isBest ? now : known.bestAt,
     });
   }
@@ -258,7 +273,8 @@ export class Asks implements AsyncDisposable {
   #sayAlive(): void {
     if (!this.#options.links.some(({ isUp }) => isUp)) this.#deafAt = performance.now();
     const subject = aliveSubject(this.#options.node);
-    for (const link of this.#options.links) link.publish(subject, String(Date.now()));
+    const { wallMs, ticksMs } = readClocks();
+    for (const link of this.#options.links) link.publish(subject, `${wallMs} ${ticksMs}`);
   }
 
   #seal(message: object, context: string): Uint8Array {
@@ -273,4 +289,14 @@ export class Asks implements AsyncDisposable {
       return null;
     }
   }
+}
+
+function readClocks(): Clocks {
+  return { wallMs: Date.now(), ticksMs: Number(process.hrtime.bigint() / 1_000_000n) };
+}
+
+function parseClocks(text: string): Clocks | null {
+  const [wallMs = Number.NaN, ticksMs = Number.NaN, ...more] = text.split(' ').map(Number);
+  const isWhole = Number.isFinite(wallMs) && Number.isFinite(ticksMs) && more.length === 0;
+  return isWhole ? { wallMs, ticksMs } : null;
 }

@@ -68,6 +68,12 @@ export function decodeChange(bytes: Uint8Array, sealer: Sealer): Change {
   return { ...envelope, ...body };
 }
 
+/** What is sealed of a change, as it stands in the log. */
+export function sealedPartOf(bytes: Uint8Array): Buffer {
+  const { sealed } = JSON.parse(Buffer.from(bytes).toString()) as WireChange;
+  return Buffer.from(sealed, 'base64');
+}
+
 export function encodeEpochMark(mark: EpochMark): Buffer {
   return Buffer.from(JSON.stringify(mark));
 }

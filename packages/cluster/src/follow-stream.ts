@@ -1,9 +1,4 @@
-import {
-  createInbox,
-  type Msg,
-  type NatsConnection,
-  type Subscription,
-} from '@nats-io/transport-node';
+import { type Msg, type NatsConnection, type Subscription } from '@nats-io/transport-node';
 import { ask } from './jetstream.ts';
 import type { Log, NatsLink } from './nats-link.ts';
 
@@ -59,7 +54,7 @@ export async function followStream(options: FollowOptions): Promise<void> {
 
 async function followOnce(connection: NatsConnection, options: FollowOptions): Promise<string> {
   if (!(await options.link.waitUntilUp(CREATE_TIMEOUT_MS))) return 'not connected';
-  const inbox = createInbox();
+  const inbox = options.link.createInbox();
   const queue = new DeliveryQueue();
   const subscription = connection.subscribe(inbox, {
     callback: (error, message) => {

@@ -6,6 +6,7 @@ import {
   type LogLayout,
   type LogServerAddress,
 } from './log-layout.ts';
+import { signInOptions, type LogSignIn } from './log-sign-in.ts';
 import type { NatsLink, Sealer } from './nats-link.ts';
 import { HELLO_SUBJECT, NODE_NAME } from './names.ts';
 
@@ -63,8 +64,7 @@ export function serveHello(options: {
 /** Asks each of these log servers, whatever log it belongs to, who is connected there. Bounded by about 1.5 s. */
 export async function surveyLogServers(options: {
   servers: readonly LogServerAddress[];
-  user: string;
-  password: string;
+  signIn: LogSignIn;
   name: string;
   sealer: Sealer;
 }): Promise<Survey[]> {
@@ -73,14 +73,13 @@ export async function surveyLogServers(options: {
 
 async function surveyOne(
   server: LogServerAddress,
-  options: { user: string; password: string; name: string; sealer: Sealer },
+  options: { signIn: LogSignIn; name: string; sealer: Sealer },
 ): Promise<Survey> {
   let connection: NatsConnection;
   try {
     connection = await connect({
+      ...signInOptions(options.signIn),
       servers: formatHostPort(server.host, server.clientPort),
-      user: options.user,
-      pass: options.password,
       name: `${options.name} survey`,
       reconnect: false,
       timeout: CONNECT_MS,
@@ -92,15 +91,18 @@ async function surveyOne(
   }
   try {
     const tag = tagOfServer(connection.info?.server_name ?? '');
-    return { server, tag, hellos: await collectHellos(connection, options.sealer) };
+    return { server, tag, hellos: await collectHellos(connection, options) };
   } finally {
     await connection.close().catch(() => undefined);
   }
 }
 
-async function collectHellos(connection: NatsConnection, sealer: Sealer): Promise<Hello[]> {
+async function collectHellos(
+  connection: NatsConnection,
+  { signIn, sealer }: { signIn: LogSignIn; sealer: Sealer },
+): Promise<Hello[]> {
   const hellos = new Map<string, Hello>();
-  const inbox = createInbox();
+  const inbox = createInbox('inboxPrefix' in signIn ? signIn.inboxPrefix : undefined);
   connection.subscribe(inbox, {
     callback: (error, message) => {
       if (error || hellos.size >= MAX_HELLOS) return;

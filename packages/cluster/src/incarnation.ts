@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { deleteStream, ensureStream, listStreams, publishIf, readLast } from './jetstream.ts';
+import { lastValues } from './last-values.ts';
 import type { NatsLink } from './nats-link.ts';
 import { SilenceError } from './nats-link.ts';
 import { INCARNATION_KEY, INCARNATION_STREAM, INCARNATION_SUBJECTS, type Names } from './names.ts';
@@ -37,7 +38,13 @@ export async function findIncarnation(
 ): Promise<FoundIncarnation | null> {
   await ensureStream(
     link,
-    bucket(INCARNATION_STREAM, INCARNATION_SUBJECTS, options.logReplicas, MIB),
+    lastValues({
+      name: INCARNATION_STREAM,
+      subjects: INCARNATION_SUBJECTS,
+      logReplicas: options.logReplicas,
+      maxBytes: MIB,
+      allowDirect: false,
+    }),
     TIMEOUT_MS,
   );
   const known = await readLast(link, INCARNATION_STREAM, INCARNATION_KEY, TIMEOUT_MS);
@@ -154,23 +161,39 @@ export async function ensureStreams(
   names: Names,
   options: { logReplicas: number; limits: StreamLimits },
 ): Promise<void> {
-  const replicas = options.logReplicas;
+  const { logReplicas, limits } = options;
   await ensureChanges(link, names, options);
   await ensureStream(
     link,
-    bucket(names.states, names.allStates, replicas, options.limits.statesBytes, true),
+    lastValues({
+      name: names.states,
+      subjects: names.allStates,
+      logReplicas,
+      maxBytes: limits.statesBytes,
+      allowDirect: true,
+    }),
     TIMEOUT_MS,
   );
   await ensureStopFactsBucket(link, names, options, TIMEOUT_MS);
   await ensureParkedBucket(link, names, options, TIMEOUT_MS);
-  await ensureStream(link, bucket(names.lease, names.allLease, replicas, MIB), TIMEOUT_MS);
+  await ensureStream(
+    link,
+    lastValues({
+      name: names.lease,
+      subjects: names.allLease,
+      logReplicas,
+      maxBytes: MIB,
+      allowDirect: false,
+    }),
+    TIMEOUT_MS,
+  );
   await ensureStream(
     link,
     {
       name: names.events,
       subjects: [names.allEvents],
-      num_replicas: replicas,
-      max_bytes: options.limits.eventsBytes,
+      num_replicas: logReplicas,
+      max_bytes: limits.eventsBytes,
       discard: 'old',
       allow_direct: true,
     },
@@ -186,34 +209,13 @@ export async function ensureChanges(
 ): Promise<void> {
   await ensureStream(
     link,
-    {
+    lastValues({
       name: names.changes,
-      subjects: [names.allChanges],
-      num_replicas: options.logReplicas,
-      max_msgs_per_subject: 1,
-      max_bytes: options.limits.changesBytes,
-      discard: 'new',
-      allow_direct: true,
-    },
+      subjects: names.allChanges,
+      logReplicas: options.logReplicas,
+      maxBytes: options.limits.changesBytes,
+      allowDirect: true,
+    }),
     TIMEOUT_MS,
   );
-}
-
-// Direct reads can be stale, so they are allowed only where a reader expects that.
-function bucket(
-  name: string,
-  subjects: string,
-  replicas: number,
-  maxBytes: number,
-  allowDirect = false,
-) {
-  return {
-    name,
-    subjects: [subjects],
-    num_replicas: replicas,
-    max_msgs_per_subject: 1,
-    max_bytes: maxBytes,
-    discard: 'new' as const,
-    allow_direct: allowDirect,
-  };
 }

@@ -2,6 +2,7 @@ export * from './agent-requests.ts';
 export { applyStreamLimits } from './apply-stream-limits.ts';
 export * from './asks.ts';
 export * from './change.ts';
+export { checkNats, NatsRefusedError } from './check-nats.ts';
 export * from './change-log.ts';
 export * from './commands.ts';
 export { explainFullDisks, whoFillsTheLog, type DiskState, type NodeDisks } from './disk-states.ts';
@@ -19,6 +20,8 @@ export {
 export * from './lease.ts';
 export * from './leave-log-server.ts';
 export * from './log-layout.ts';
+export * from './log-permissions.ts';
+export { type LogSignIn, type OperatorsTls, type TlsFiles } from './log-sign-in.ts';
 export { askWhetherHeard, type Voice } from './log-server-voice.ts';
 export * from './membership.ts';
 export { namesOf, NODE_NAME } from './names.ts';
@@ -38,7 +41,9 @@ export {
   type ParkedRead,
 } from './parked-entries.ts';
 export * from './rebuild-log.ts';
+export { retryJitterMs } from './retry-jitter.ts';
 export * from './shut-states.ts';
 export * from './stop-facts.ts';
 export * from './user-states.ts';
 export * from './store-mark.ts';
+export * from './witness-line.ts';

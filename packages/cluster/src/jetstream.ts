@@ -1,5 +1,6 @@
 import { headers } from '@nats-io/transport-node';
 import { nodeOfServer } from './log-layout.ts';
+import { flawOfMark, MARK, markOf } from './streams-claim.ts';
 import { NoResponderError, SilenceError, type NatsLink } from './nats-link.ts';
 
 /** Answer to a compare-and-set publish. `silent` leaves open whether the message was stored. */
@@ -33,6 +34,8 @@ export const STREAM_NOT_FOUND = 10059;
 /** A server that is there answers its leader once a second. */
 const GONE_AFTER_NS = 5e9;
 const STREAM_NAME_IN_USE = 10058;
+/** The incarnation's number was no token of its own, so no permission could name these. */
+const OLD_SUBJECT = /^\$KV\.[A-Z]+-\d+\./;
 
 /**
  * Publishes only if the condition still holds. No message id ever: a refused one would swallow its own retry
@@ -170,11 +173,18 @@ export async function deleteStream(
   timeoutMs: number,
 ): Promise<boolean> {
   try {
+    if (link.streamsOf !== undefined && !(await isMarked(link, stream, timeoutMs))) return false;
     const answer = await ask(link, `STREAM.DELETE.${stream}`, {}, timeoutMs);
     return !answer.error || answer.error.err_code === STREAM_NOT_FOUND;
   } catch {
     return false;
   }
+}
+
+/** In an operator's NATS there may be streams of others, whatever they are called. */
+async function isMarked(link: NatsLink, stream: string, timeoutMs: number): Promise<boolean> {
+  const found = await ask(link, `STREAM.INFO.${stream}`, {}, timeoutMs);
+  return found.config !== undefined && markOf(found.config) === link.streamsOf;
 }
 
 /** Names of all streams there are; null while the log servers do not say. */
@@ -197,6 +207,8 @@ export async function readStreamState(
     const answer = await ask(link, `STREAM.INFO.${stream}`, {}, timeoutMs);
     if (answer.error || !answer.state) return null;
     const replicas = answer.cluster?.replicas ?? [];
+    // Only servers that nodes run are called after them.
+    const nameOf = link.streamsOf === undefined ? nodeOfServer : (name: string) => name;
     return {
       lastSequence: answer.state.last_seq,
       sizeBytes: answer.state.bytes,
@@ -207,7 +219,7 @@ export async function readStreamState(
             ...(answer.cluster.leader
               ? [
                   {
-                    name: nodeOfServer(answer.cluster.leader),
+                    name: nameOf(answer.cluster.leader),
                     isCurrent: true,
                     isOffline: false,
                     behind: 0,
@@ -215,7 +227,7 @@ export async function readStreamState(
                 ]
               : []),
             ...replicas.map((peer) => ({
-              name: nodeOfServer(peer.name),
+              name: nameOf(peer.name),
               isCurrent: peer.current && !peer.offline,
               isOffline:
                 peer.offline === true || (!peer.current && (peer.active ?? 0) > GONE_AFTER_NS),
@@ -253,6 +265,15 @@ export async function ensureStream(
   timeoutMs: number,
 ): Promise<void> {
   const existing = await ask(link, `STREAM.INFO.${config.name}`, {}, timeoutMs);
+  if (existing.config?.subjects.some((subject) => OLD_SUBJECT.test(subject))) {
+    throw new SilenceError(
+      `${config.name} was made by an earlier version: begin with empty data folders`,
+    );
+  }
+  if (existing.config && link.streamsOf !== undefined) {
+    const flaw = flawOfMark(config.name, existing.config, link.streamsOf);
+    if (flaw) throw new SilenceError(flaw);
+  }
   if (!existing.error) return;
   if (existing.error.err_code !== STREAM_NOT_FOUND) {
     throw new SilenceError(`stream ${config.name}: ${existing.error.description}`);
@@ -262,6 +283,7 @@ export async function ensureStream(
     `STREAM.CREATE.${config.name}`,
     {
       ...config,
+      ...operatorsTerms(link),
       retention: 'limits',
       storage: 'file',
       max_msgs: -1,
@@ -274,9 +296,16 @@ export async function ensureStream(
     },
     timeoutMs,
   );
-  if (created.error && created.error.err_code !== STREAM_NAME_IN_USE) {
-    throw new SilenceError(`stream ${config.name}: ${created.error.description}`);
-  }
+  if (!created.error) return;
+  // Whose it is is looked at when this is called again.
+  const isThere = created.error.err_code === STREAM_NAME_IN_USE && link.streamsOf === undefined;
+  if (!isThere) throw new SilenceError(`stream ${config.name}: ${created.error.description}`);
+}
+
+/** How many copies there can be is known once there is a connection: three where the servers are a cluster. */
+function operatorsTerms(link: NatsLink) {
+  if (link.streamsOf === undefined) return {};
+  return { num_replicas: link.isClustered ? 3 : 1, metadata: { [MARK]: link.streamsOf } };
 }
 
 /** A request to the JetStream API; throws {@link SilenceError} when unanswered. */
@@ -298,7 +327,12 @@ export type JetStreamAnswer = {
   streams?: string[] | null;
   message?: { subject: string; seq: number; data?: string; time: string };
   state?: { last_seq: number; bytes: number };
-  config?: { num_replicas: number; max_bytes: number; subjects: string[] };
+  config?: {
+    num_replicas: number;
+    max_bytes: number;
+    subjects: string[];
+    metadata?: Record<string, string>;
+  };
   cluster?: {
     leader?: string;
     /** `active`: nanoseconds since the leader heard of it, 0 = never. */

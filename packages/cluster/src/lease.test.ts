@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { startTestNats, waitFor, type TestNats } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deleteStream, ensureStream, publishIf, readStreamState } from './jetstream.ts';
+import { lastValues } from './last-values.ts';
 import { Lease, LEASE_TIMES, type LeaseRecord, type Term } from './lease.ts';
 import type { LogLayout } from './log-layout.ts';
 import { namesOf } from './names.ts';
@@ -27,15 +28,13 @@ afterAll(async () => {
 
 async function makeBucket(incarnationNumber: number): Promise<void> {
   const { lease, allLease } = namesOf(incarnationNumber);
-  const config = {
+  const config = lastValues({
     name: lease,
-    subjects: [allLease],
-    num_replicas: 1,
-    max_msgs_per_subject: 1,
-    max_bytes: 1 << 20,
-    discard: 'new' as const,
-    allow_direct: false,
-  };
+    subjects: allLease,
+    logReplicas: 1,
+    maxBytes: 1 << 20,
+    allowDirect: false,
+  });
   const make = () => ensureStream(link, config, 500).then(() => true);
   await waitFor('the bucket', make, { timeoutMs: 10_000 });
 }

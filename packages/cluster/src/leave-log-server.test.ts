@@ -58,7 +58,7 @@ it('a server that has just come back is waited for until it has caught up', asyn
 it('a server that is gone is not waited for', async () => {
   const node = await leaderOf('FIRST');
   const other = [0, 1, 2].find((index) => `test-${index}` !== node)!;
-  await nats.servers[other]!.stop();
+  await nats.halt(other);
   await waitFor('it to be missed', async () => (await seen(`test-${other}`)).isOffline, {
     timeoutMs: 20_000,
     everyMs: 100,

@@ -4,6 +4,8 @@ export type LogServerAddress = {
   host: string;
   clientPort: number;
   routePort: number;
+  /** Of a machine that runs nothing else. */
+  isWitness?: true;
 };
 
 /**
@@ -23,6 +25,14 @@ export type LogLayout = {
 };
 
 export const FIRST_LAYOUT_TAG = '1';
+
+/** Tag of the only layout that a NATS of the operator's own has: its servers come and go as he wishes. */
+export const OPERATORS_TAG = 'operators';
+
+/** Whether the log is in a NATS of the operator's own instead of servers that the nodes run. */
+export function isOperators({ tag }: Pick<LogLayout, 'tag'>): boolean {
+  return tag === OPERATORS_TAG;
+}
 
 /** Copies of every stream: two servers are no safer than one. */
 export function replicasOf(layout: LogLayout): number {
@@ -61,6 +71,8 @@ export function reachableServers(
   layout: LogLayout,
   configured: readonly LogServerAddress[],
 ): LogServerAddress[] {
+  // Each node has addresses of its own for those of the operator.
+  if (isOperators(layout)) return [...configured];
   return layout.servers.map(
     (server) => configured.find(({ name }) => name === server.name) ?? server,
   );

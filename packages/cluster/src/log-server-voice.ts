@@ -14,12 +14,20 @@ const HEARD_WITHIN_NS = 4e9;
 /**
  * Whether the log's leader hears the log server `server`, asked through that very server: if the answer comes, routes
  * work both ways. A nats-server 2.10 may come up mute (docs/decisions.md): it follows, but none of its votes and
- * acknowledgements leave it, until it is started again.
+ * acknowledgements leave it, until it is started again. A witness may create nothing: to it a log that is still empty
+ * looks like one that does not hear it.
  */
-export async function askWhetherHeard(link: NatsLink, server: string): Promise<Voice> {
+export async function askWhetherHeard(
+  link: NatsLink,
+  server: string,
+  { mayCreate = true } = {},
+): Promise<Voice> {
   try {
     const answer = await ask(link, `STREAM.INFO.${INCARNATION_STREAM}`, {}, TIMEOUT_MS);
-    if (answer.error?.err_code === STREAM_NOT_FOUND) return await askForAPlaceOn(link, server);
+    if (answer.error?.err_code === STREAM_NOT_FOUND) {
+      // Without the right to try it: as long as there is no stream, a restart costs nothing.
+      return mayCreate ? await askForAPlaceOn(link, server) : 'unheard';
+    }
     return answer.error ? 'unknown' : voiceIn(answer, server);
   } catch {
     return 'unknown';

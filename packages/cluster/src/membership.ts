@@ -41,7 +41,49 @@ export type Heartbeat = {
   problems: string[];
   /** Missing from versions that do not tell. */
   disks?: NodeDisks;
+  /** None on a node that speaks no TLS. */
+  certificates?: { name: string; expiresAt: string }[];
+  /** Missing from versions that know one key only. */
+  keyRing?: NodeKeyRing;
+  /** Of a master while it changes the cluster's key. */
+  keyRotation?: KeyRotationProgress | null;
+  /** As this node has heard them; missing in a cluster that has none. */
+  witnesses?: WitnessReport[];
   wallMs: number;
+};
+
+/** A witness of the cluster, heard or not. */
+export type WitnessReport = {
+  name: string;
+  online: boolean;
+  lastSeen: string | null;
+  version: string | null;
+  /** Its log server is one of the log's. */
+  runsLogServer: boolean;
+  certificateExpiresAt: string;
+  problems: string[];
+};
+
+/** Which generations of the cluster's key a node has on its disk; those that are retired are left out. */
+export type NodeKeyRing = { active: string; generations: { id: string; madeAt: string }[] };
+
+/** How far a change of the cluster's key is. */
+export type KeyRotationProgress = {
+  from: string;
+  to: string;
+  reason: string;
+  by: string;
+  startedAt: string;
+  activatedAt: string | null;
+  /** Nodes that have not said that they are as far. */
+  waitsFor: string[];
+  /** Documents looked at in this pass, of so many. */
+  seen: number;
+  of: number;
+  /** Nothing was left under the old generation when they were last looked at. */
+  isClean: boolean;
+  /** The old generation goes then at the earliest. */
+  retiresAt: string | null;
 };
 
 export type SeenNode = Heartbeat & {

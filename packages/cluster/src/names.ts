@@ -1,4 +1,7 @@
-/** Streams, buckets and subjects of one incarnation. Its number stands in all that is stored. */
+/**
+ * Streams, buckets and subjects of one incarnation. Its number stands in all that is stored; in subjects it is a token
+ * of its own, so that a permission can name what it allows in every incarnation (log-permissions.ts).
+ */
 export type Names = ReturnType<typeof namesOf>;
 
 export function namesOf(incarnationNumber: number) {
@@ -12,22 +15,22 @@ export function namesOf(incarnationNumber: number) {
     allChanges: `change.${n}.>`,
 
     states: `KV_STATES-${n}`,
-    state: (userId: string) => `$KV.STATES-${n}.${userId}`,
-    allStates: `$KV.STATES-${n}.>`,
+    state: (userId: string) => `$KV.STATES.${n}.${userId}`,
+    allStates: `$KV.STATES.${n}.>`,
     /** All that a bucket that is shut still takes: no user's, like those of probes. */
-    statesEnd: `$KV.STATES-${n}.probe-END`,
+    statesEnd: `$KV.STATES.${n}.probe-END`,
 
     stops: `KV_STOPS-${n}`,
-    stopFact: (id: string) => `$KV.STOPS-${n}.${id}`,
-    allStops: `$KV.STOPS-${n}.>`,
+    stopFact: (id: string) => `$KV.STOPS.${n}.${id}`,
+    allStops: `$KV.STOPS.${n}.>`,
 
     parked: `KV_PARKED-${n}`,
-    parkedEntry: (id: string) => `$KV.PARKED-${n}.${id}`,
-    allParked: `$KV.PARKED-${n}.>`,
+    parkedEntry: (id: string) => `$KV.PARKED.${n}.${id}`,
+    allParked: `$KV.PARKED.${n}.>`,
 
     lease: `KV_LEASE-${n}`,
-    leaseKey: `$KV.LEASE-${n}.master`,
-    allLease: `$KV.LEASE-${n}.>`,
+    leaseKey: `$KV.LEASE.${n}.master`,
+    allLease: `$KV.LEASE.${n}.>`,
 
     events: `EVENTS-${n}`,
     event: (node: string) => `event.${n}.${node}`,
@@ -45,6 +48,9 @@ export const ALL_ALIVE = 'cs.alive.*';
 export const ASK_SUBJECT = 'cs.ask';
 export const SETTLED_SUBJECT = 'cs.settled';
 export const STOP_FACTS_SUBJECT = 'cs.stop-facts';
+/** What a witness says of itself; its own server lets it say that under its own name alone. */
+export const witnessSubject = (witness: string) => `cs.witness.${witness}`;
+export const ALL_WITNESSES = 'cs.witness.*';
 
 /** Asked of everybody who is connected to a log server, before anything else is known of it. */
 export const HELLO_SUBJECT = 'cs.hello';

@@ -8,6 +8,11 @@ import {
   type NatsConnection,
 } from '@nats-io/transport-node';
 import { tagOfServer } from './log-layout.ts';
+import { SilenceError } from './silence-error.ts';
+import { flawOfNats } from './flaw-of-nats.ts';
+import { membersFileOf, signInOptions, type LogSignIn } from './log-sign-in.ts';
+import { isMemberKey } from './server-keys.ts';
+import { StreamsClaim } from './streams-claim.ts';
 
 /** The subset of a logger the cluster package needs. */
 export type Log = {
@@ -22,11 +27,11 @@ export type Sealer = {
   open(sealed: Uint8Array, context: string): Uint8Array;
 };
 
-export type NatsLinkOptions = {
+export { SilenceError };
+
+export type NatsLinkOptions = LogSignIn & {
   /** `host:port`, this node's own server first. */
   servers: string[];
-  user: string;
-  password: string;
   /** Shown in the server's connection list, e.g. `node-1 agent`. */
   name: string;
   /** Only servers of the log layout with this tag count; a server may still belong to an earlier one. */
@@ -38,12 +43,9 @@ const CONNECT_PAUSE_MS = 150;
 const FOREIGN_PAUSE_MS = 200;
 const HOME_EVERY_MS = 5000;
 const HOME_WAIT_MS = 1000;
+const QUIET_WAIT_MS = 1000;
 const CALL_EVERY_MS = 50;
-
-/** No answer in time, or one that says nothing about the request's fate. */
-export class SilenceError extends Error {
-  override name = 'SilenceError';
-}
+const LOOK_EVERY_MS = 2000;
 
 /**
  * One connection to the log servers that is always wanted: it is made in the background, re-made for ever,
@@ -59,10 +61,20 @@ export class NatsLink implements AsyncDisposable {
   #waiters = new Set<() => void>();
   #openRequests = 0;
   #homing: NodeJS.Timeout | null = null;
+  /** Of the server that was connected to last. */
+  #serverKey: string | null = null;
+  #watching: NodeJS.Timeout | null = null;
   #isGoingHome = false;
+  readonly #claim: StreamsClaim | null;
+  #flaw: string | null = null;
+  readonly #toldFlaws = new Set<string>();
 
   constructor(options: NatsLinkOptions) {
     this.#options = options;
+    const ask = (subject: string, timeout: number) =>
+      this.#connection!.request(subject, '', { timeout });
+    const { streamsOf } = options;
+    this.#claim = streamsOf === undefined ? null : new StreamsClaim(streamsOf, ask);
     void this.#connectForEver();
   }
 
@@ -75,6 +87,21 @@ export class NatsLink implements AsyncDisposable {
     return this.#isUp ? (this.#connection?.getServer() ?? null) : null;
   }
 
+  /** Whose mark its streams bear, where the NATS is the operator's; undefined where the nodes run it. */
+  get streamsOf(): string | undefined {
+    return this.#options.streamsOf;
+  }
+
+  /** Whether the server it was connected to last is one of several. */
+  get isClustered(): boolean {
+    return this.#connection?.info?.cluster !== undefined;
+  }
+
+  /** Why the operator's NATS cannot be used as it is; null while nothing is known against it. */
+  get flaw(): string | null {
+    return this.#claim?.flaw ?? this.#flaw;
+  }
+
   /** Monotonic ms at which the link was last known to be up (0 = never). */
   get lastUpAt(): number {
     return this.#isUp ? performance.now() : this.#lastUpAt;
@@ -84,6 +111,11 @@ export class NatsLink implements AsyncDisposable {
   whenFirstConnected(use: (connection: NatsConnection) => void): void {
     if (this.#connection) use(this.#connection);
     else this.#onConnected.push(use);
+  }
+
+  /** A subject of one's own for answers, where this process may listen. */
+  createInbox(): string {
+    return createInbox('inboxPrefix' in this.#options ? this.#options.inboxPrefix : undefined);
   }
 
   /** Resolves true once up, false after `timeoutMs`. */
@@ -110,6 +142,9 @@ export class NatsLink implements AsyncDisposable {
     const start = performance.now();
     if (!this.#isUp && !(await this.waitUntilUp(options.timeoutMs))) {
       throw new SilenceError(`not connected to any log server (${subject})`);
+    }
+    if (this.#claim && !this.#claim.isProven && isKept(subject)) {
+      await this.#claim.prove(options.timeoutMs - (performance.now() - start));
     }
     const timeout = Math.max(1, Math.ceil(options.timeoutMs - (performance.now() - start)));
     this.#openRequests += 1;
@@ -139,6 +174,8 @@ export class NatsLink implements AsyncDisposable {
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#homing) clearInterval(this.#homing);
+    if (this.#watching) clearInterval(this.#watching);
+    this.#claim?.close();
     this.#setUp(false);
     await this.#connection?.close();
   }
@@ -153,11 +190,12 @@ export class NatsLink implements AsyncDisposable {
     while (!this.#isClosed && !this.#connection) {
       try {
         const connection = await connect({
+          ...signInOptions(this.#options, (digest) => (this.#serverKey = digest)),
           servers,
-          user: this.#options.user,
-          pass: this.#options.password,
           name: this.#options.name,
           maxReconnectAttempts: -1,
+          // A server may learn of this process only a moment later.
+          ignoreAuthErrorAbort: true,
           reconnectTimeWait: 100,
           reconnectJitter: 50,
           pingInterval: 2000,
@@ -192,6 +230,11 @@ export class NatsLink implements AsyncDisposable {
       this.#homing = setInterval(() => void this.#goHome(), HOME_EVERY_MS);
       this.#homing.unref();
     }
+    const membersFile = membersFileOf(this.#options);
+    if (membersFile !== undefined) {
+      this.#watching = setInterval(() => this.#leaveRemoved(membersFile), LOOK_EVERY_MS);
+      this.#watching.unref();
+    }
     this.#setUp(!this.#connection.isClosed());
     for (const use of this.#onConnected) use(this.#connection);
   }
@@ -209,6 +252,7 @@ export class NatsLink implements AsyncDisposable {
           continue;
         }
         this.#options.log.info({ server: status.server }, 'log server connection back');
+        this.#claim?.lookAgain();
         this.#setUp(true);
       }
     }
@@ -224,7 +268,7 @@ export class NatsLink implements AsyncDisposable {
     if (!connection || !home || this.#isGoingHome || this.server === home) return;
     this.#isGoingHome = true;
     try {
-      if (!(await this.#isHeardAt(home)) || !this.#isUp || this.#openRequests > 0) return;
+      if (!(await this.#isHeardAt(home)) || !(await this.#isQuiet()) || !this.#isUp) return;
       // So that home is the next in turn, and not behind one that may not answer.
       connection.setServers(this.#options.servers);
       await connection.reconnect();
@@ -235,23 +279,37 @@ export class NatsLink implements AsyncDisposable {
     }
   }
 
+  /** Away from a server whose node was removed meanwhile: it is not refused before the next handshake. */
+  #leaveRemoved(membersFile: string): void {
+    const key = this.#serverKey;
+    if (!this.#isUp || key === null || isMemberKey(membersFile, key)) return;
+    this.#options.log.warn({ server: this.server }, 'the node of this log server was removed');
+    this.#setUp(false);
+    this.#connection?.reconnect().catch(() => undefined);
+  }
+
+  /** Waits for a moment in which nobody waits for an answer; false: under this load there is none. */
+  async #isQuiet(): Promise<boolean> {
+    const until = performance.now() + QUIET_WAIT_MS;
+    while (this.#openRequests > 0 && performance.now() < until) await sleep(1);
+    return this.#openRequests === 0;
+  }
+
   /** Whether what is published here arrives there. A server that has just started may not know the others yet. */
   async #isHeardAt(server: string): Promise<boolean> {
-    const { user, password: pass, name } = this.#options;
     let probe: NatsConnection | null = null;
     try {
       probe = await connect({
+        ...signInOptions(this.#options),
         servers: server,
-        user,
-        pass,
-        name,
+        name: this.#options.name,
         reconnect: false,
         timeout: HOME_WAIT_MS,
         ignoreClusterUpdates: true,
         noAsyncTraces: true,
       });
       if (!this.#isOurs(probe)) return false;
-      const inbox = createInbox();
+      const inbox = this.createInbox();
       const { promise: heard, resolve } = Promise.withResolvers<true>();
       probe.subscribe(inbox, { max: 1, callback: () => resolve(true) });
       const calling = setInterval(() => this.publish(inbox, ''), CALL_EVERY_MS);
@@ -265,7 +323,14 @@ export class NatsLink implements AsyncDisposable {
   }
 
   #isOurs(connection: NatsConnection): boolean {
-    const { tag } = this.#options;
+    const { tag, streamsOf, log } = this.#options;
+    if (streamsOf !== undefined) {
+      const flaw = flawOfNats(connection);
+      if (flaw && !this.#toldFlaws.has(flaw)) log.warn({ flaw }, 'this NATS server is not used');
+      if (flaw) this.#toldFlaws.add(flaw);
+      this.#flaw = flaw;
+      return flaw === null;
+    }
     return tag === undefined || tagOfServer(connection.info?.server_name ?? '') === tag;
   }
 
@@ -279,6 +344,11 @@ export class NatsLink implements AsyncDisposable {
 /** No process listens on that subject: the server says so at once, and nobody got the message. */
 export class NoResponderError extends SilenceError {
   override name = 'NoResponderError';
+}
+
+/** What only passes between nodes tells nothing to those of another cluster, and changes nothing there. */
+function isKept(subject: string): boolean {
+  return !subject.startsWith('cs.') && !subject.startsWith('_INBOX.');
 }
 
 function isNoResponders(error: unknown): boolean {

@@ -1,4 +1,5 @@
 import { ensureStream, publish, readLast } from './jetstream.ts';
+import { lastValues } from './last-values.ts';
 import type { NatsLink } from './nats-link.ts';
 import { namesOf, type Names } from './names.ts';
 
@@ -48,16 +49,14 @@ export async function ensureParkedBucket(
 ): Promise<void> {
   await ensureStream(
     link,
-    {
+    lastValues({
       name: names.parked,
-      subjects: [names.allParked],
-      num_replicas: options.logReplicas,
-      max_msgs_per_subject: 1,
-      max_bytes: PARKED_BUCKET_BYTES,
-      max_age: PARKED_MS * 1_000_000,
-      discard: 'new',
-      allow_direct: false,
-    },
+      subjects: names.allParked,
+      logReplicas: options.logReplicas,
+      maxBytes: PARKED_BUCKET_BYTES,
+      maxAgeMs: PARKED_MS,
+      allowDirect: false,
+    }),
     timeoutMs,
   );
 }

@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node';
 import { followStream } from './follow-stream.ts';
 import { ensureStream, publishIf } from './jetstream.ts';
+import { lastValues } from './last-values.ts';
 import type { Log, NatsLink, Sealer } from './nats-link.ts';
 import { namesOf, STOP_FACTS_SUBJECT, type Names } from './names.ts';
 
@@ -160,15 +161,13 @@ export async function ensureStopFactsBucket(
 ): Promise<void> {
   await ensureStream(
     link,
-    {
+    lastValues({
       name: names.stops,
-      subjects: [names.allStops],
-      num_replicas: options.logReplicas,
-      max_msgs_per_subject: 1,
-      max_bytes: BUCKET_BYTES,
-      discard: 'new',
-      allow_direct: true,
-    },
+      subjects: names.allStops,
+      logReplicas: options.logReplicas,
+      maxBytes: BUCKET_BYTES,
+      allowDirect: true,
+    }),
     timeoutMs,
   );
 }

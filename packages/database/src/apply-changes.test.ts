@@ -14,6 +14,7 @@ import { readForVerification } from './read-for-verification.ts';
 import { readSettings } from './settings.ts';
 import {
   barrier,
+  exampleAdministrator,
   exampleApiKey,
   exampleApplication,
   exampleDirectory,
@@ -327,7 +328,7 @@ function randomHistory(random: () => number, length: number): ReceivedChange[] {
 
 function randomChange(revision: number, id: string, pick: (count: number) => number) {
   const failures = { id: 'lockout', failures: 1 + pick(9), resetMinutes: 5, releaseMinutes: 5 };
-  switch (pick(15)) {
+  switch (pick(16)) {
     case 13:
       return setChange(revision, { kind: 'radius-client', document: exampleRadiusClient('r', id) });
     case 14:
@@ -340,6 +341,12 @@ function randomChange(revision: number, id: string, pick: (count: number) => num
     case 11:
     case 12:
       return setChange(revision, { kind: 'user', document: directoryUser(id, pick) });
+    case 15: {
+      const document = exampleAdministrator(`admin ${pick(9)}`, id);
+      return pick(2) === 0
+        ? removeChange(revision, 'administrator', id)
+        : setChange(revision, { kind: 'administrator', document });
+    }
     case 0:
       return removeChange(revision, 'user', id);
     case 1:
@@ -387,6 +394,7 @@ async function dump(db: Database) {
     radiusTargets: await db.sql`select * from radius_targets order by id`,
     settings: await db.sql`select * from settings_groups order by id`,
     applications: await db.sql`select * from applications order by id`,
+    administrators: await db.sql`select * from administrators order by id`,
     apiKeys: await db.sql`select * from api_keys order by id`,
     nodes: await db.sql`select * from nodes order by id`,
     epochs: await db.sql`select * from epochs order by epoch`,

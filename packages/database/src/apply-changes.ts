@@ -12,8 +12,13 @@ export type ChangeKind =
   | 'settings'
   | 'application'
   | 'api-key'
+  | 'administrator'
   | 'node'
   | 'job'
+  | 'authority'
+  | 'members'
+  | 'join-token'
+  | 'key-ring'
   | 'directory'
   | 'directory-sync'
   | 'radius-client'
@@ -145,7 +150,10 @@ async function lockPosition(tx: Transaction): Promise<{ revision: number; digest
 }
 
 /** Returns the hashes that enter and leave the digest. */
-async function writeDocuments(tx: Transaction, changes: ReceivedChange[]): Promise<string[]> {
+export async function writeDocuments(
+  tx: Transaction,
+  changes: ReceivedChange[],
+): Promise<string[]> {
   const rows = changes.map((change) => ({
     kind: change.kind,
     id: change.id,
@@ -188,8 +196,13 @@ function newestEpoch(changes: readonly ReceivedChange[]): number {
   return Math.max(0, ...complete.map((change) => change.epoch));
 }
 
+/** Whether a change of this kind makes settings that are kept in memory out of date. */
+export function isSettingsKind(kind: ChangeKind): boolean {
+  return SETTINGS_KINDS.has(kind);
+}
+
 function newestSettings(changes: readonly ReceivedChange[]): number {
-  const newest = changes.findLast(({ kind }) => SETTINGS_KINDS.has(kind));
+  const newest = changes.findLast(({ kind }) => isSettingsKind(kind));
   return newest?.revision ?? 0;
 }
 

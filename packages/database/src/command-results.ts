@@ -45,6 +45,26 @@ export async function recentCommandResults(
   return found.toReversed().map(toResult);
 }
 
+/** As {@link recentCommandResults} for many documents, by `kind id`. */
+export async function recentResultsOf(
+  db: Database,
+  documents: readonly { kind: string; id: string }[],
+  limit: number,
+): Promise<Map<string, CommandResult[]>> {
+  const input = jsonText(documents.map(({ kind, id }) => ({ kind, id })));
+  const found = await db.sql<(Row & { kind: string; id: string })[]>`
+    select kind, id, command_id as "commandId", content_hash as "contentHash", at, result, revision
+    from command_results
+    join jsonb_to_recordset(${input}::text::jsonb) as wanted(kind text, id text) using (kind, id)
+    order by revision, at`;
+  const results = new Map<string, CommandResult[]>();
+  for (const { kind, id, ...row } of found) {
+    const place = `${kind} ${id}`;
+    results.set(place, [...(results.get(place) ?? []), toResult(row)].slice(-limit));
+  }
+  return results;
+}
+
 function toResult(row: Row): CommandResult {
   return { ...row, at: new Date(row.at).toISOString() };
 }

@@ -1,5 +1,6 @@
 import { count, eq } from './drizzle.ts';
 import type { ChangeKind } from './apply-changes.ts';
+import { jsonText } from './json-text.ts';
 import type { Database } from './open-database.ts';
 import { documents } from './schema.ts';
 
@@ -32,15 +33,34 @@ export async function listDocuments(
     limit: number;
     sinceRevision?: number;
     withRemoved?: boolean;
+    withProbes?: boolean;
   },
 ): Promise<DocumentRow[]> {
-  const { after, limit, sinceRevision = 0, withRemoved = false } = options;
+  const { after, limit, sinceRevision = 0, withRemoved = false, withProbes = false } = options;
   return db.sql<DocumentRow[]>`
     select kind, id, revision, removed, bytes from documents
-    where kind not in ('epoch', 'probe', 'seal') and revision >= ${sinceRevision}
-      and (not removed or ${withRemoved})
+    where kind not in ('epoch', 'seal') and (kind <> 'probe' or ${withProbes})
+      and revision >= ${sinceRevision} and (not removed or ${withRemoved})
       and (kind, id) > (${after?.kind ?? ''}, ${after?.id ?? ''})
     order by kind, id limit ${limit}`;
+}
+
+/** These documents as they stand in the log, in no order; those that there never were are missing. */
+export async function readDocuments(
+  db: Database,
+  wanted: readonly { kind: string; id: string }[],
+): Promise<DocumentRow[]> {
+  const input = jsonText(wanted.map(({ kind, id }) => ({ kind, id })));
+  return db.sql<DocumentRow[]>`
+    select kind, id, revision, removed, bytes from documents
+    join jsonb_to_recordset(${input}::text::jsonb) as wanted(kind text, id text) using (kind, id)`;
+}
+
+/** All that {@link listDocuments} lists with everything. */
+export async function countAllDocuments(db: Database): Promise<number> {
+  const [row] = await db.sql<{ count: number }[]>`
+    select count(*)::int as count from documents where kind not in ('epoch', 'seal')`;
+  return row?.count ?? 0;
 }
 
 /** One document as it stands in the log; null where there never was one. */
@@ -52,6 +72,13 @@ export async function readDocument(
   const [row] = await db.sql<DocumentRow[]>`
     select kind, id, revision, removed, bytes from documents where kind = ${kind} and id = ${id}`;
   return row ?? null;
+}
+
+/** All of a kind that were not removed, by id: for kinds of which there are few. */
+export async function listDocumentsOfKind(db: Database, kind: ChangeKind): Promise<DocumentRow[]> {
+  return db.sql<DocumentRow[]>`
+    select kind, id, revision, removed, bytes from documents
+    where kind = ${kind} and not removed order by id`;
 }
 
 /** Where the rebuild that made this replica's incarnation ended; null in the first incarnation. */

@@ -1,4 +1,5 @@
 import { usernameKey } from '@countersign/verification';
+import { detailsOfErased } from './erased-users.ts';
 import { ensureEventPartitions } from './event-partitions.ts';
 import { jsonText } from './json-text.ts';
 import type { Database, Sql, Transaction } from './open-database.ts';
@@ -100,14 +101,20 @@ async function insertEvents(tx: Transaction, rows: string): Promise<void> {
   await tx`
     insert into events (id, day, at, type, node, user_id, username, username_key, actor,
       application, client_address, result, reason, degraded, duration_ms, details, incarnation, arrival)
-    select id, day, at, type, node, "userId", username, username_key, actor, application,
-      "clientAddress", result, reason, degraded, "durationMs"::integer, details,
+    select input.id, day, at, type, node, "userId", coalesce(erased.name, username),
+      coalesce(erased.name, username_key), actor, application,
+      case when erased.name is null then "clientAddress" end, result, reason, degraded,
+      "durationMs"::integer,
+      case when erased.name is null then details else ${detailsOfErased(tx, tx`details`)} end,
       coalesce(incarnation, 0), coalesce(arrival, 0)
     from jsonb_to_recordset(${rows}::text::jsonb) as input(
       id uuid, day date, at timestamptz, type text, node text, "userId" uuid, username text,
       username_key text, actor text, application text, "clientAddress" text, result text,
       reason text, degraded boolean, "durationMs" float8, details jsonb,
       incarnation integer, arrival bigint)
+    left join lateral (
+      select r.document ->> 'username' as name from removed_users r
+      where r.id = input."userId" and r.document ? 'erasedAt') as erased on true
     on conflict (day, id) do update set result = excluded.result, reason = excluded.reason,
       degraded = excluded.degraded, duration_ms = excluded.duration_ms, details = excluded.details,
       incarnation = excluded.incarnation, arrival = excluded.arrival

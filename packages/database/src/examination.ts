@@ -41,6 +41,9 @@ export async function readDocumentSlice(
       when 'application' then (
         select jsonb_build_object('document', a.document, 'revision', a.revision, 'key', null)
         from applications a where a.id = d.id::uuid)
+      when 'administrator' then (
+        select jsonb_build_object('document', a.document, 'revision', a.revision, 'key', null)
+        from administrators a where a.id = d.id::uuid)
       when 'node' then (
         select jsonb_build_object('document', n.document, 'revision', n.revision, 'key', null)
         from nodes n where n.id = d.id)
@@ -105,6 +108,9 @@ export async function sumDocuments(db: Database): Promise<DocumentSum> {
         limit ${STRAYS_MAX})
       union all (select 'application', id::text from applications a where not exists (
         select from documents where kind = 'application' and id = a.id::text and not removed)
+        limit ${STRAYS_MAX})
+      union all (select 'administrator', id::text from administrators a where not exists (
+        select from documents where kind = 'administrator' and id = a.id::text and not removed)
         limit ${STRAYS_MAX})
       union all (select 'node', id from nodes n where not exists (
         select from documents where kind = 'node' and id = n.id and not removed)

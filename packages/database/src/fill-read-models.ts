@@ -12,6 +12,7 @@ export async function fillReadModels(tx: Transaction, changes: ReceivedChange[])
     fillDocuments(tx, 'settings_groups', ofKind(changes, 'settings')),
     fillDocuments(tx, 'applications', ofKind(changes, 'application')),
     fillApiKeys(tx, ofKind(changes, 'api-key')),
+    fillDocuments(tx, 'administrators', ofKind(changes, 'administrator')),
     fillDocuments(tx, 'nodes', ofKind(changes, 'node')),
     fillDocuments(tx, 'directories', ofKind(changes, 'directory')),
     fillDocuments(tx, 'directory_syncs', ofKind(changes, 'directory-sync')),
@@ -128,6 +129,7 @@ async function fillApiKeys(tx: Transaction, { removed, kept }: Split): Promise<v
 type DocumentTable =
   | 'settings_groups'
   | 'applications'
+  | 'administrators'
   | 'nodes'
   | 'directories'
   | 'directory_syncs'

@@ -1,8 +1,21 @@
 export { tryAdvisoryLock } from './advisory-lock.ts';
 export type { AdvisoryLock } from './advisory-lock.ts';
+export {
+  findAdministrator,
+  findInvited,
+  listAdministrators,
+  readForSession,
+} from './administrators.ts';
+export type { SessionRead, StoredAdministrator } from './administrators.ts';
 export { findApiKeys, listApiKeys } from './api-keys.ts';
 export type { ListedApiKey, StoredApiKey } from './api-keys.ts';
-export { APPLY_BATCH_MAX, ApplyError, applyChanges, hashDocument } from './apply-changes.ts';
+export {
+  APPLY_BATCH_MAX,
+  ApplyError,
+  applyChanges,
+  hashDocument,
+  isSettingsKind,
+} from './apply-changes.ts';
 export type { ChangeKind, ReceivedChange, ReceivedCommand } from './apply-changes.ts';
 export {
   closeCircuit,
@@ -19,16 +32,27 @@ export {
   sumDocuments,
 } from './examination.ts';
 export type { DocumentSum, ExaminedDocument, StoredExamination } from './examination.ts';
+export { eraseFromEvents, findKeptUsers } from './erased-users.ts';
+export { readPerson } from './read-person.ts';
+export type { Person } from './read-person.ts';
 export { storedJson } from './json-text.ts';
-export { findCommandResult, findCommandResults, recentCommandResults } from './command-results.ts';
+export {
+  findCommandResult,
+  findCommandResults,
+  recentCommandResults,
+  recentResultsOf,
+} from './command-results.ts';
 export type { CommandResult } from './command-results.ts';
 export {
+  countAllDocuments,
   countDocuments,
   findSeal,
   listApiKeyNames,
   listBlockedUsers,
   listDocuments,
+  listDocumentsOfKind,
   readDocument,
+  readDocuments,
 } from './documents.ts';
 export type { DocumentRow } from './documents.ts';
 export {
@@ -58,6 +82,7 @@ export type { ArrivedEvent, AuditEvent, EventFilter, ListedEvent } from './event
 export { grantAsk, settleForeign } from './foreign-reservations.ts';
 export { findAnsweredWaits, type WaitKey } from './find-answered-waits.ts';
 export type { AskOutcome } from './foreign-reservations.ts';
+export { claimDatabase, DatabaseRefusedError, untilAnswering } from './claim-database.ts';
 export { migrate, MigrationError } from './migrate.ts';
 export { findKnownTokens } from './known-tokens.ts';
 export { listNodes } from './nodes.ts';
@@ -85,6 +110,8 @@ export { initApplied, readApplied } from './read-applied.ts';
 export type { Applied, Incarnation } from './read-applied.ts';
 export { readForVerification } from './read-for-verification.ts';
 export type { VerificationRead, WantedUser } from './read-for-verification.ts';
+export { withSnapshot } from './read-snapshot.ts';
+export type { Snapshot, SnapshotDocument } from './read-snapshot.ts';
 export { recomputeDigest } from './recompute-digest.ts';
 export type { RecomputedDigest } from './recompute-digest.ts';
 export { COMMAND_RESULTS_KEPT_MS } from './record-commands.ts';
@@ -99,6 +126,16 @@ export type {
   Reservation,
   ReservationKey,
 } from './reservations.ts';
+export {
+  emptyDatabase,
+  finishRestore,
+  isDatabaseUnused,
+  restoreDocuments,
+  restoreEvents,
+  restoreReservations,
+  restoreStopFacts,
+  restoreUserStates,
+} from './restore-tables.ts';
 export { readSettings } from './settings.ts';
 export type { ReadSettings } from './settings.ts';
 export {

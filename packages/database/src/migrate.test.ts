@@ -95,10 +95,11 @@ describe('migrating', () => {
       select conrelid::regclass::text as table, pg_get_constraintdef(oid) as key from pg_constraint
       where contype in ('u', 'f', 'x', 'p') and conrelid::regclass::text in
         ('documents', 'users', 'user_names', 'removed_users', 'settings_groups', 'applications',
-          'api_keys', 'nodes', 'directories', 'directory_syncs',
+          'administrators', 'api_keys', 'nodes', 'directories', 'directory_syncs',
           'radius_clients', 'radius_targets')
       order by 1`;
     expect(keys.map((row) => `${row.table}: ${row.key}`)).toEqual([
+      'administrators: PRIMARY KEY (id)',
       'api_keys: PRIMARY KEY (id)',
       'applications: PRIMARY KEY (id)',
       'directories: PRIMARY KEY (id)',

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { emptyState } from '@countersign/verification';
 import { describe, expect, it } from 'vitest';
+import { findAdministrator } from './administrators.ts';
 import { applyChanges, type ReceivedChange } from './apply-changes.ts';
 import {
   beginNextTables,
@@ -15,6 +16,7 @@ import { initApplied, readApplied, type Incarnation } from './read-applied.ts';
 import { readForVerification } from './read-for-verification.ts';
 import { readSettings } from './settings.ts';
 import {
+  exampleAdministrator,
   exampleApplication,
   exampleUser,
   firstIncarnation,
@@ -130,6 +132,20 @@ describe('tables for the next incarnation', () => {
     await swapInNextTables(db, incarnation.id);
     expect(await findUser(db, 'alice')).toBeNull();
     expect(await listUnplacedStates(db, 9)).toEqual([{ userId: alice.id, state: emptyState() }]);
+  });
+
+  it('keep the states of administrators, whose codes stay used', async () => {
+    const { db } = await start();
+    const admin = exampleAdministrator('olive');
+    await storeUserStates(db, [{ userId: admin.id, revision: 7, state: emptyState() }], 7);
+    const incarnation = nextOf(2);
+    await beginNextTables(db, incarnation);
+    const [, seal] = rebuilt(2);
+    const changes = [setChange(3, { kind: 'administrator', document: admin }), seal!];
+    await applyChanges(db, changes, { intoNext: true });
+    await swapInNextTables(db, incarnation.id);
+    expect(await findAdministrator(db, ' OLIVE ')).toEqual(admin);
+    expect(await listUnplacedStates(db, 9)).toEqual([{ userId: admin.id, state: emptyState() }]);
   });
 
   it('have the applications of their own incarnation', async () => {

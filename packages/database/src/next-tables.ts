@@ -21,6 +21,7 @@ const TABLES = [
   'settings_groups',
   'applications',
   'api_keys',
+  'administrators',
   'nodes',
   'directories',
   'directory_syncs',
@@ -98,7 +99,8 @@ export async function swapInNextTables(db: Database, incarnationId: string): Pro
     await tx`update user_states set revision = 0`;
     await tx`delete from user_states where not exists (
       select 1 from users where users.id = user_states.user_id
-      union all select 1 from removed_users where removed_users.id = user_states.user_id)`;
+      union all select 1 from removed_users where removed_users.id = user_states.user_id
+      union all select 1 from administrators where administrators.id = user_states.user_id)`;
     await tx`delete from positions`;
     await reopenStopFacts(tx);
     return selectApplied(tx);

@@ -11,6 +11,8 @@ export type DatabaseOptions = {
   user: string;
   database: string;
   password?: string;
+  /** PEM: the connection is encrypted and the server's certificate checked against it, for this very host. */
+  authority?: string;
   /** Connections at most. */
   max: number;
   applicationName: string;
@@ -153,6 +155,9 @@ function connect(options: DatabaseOptions, more: { max?: number; onclose: () => 
     user: options.user,
     database: options.database,
     ...(options.password === undefined ? {} : { password: options.password }),
+    ...(options.authority === undefined
+      ? {}
+      : { ssl: { ca: options.authority, host: options.host, minVersion: 'TLSv1.2' } }),
     max: options.max,
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     max_lifetime: null,
@@ -170,6 +175,8 @@ function connect(options: DatabaseOptions, more: { max?: number; onclose: () => 
       // Batches are joined to tables by their keys: never read a whole table because statistics are young.
       enable_hashjoin: 'off',
       enable_mergejoin: 'off',
+      // Compiling a verification's one indexed read took 100 times as long as running it.
+      jit: 'off',
       statement_timeout: options.statementTimeoutMs ?? 5000,
       ...(options.asyncCommit ? { synchronous_commit: 'off' } : {}),
     },

@@ -1,4 +1,5 @@
 import type {
+  AdministratorDocument,
   ApiKeyDocument,
   ApplicationDocument,
   Claim,
@@ -86,6 +87,12 @@ export const apiKeys = pgTable('api_keys', {
   id: uuid('id').primaryKey(),
   secretHash: text('secret_hash').notNull(),
   document: jsonb('document').$type<ApiKeyDocument>().notNull(),
+  revision: revisionColumn('revision'),
+});
+
+export const administrators = pgTable('administrators', {
+  id: uuid('id').primaryKey(),
+  document: jsonb('document').$type<AdministratorDocument>().notNull(),
   revision: revisionColumn('revision'),
 });
 
@@ -236,6 +243,11 @@ export const stopFacts = pgTable('stop_facts', {
   fact: jsonb('fact').$type<StopFact>().notNull(),
   published: boolean('published').notNull().default(false),
   settled: boolean('settled').notNull().default(false),
+});
+
+export const erasures = pgTable('erasures', {
+  userId: uuid('user_id').primaryKey(),
+  since: time('since').notNull().defaultNow(),
 });
 
 export const circuit = pgTable('circuit', {

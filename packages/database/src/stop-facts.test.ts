@@ -200,7 +200,8 @@ describe('open stop facts', () => {
 
     const other = factAbout(randomUUID());
     const foreignKind = factAbout('any text', { kind: 'device' });
-    await storeStopFacts(db, [other, foreignKind], 5);
+    const endedSession = factAbout('gone', { kind: 'session', expiresAt: '2026-01-01T00:00:00Z' });
+    await storeStopFacts(db, [other, foreignKind, endedSession], 5);
     await applyChanges(db, [setChange(4, { kind: 'user', document: user })]);
     await db.transaction((tx) => reopenStopFacts(tx));
     expect(await readPosition(db, 'stops')).toBe(0);

@@ -133,10 +133,13 @@ export async function readStopFacts(db: Database): Promise<StopFact[]> {
 export async function reopenStopFacts(tx: Transaction): Promise<void> {
   await tx`delete from positions where name = 'stops'`;
   await tx`
-    delete from stop_facts f where f.kind in ('user', 'api-key')
+    delete from stop_facts f where f.kind in ('user', 'api-key', 'administrator')
       and not exists (select from users u where u.id = ${userIdOf(tx)})
       and not exists (select from removed_users r where r.id = ${userIdOf(tx)})
-      and not exists (select from api_keys k where k.id = ${keyIdOf(tx)})`;
+      and not exists (select from api_keys k where k.id = ${keyIdOf(tx)})
+      and not exists (select from administrators a where a.id = ${administratorIdOf(tx)})`;
+  // What they ended has ended by itself.
+  await tx`delete from stop_facts where kind = 'session' and expires_at <= now()`;
   await tx`update stop_facts set published = false, settled = false`;
 }
 
@@ -164,6 +167,10 @@ function keyIdOf(sql: Database['sql'] | Transaction) {
   return sql`case when f.kind = 'api-key' then f.subject::uuid end`;
 }
 
+function administratorIdOf(sql: Database['sql'] | Transaction) {
+  return sql`case when f.kind = 'administrator' then f.subject::uuid end`;
+}
+
 /** Of `stop_facts f`, beside `users u` where the fact is about a user. */
 function inForce(sql: Database['sql'] | Transaction) {
   return sql`
@@ -176,5 +183,6 @@ function pending(sql: Database['sql']) {
     stop_facts f
       left join users u on u.id = ${userIdOf(sql)}
       left join api_keys k on k.id = ${keyIdOf(sql)}
-    where not f.settled and (u.id is not null or k.id is not null) and ${inForce(sql)}`;
+      left join administrators a on a.id = ${administratorIdOf(sql)}
+    where not f.settled and coalesce(u.id, k.id, a.id) is not null and ${inForce(sql)}`;
 }

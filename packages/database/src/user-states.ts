@@ -77,7 +77,7 @@ export async function readUnplacedStates(
     where revision = 0 and state is not null`;
 }
 
-/** States of known users, and of those removed and kept, that were not yet compared with the bucket's, `limit` at most. */
+/** States of known users, those removed and kept, and administrators that were not yet compared with the bucket's, `limit` at most. */
 export async function listUnplacedStates(
   db: Database,
   limit: number,
@@ -87,7 +87,8 @@ export async function listUnplacedStates(
     where revision = 0 and state is not null
       and exists (
         select 1 from users where users.id = user_states.user_id
-        union all select 1 from removed_users where removed_users.id = user_states.user_id)
+        union all select 1 from removed_users where removed_users.id = user_states.user_id
+        union all select 1 from administrators where administrators.id = user_states.user_id)
     limit ${limit}`;
 }
 

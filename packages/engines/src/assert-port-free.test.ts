@@ -13,7 +13,7 @@ it('a taken port is told with its purpose and a way out, and a freed one passes'
   const check = () => assertPortFree({ host: '127.0.0.1', port, what: 'nats-server of node-1' });
   await expect(check()).rejects.toThrow(
     `port ${port} on 127.0.0.1 (nats-server of node-1) is taken by another program: ` +
-      'stop it or choose another with --base-port',
+      'stop it, or choose another port in the configuration (a demo: --base-port)',
   );
   server.close();
   await once(server, 'close');

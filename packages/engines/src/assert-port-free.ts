@@ -20,21 +20,30 @@ export async function assertPortFree(options: {
   const { host, port, what, transport = 'tcp' } = options;
   const giveUpAt = performance.now() + (options.patienceMs ?? 0);
   for (;;) {
-    const code = await (transport === 'udp' ? tryToBindUdp : tryToBind)(host, port);
+    const code = await tryToBind({ host, port, transport });
     if (code === undefined) return;
     if (code !== 'EADDRINUSE') throw new EngineError(explainBindError({ host, port, what, code }));
     if (performance.now() >= giveUpAt) {
       throw new EngineError(
         `port ${port} on ${host} (${what}) is taken by another program: ` +
-          'stop it or choose another with --base-port',
+          'stop it, or choose another port in the configuration (a demo: --base-port)',
       );
     }
     await wait(50);
   }
 }
 
-/** The code of the error that binding gave, or undefined when the port was free. */
-export function tryToBind(host: string, port: number): Promise<string | undefined> {
+/** The code of the error that binding gave, or undefined when the port was free. It is free again when this resolves. */
+export function tryToBind(options: {
+  host: string;
+  port: number;
+  transport: 'tcp' | 'udp';
+}): Promise<string | undefined> {
+  const { host, port, transport } = options;
+  return transport === 'udp' ? tryToBindUdp(host, port) : tryToBindTcp(host, port);
+}
+
+function tryToBindTcp(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));

@@ -43,7 +43,7 @@ export async function singleNatsServer(folder: string, binary: string): Promise<
     clusterName: 'trial',
     host: '127.0.0.1',
     clientPort: await takeFreePort(),
-    credentials: { user: 'node', password: 'trial-password' },
+    access: { user: 'node', password: 'trial-password' },
     maxStoreBytes: 64 * 1024 * 1024,
   };
 }

@@ -9,7 +9,7 @@ const single: NatsSettings = {
   clientPort: 4222,
   storeDirectory: '/var/lib/a "b"/store',
   maxStoreBytes: 1_000,
-  credentials: { user: 'node', password: 'p@ss/w:"d' },
+  access: { user: 'node', password: 'p@ss/w:"d' },
 };
 
 it('a single server has no cluster, and odd characters stay inside their quotes', () => {

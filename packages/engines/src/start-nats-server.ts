@@ -1,13 +1,21 @@
-import { chmod, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 
 import { assertPortFree } from './assert-port-free.ts';
 import { dropBrokenSnapshots } from './drop-broken-snapshots.ts';
-import { logSizeBytes } from './log-tail.ts';
+import { EngineError } from './engine-error.ts';
+import { lastLogLine, logSizeBytes } from './log-tail.ts';
 import { makeFolder } from './make-folder.ts';
-import { formatAddress, renderNatsConfig, type NatsSettings } from './nats-config.ts';
+import {
+  formatAddress,
+  renderNatsConfig,
+  type NatsAccess,
+  type NatsSettings,
+} from './nats-config.ts';
 import { logRotation, type LogRotation } from './rotating-log.ts';
-import { spawnSupervised, type ProcessExit } from './spawn-supervised.ts';
+import { spawnSupervised, type ProcessExit, type SupervisedProcess } from './spawn-supervised.ts';
 import { untilReady } from './until-ready.ts';
 
 export interface NatsOptions extends NatsSettings {
@@ -26,12 +34,18 @@ export interface NatsEngine {
   pid: number;
   /** For clients, without the credentials. */
   url: string;
+  /**
+   * Takes up who may sign in now and renewed certificates. Whoever may not any more is disconnected, the others stay.
+   * Throws EngineError: what the server complained about, or that it said nothing in 5 s.
+   */
+  reload(access: NatsAccess): Promise<void>;
   stop(): Promise<void>;
   /** kill -9: for a disk so full that an orderly end would spoil what lies on it. */
   kill(): Promise<void>;
 }
 
 const startDeadlineMs = 30_000;
+const reloadDeadlineMs = 5_000;
 // A server killed a moment ago may still hold its ports.
 const portPatienceMs = 2_000;
 
@@ -72,7 +86,31 @@ export async function startNatsServer(options: NatsOptions): Promise<NatsEngine>
     server.child.kill('SIGKILL');
     await server.stop();
   };
-  return { pid: server.pid, url, stop: () => server.stop(), kill };
+  return {
+    pid: server.pid,
+    url,
+    reload: (access) => reload(server, { ...options, access }),
+    stop: () => server.stop(),
+    kill,
+  };
+}
+
+async function reload(server: SupervisedProcess, options: NatsOptions): Promise<void> {
+  const { serverName, logFile } = options;
+  await writeConfig(options);
+  const fromByte = await logSizeBytes(logFile);
+  server.child.kill('SIGHUP');
+  const giveUpAt = performance.now() + reloadDeadlineMs;
+  let line: string | undefined;
+  while (!line && server.isRunning() && performance.now() < giveUpAt) {
+    await wait(20);
+    line = await lastLogLine(logFile, fromByte, /(Reloaded|Failed to reload) server configuration/);
+  }
+  if (line?.includes('Reloaded server')) return;
+  throw new EngineError(
+    `nats-server of ${serverName} did not take its new configuration: ` +
+      `${line?.trim() ?? 'it gave no reason'} (${logFile})`,
+  );
 }
 
 async function assertPortsFree({ serverName, host, clientPort, cluster }: NatsOptions) {
@@ -98,9 +136,11 @@ async function writeConfig(options: NatsOptions): Promise<string> {
 }
 
 /** A server says hello with one INFO line; it must be ours, with JetStream as asked for. */
-function greetsWithJetStream(options: NatsOptions): Promise<boolean> {
+async function greetsWithJetStream(options: NatsOptions): Promise<boolean> {
+  // Files that just now are being replaced are there at the next look.
+  const socket = await openSocket(options).catch(() => null);
+  if (!socket) return false;
   return new Promise((resolve) => {
-    const socket = connect({ host: options.host, port: options.clientPort });
     let received = '';
     const finish = (isReady: boolean) => {
       socket.destroy();
@@ -116,6 +156,13 @@ function greetsWithJetStream(options: NatsOptions): Promise<boolean> {
       else if (received.length > 65_536) finish(false);
     });
   });
+}
+
+async function openSocket({ access, host, clientPort: port }: NatsOptions): Promise<Socket> {
+  if ('password' in access) return connect({ host, port });
+  const files = [access.authorityFile, access.certificateFile, access.keyFile];
+  const [ca, cert, key] = await Promise.all(files.map((file) => readFile(file)));
+  return connectTls({ host, port, ca, cert, key } as ConnectionOptions);
 }
 
 function isGreetingOf(received: string, options: NatsOptions): boolean {

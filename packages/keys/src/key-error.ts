@@ -5,6 +5,7 @@ export type KeyErrorCode =
   | 'unsafe_mode'
   | 'malformed'
   | 'wrong_key'
+  | 'wrong_kek'
   | 'damaged';
 
 /** A key file or a sealed value that cannot be used; `message` is one line fit for an operator. */

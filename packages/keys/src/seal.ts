@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from 'node:crypto';
-import type { PurposeKey } from './derive-keys.ts';
+import type { GenerationKey, PurposeKey } from './derive-keys.ts';
 import { KeyError } from './key-error.ts';
 
 // version (1) | key id (4) | nonce (12) | ciphertext | tag (16)
@@ -26,7 +26,7 @@ export function seal(purposeKey: PurposeKey, plaintext: Uint8Array, context: str
 }
 
 /**
- * Opens what {@link seal} made. During a key rotation pass the old and the new key.
+ * Opens what {@link seal} made, under whichever generation of the key that is known here.
  * @throws KeyError `wrong_key`: sealed under a key that is not among those given; `damaged`:
  *   altered, truncated, of an unknown version, or sealed for another context
  */
@@ -41,7 +41,10 @@ export function open(
 
   const header = bytes.subarray(0, HEADER_BYTES);
   const keyId = header.toString('hex', 1);
-  const purposeKey = [purposeKeys].flat().find((candidate) => candidate.keyId === keyId);
+  const purposeKey = [purposeKeys]
+    .flat()
+    .flatMap(generationsOf)
+    .find((candidate) => candidate.keyId === keyId);
   if (!purposeKey) {
     throw new KeyError('wrong_key', `sealed under the key ${keyId}, which is not known here`);
   }
@@ -58,6 +61,22 @@ export function open(
   } catch (cause) {
     throw damaged('was altered or belongs to another context', cause);
   }
+}
+
+/** Every generation that is known of a key, the one that seals first. */
+export function generationsOf(purposeKey: PurposeKey): GenerationKey[] {
+  return [purposeKey, ...(purposeKey.others ?? [])];
+}
+
+/** The key of the first generation, for hashes that nobody can make anew. */
+export function firstOf({ first, ...active }: PurposeKey): GenerationKey {
+  return first ?? active;
+}
+
+/** The id of the generation that something was sealed under; null for what is not sealed. */
+export function sealedUnder(sealed: Uint8Array): string | null {
+  if (sealed.length < SMALLEST_BYTES || sealed[0] !== VERSION) return null;
+  return Buffer.from(sealed.subarray(1, HEADER_BYTES)).toString('hex');
 }
 
 function bindTo(header: Buffer, context: string): Buffer {

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { surveyLogServers, type Hello, type Sealer } from '@countersign/cluster';
+import { surveyLogServers, type Hello, type LogSignIn, type Sealer } from '@countersign/cluster';
 
 import { ownLogServer, type NodeConfig } from './config.ts';
 import { firstLayout, type NotedLayout } from './layout-file.ts';
@@ -15,10 +15,10 @@ const PAUSE_MS = 200;
  */
 export async function chooseLayout(options: {
   config: NodeConfig;
-  credentials: { user: string; password: string };
+  signIn: LogSignIn;
   sealer: Sealer;
 }): Promise<NotedLayout> {
-  const { config, credentials, sealer } = options;
+  const { config, signIn, sealer } = options;
   const first = {
     layout: firstLayout(config),
     runsLogServer: ownLogServer(config) !== undefined,
@@ -28,7 +28,7 @@ export async function chooseLayout(options: {
   if (servers.length === 0) return first;
   const giveUpAt = performance.now() + ANSWER_WAIT_MS;
   for (;;) {
-    const surveys = await surveyLogServers({ servers, ...credentials, name: config.name, sealer });
+    const surveys = await surveyLogServers({ servers, signIn, name: config.name, sealer });
     const hellos = surveys.flatMap((survey) => survey.hellos);
     const chosen = layoutAmong(hellos, first, config.name);
     if (chosen) return chosen;

@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { INTERMEDIATE } from '@countersign/tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
@@ -26,15 +27,46 @@ const servers = ['node-1', 'node-2', 'node-3'].map((name, index) => ({
 }));
 
 describe('the configuration file', () => {
+  it('must be readable by its owner alone where it holds a password', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'countersign-config-'));
+    try {
+      const file = join(folder, 'node.json');
+      const url = 'postgres://mfa:topsecret@127.0.0.1/countersign?sslmode=disable';
+      writeFileSync(file, JSON.stringify({ ...least, database: { url } }), { mode: 0o644 });
+      expect(() => readNodeConfig(file)).toThrow(
+        `${file} holds the password of database.url: chmod 600 it, or use database.passwordFile`,
+      );
+      chmodSync(file, 0o600);
+      expect(readNodeConfig(file).database?.url).toBe(url);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it('needs a name and a data directory and has a default for the rest', () => {
     expect(parse(least)).toEqual({
       name: 'node-1',
       dataDirectory: '/srv/data',
+      file: {
+        path: '/etc/countersign/node.jsonc',
+        sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+      },
+      keys: {},
       clusterKeyFile: '/srv/data/cluster.key',
       found: false,
-      http: { host: '127.0.0.1', port: 8080, trustedProxies: [] },
+      database: null,
+      http: {
+        host: '127.0.0.1',
+        port: 8080,
+        tls: null,
+        trustedProxies: [],
+        monitoringFrom: ['127.0.0.0/8', '::1/128'],
+      },
+      tls: INTERMEDIATE,
       texts: { gateways: [] },
+      nats: null,
       radius: null,
+      backup: null,
       workers: 2,
       promotable: true,
       url: null,
@@ -51,12 +83,15 @@ describe('the configuration file', () => {
   });
 
   it('counts relative paths from its own folder', () => {
-    const { dataDirectory, clusterKeyFile } = parse({
+    const { dataDirectory, clusterKeyFile, http } = parse({
       ...least,
       dataDirectory: 'data',
       clusterKeyFile: '../key',
+      http: { tls: { certificateFile: 'web.pem', keyFile: '/web.key' } },
     });
     expect([dataDirectory, clusterKeyFile]).toEqual(['/etc/countersign/data', '/etc/key']);
+    const certificateFile = '/etc/countersign/web.pem';
+    expect(http.tls).toEqual({ certificateFile, keyFile: '/web.key' });
   });
 
   it.each([
@@ -69,7 +104,6 @@ describe('the configuration file', () => {
 
   it.each([
     ['a name with other characters', { ...least, name: 'Node 1' }, 'name: '],
-    ['an address others can reach', { ...least, http: { host: '0.0.0.0' } }, 'http.host: '],
     ['a host name', { ...least, http: { host: 'localhost' } }, 'http.host: '],
     ['a RADIUS host by name', { ...least, radius: { host: 'radius' } }, 'radius.host: '],
     ['RADIUS nowhere', { ...least, radius: { host: [] } }, 'radius.host: '],
@@ -85,17 +119,42 @@ describe('the configuration file', () => {
     ],
     ['no workers', { ...least, workers: 0 }, 'workers: '],
     ['too many workers', { ...least, workers: 33 }, 'workers: '],
+    ['a watcher that is no address', { ...least, http: { monitoringFrom: ['x'] } }, 'http.monit'],
     ['a proxy that is no address', { ...least, http: { trustedProxies: ['lb'] } }, 'http.trusted'],
     ['an unknown log level', { ...least, log: { level: 'loud' } }, 'log.level: '],
     ['a URL of another kind', { ...least, url: 'ftp://a' }, 'url: '],
     ['a limit in text', { ...least, limits: { statesBytes: '1 GiB' } }, 'limits.statesBytes: '],
     ['a tiny limit', { ...least, limits: { eventsBytes: 1 } }, 'limits.eventsBytes: '],
-    ['two log servers', { ...least, logServers: servers.slice(0, 2) }, 'logServers: must be 1, 3'],
-    ['no log server', { ...least, logServers: [] }, 'logServers: must be 1, 3'],
+    ['no log server', { ...least, logServers: [] }, 'logServers: must be 1 to 5'],
     [
-      'a log server others can reach',
-      { ...least, logServers: [{ ...servers[0], host: '10.0.0.1' }] },
-      'logServers[0].host: ',
+      'a log server at no address',
+      { ...least, logServers: [{ ...servers[0], host: '10.0.0.256' }] },
+      'logServers[0].host: not an address or host name',
+    ],
+    ['half a certificate', { ...least, http: { tls: { keyFile: 'k' } } }, 'http.tls.certificateFi'],
+    ['a policy nobody knows', { ...least, tls: { policy: 'old' } }, 'tls.policy: '],
+    [
+      'no ciphers of its own',
+      { ...least, tls: { policy: 'custom' } },
+      'tls: policy "custom" takes',
+    ],
+    [
+      'TLS 1.1',
+      {
+        ...least,
+        tls: { policy: 'custom', ciphers: ['TLS_AES_128_GCM_SHA256'], minVersion: 'TLSv1.1' },
+      },
+      'tls.minVersion: must be TLSv1.2 or TLSv1.3',
+    ],
+    [
+      'a weak cipher',
+      { ...least, tls: { policy: 'custom', ciphers: ['AES128-SHA'] } },
+      'tls: AES128-SHA is too weak',
+    ],
+    [
+      'ciphers beside a policy that has its own',
+      { ...least, tls: { ciphers: ['TLS_AES_128_GCM_SHA256'] } },
+      'tls: minVersion and ciphers count only with policy "custom"',
     ],
     [
       'a log server named twice',
@@ -129,20 +188,38 @@ describe('the configuration file', () => {
 
 describe('the example configuration', () => {
   const text = readFileSync(exampleFile, 'utf8');
-  const content = JSON.parse(stripJsonComments(text)) as unknown;
+  const content = JSON.parse(stripJsonComments(text)) as Record<string, unknown>;
+  const [, inComment = ''] = /\n( {2}"nats": [\s\S]*?) \*\//.exec(text)!;
+  const { nats } = JSON.parse(stripJsonComments(`{${inComment}}`)) as { nats: object };
 
   it('is accepted', () => {
     expect(parseNodeConfig(text, 'node.jsonc').name).toBe('node-1');
   });
 
+  it.each([
+    ['postgres://me@db.example/main', undefined, 'database.url: needs authorityFile'],
+    ['mysql://me@db.example/main', 'ca.pem', 'database.url: '],
+  ])('refuses the database %s', (url, authorityFile, why) => {
+    expect(() => parse({ ...least, database: { url, authorityFile } })).toThrow(why);
+  });
+
   it('has every key there is and no other', () => {
     const schema = z.toJSONSchema(nodeConfigSchema, { io: 'input', unrepresentable: 'any' });
-    expect(keysOf(content).toSorted()).toEqual(keysOfSchema(schema as JsonSchema).toSorted());
+    expect(keysOf({ ...content, nats }).toSorted()).toEqual(
+      keysOfSchema(schema as JsonSchema).toSorted(),
+    );
+  });
+
+  it('shows a NATS of your own that is accepted in the place of log servers', () => {
+    const { logServers: _servers, ...others } = content;
+    const config = parse({ ...others, nats });
+    expect(config.nats).toEqual(nats);
+    expect(config.logServers).toHaveLength(3);
   });
 
   it('explains every key in a comment', () => {
     const lines = text.split('\n');
-    const obvious = ['http', 'port', 'accountingPort', 'log'];
+    const obvious = ['nats', 'keyFile', 'passwordFile', 'http', 'port', 'accountingPort', 'log'];
     const unexplained = lines
       .filter((_, index) => !lines[index - 1]?.trim().startsWith('//'))
       .flatMap((line) => /^\s*"(\w+)":/.exec(line)?.[1] ?? []);
@@ -152,15 +229,23 @@ describe('the example configuration', () => {
   it('shows the defaults', () => {
     const {
       url: _url,
+      keys: _keys,
+      database: _database,
+      file: _file,
       radius,
+      backup,
       logServers: _servers,
-      ...shown
+      http: { tls: _tls, ...http },
+      ...others
     } = parseNodeConfig(text, 'node.jsonc');
+    const shown = { ...others, http };
     const { name, dataDirectory } = shown;
     const defaults = parseNodeConfig(JSON.stringify({ name, dataDirectory }), 'node.jsonc');
     expect(defaults).toMatchObject(shown);
     const heard = { ...least, radius: { host: radius!.host } };
     expect(parse(heard).radius).toEqual(radius);
+    const { directory, recipient } = backup!;
+    expect(parse({ ...least, backup: { directory, recipient } }).backup).toEqual(backup);
   });
 });
 
@@ -175,7 +260,8 @@ describe('writing a configuration', () => {
     const file = join(folder, 'node.json');
     writeNodeConfig(file, { ...least, workers: 3 });
     expect(statSync(file).mode & 0o777).toBe(0o600);
-    expect(readNodeConfig(file)).toEqual(parse({ ...least, workers: 3 }));
+    const { file: _file, ...written } = readNodeConfig(file);
+    expect(parse({ ...least, workers: 3 })).toMatchObject(written);
   });
 
   it('never writes a wrong one', () => {

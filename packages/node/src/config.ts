@@ -1,22 +1,22 @@
-import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { isIP, isIPv4 } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 
 import { NODE_NAME } from '@countersign/cluster';
+import { writePrivateFile } from '@countersign/private-files';
+import { flawOfCiphers, INTERMEDIATE, MODERN, TLS_VERSIONS, type TlsTerms } from '@countersign/tls';
 import { z } from 'zod';
 
+import { flawOfDatabaseUrl } from './database-url.ts';
+import { flawOfNatsUrls, natsAddresses } from './nats-urls.ts';
 import { NodeError } from './node-error.ts';
 import { stripJsonComments } from './strip-json-comments.ts';
-import { writePrivateFile } from './write-private-file.ts';
 
 const mebibyte = 1024 * 1024;
 
 const nodeName = z.string().regex(NODE_NAME, 'must be 1-63 letters a-z, digits and inner hyphens');
 const port = z.int().min(1).max(65_535);
-// Nothing is encrypted on the wire yet, and passwords and codes would be among it.
-const loopbackHost = z
-  .string()
-  .refine(isLoopback, 'must be a loopback address (127.x.x.x or ::1) as long as there is no TLS');
 const address = z.union([z.ipv4(), z.ipv6()], 'not an address');
 // Unlike all else it is made for networks: secrets protect it as far as RADIUS can, and clients are listed.
 const radius = z
@@ -32,11 +32,77 @@ const radius = z
     path: ['accountingPort'],
     message: 'must not be the authentication port',
   });
+const backupPlan = z.strictObject({
+  directory: z.string().min(1),
+  recipient: z
+    .string()
+    .regex(/^age1[0-9a-z]{50,4000}$/, 'must be a public key of age (age1…, of "age-keygen")'),
+  everyHours: z
+    .int()
+    .min(1)
+    .max(24 * 31)
+    .default(24),
+  keep: z.int().min(1).max(1000).default(14),
+  events: z.boolean().default(false),
+});
 const streamBytes = z.int().min(16 * mebibyte);
 
+const tls = z
+  .strictObject({
+    policy: z.enum(['modern', 'intermediate', 'custom']).default('intermediate'),
+    minVersion: z.enum(TLS_VERSIONS, 'must be TLSv1.2 or TLSv1.3').optional(),
+    ciphers: z.array(z.string().max(100)).min(1).max(50).optional(),
+  })
+  .transform((given, context): TlsTerms => {
+    const { policy, minVersion, ciphers } = given;
+    const refuse = (message: string) => context.addIssue({ code: 'custom', message });
+    if (policy !== 'custom') {
+      if (minVersion || ciphers) refuse('minVersion and ciphers count only with policy "custom"');
+      return policy === 'modern' ? MODERN : INTERMEDIATE;
+    }
+    if (!ciphers) refuse('policy "custom" takes ciphers');
+    const terms = { minVersion: minVersion ?? 'TLSv1.2', ciphers: ciphers ?? [] };
+    const flaw = ciphers && flawOfCiphers(terms);
+    if (flaw) refuse(flaw);
+    return terms;
+  });
+
+const database = z
+  .strictObject({
+    url: z.url({ protocol: /^postgres(ql)?$/ }),
+    passwordFile: z.string().min(1).optional(),
+    authorityFile: z.string().min(1).optional(),
+  })
+  .superRefine(({ url, passwordFile, authorityFile }, context) => {
+    const flaw = flawOfDatabaseUrl(url, { passwordFile, authorityFile });
+    if (flaw) context.addIssue({ code: 'custom', path: ['url'], message: flaw });
+  });
+
+const nats = z
+  .strictObject({
+    urls: z
+      .array(z.url({ protocol: /^(nats|tls)$/, message: 'not nats:// or tls://' }))
+      .min(1)
+      .max(9),
+    authorityFile: z.string().min(1).optional(),
+    certificateFile: z.string().min(1).optional(),
+    keyFile: z.string().min(1).optional(),
+    user: z.string().min(1).max(100).optional(),
+    passwordFile: z.string().min(1).optional(),
+  })
+  .superRefine((given, context) => {
+    const flaw = flawOfNatsUrls(given);
+    if (flaw) context.addIssue({ code: 'custom', path: ['urls'], message: flaw });
+  });
+
+// An address, or a name that every node resolves.
+const hostName = /^(?=.*[a-z])[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+const logServerHost = z
+  .string()
+  .refine((host) => isIP(host) > 0 || hostName.test(host), 'not an address or host name');
 const logServer = z.strictObject({
   name: nodeName,
-  host: loopbackHost,
+  host: logServerHost,
   clientPort: port,
   routePort: port,
 });
@@ -47,17 +113,29 @@ export const nodeConfigSchema = z
     name: nodeName,
     dataDirectory: z.string().min(1),
     clusterKeyFile: z.string().min(1).optional(),
+    keys: z.strictObject({ kekFile: z.string().min(1).optional() }).prefault({}),
     found: z.boolean().default(false),
+    database: database.nullable().default(null),
+    nats: nats.nullable().default(null),
     http: z
       .strictObject({
-        host: loopbackHost.default('127.0.0.1'),
+        host: address.default('127.0.0.1'),
         port: port.default(8080),
+        tls: z
+          .strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })
+          .nullable()
+          .default(null),
         trustedProxies: z
           .array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], 'not an address or network'))
           .max(100)
           .default([]),
+        monitoringFrom: z
+          .array(z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()], 'not an address or network'))
+          .max(100)
+          .default(['127.0.0.0/8', '::1/128']),
       })
       .prefault({}),
+    tls: tls.prefault({}),
     texts: z
       .strictObject({
         gateways: z
@@ -68,6 +146,7 @@ export const nodeConfigSchema = z
       .prefault({}),
     radius: radius.nullable().default(null),
     workers: z.int().min(1).max(32).default(2),
+    backup: backupPlan.nullable().default(null),
     promotable: z.boolean().default(true),
     url: z.url({ protocol: /^https?$/ }).optional(),
     log: z
@@ -88,10 +167,17 @@ export const nodeConfigSchema = z
       })
       .prefault({}),
   })
+  .superRefine(({ nats: operators, logServers }, context) => {
+    if (!operators || !logServers) return;
+    const message = 'counts only where the nodes run the log servers: there is nats.urls';
+    context.addIssue({ code: 'custom', path: ['logServers'], message });
+  })
   .transform((config) => ({
     ...config,
     url: config.url ?? null,
-    logServers: config.logServers ?? [loneServer(config.name)],
+    logServers: config.nats
+      ? natsAddresses(config.nats.urls)
+      : (config.logServers ?? [loneServer(config.name)]),
   }))
   .superRefine(checkLogServers);
 
@@ -99,7 +185,11 @@ export const nodeConfigSchema = z
 export type NodeConfigInput = z.input<typeof nodeConfigSchema>;
 
 /** A checked configuration; paths are absolute. */
-export type NodeConfig = z.output<typeof nodeConfigSchema> & { clusterKeyFile: string };
+export type NodeConfig = z.output<typeof nodeConfigSchema> & {
+  clusterKeyFile: string;
+  /** Where it was read, and what stood there. */
+  file: { path: string; sha256: string };
+};
 
 export type LogServer = z.output<typeof logServer>;
 
@@ -118,7 +208,40 @@ export function parseNodeConfig(text: string, file: string): NodeConfig {
   const clusterKeyFile = result.data.clusterKeyFile
     ? resolve(folder, result.data.clusterKeyFile)
     : join(dataDirectory, 'cluster.key');
-  return { ...result.data, dataDirectory, clusterKeyFile };
+  const { kekFile } = result.data.keys;
+  const keys = kekFile === undefined ? {} : { kekFile: resolve(folder, kekFile) };
+  const { http, database: own } = result.data;
+  const absolute = (path: string) => resolve(folder, path);
+  const ownTls = http.tls && {
+    certificateFile: resolve(folder, http.tls.certificateFile),
+    keyFile: resolve(folder, http.tls.keyFile),
+  };
+  const ownDatabase = own && {
+    url: own.url,
+    passwordFile: own.passwordFile && absolute(own.passwordFile),
+    authorityFile: own.authorityFile && absolute(own.authorityFile),
+  };
+  const { nats: operators } = result.data;
+  const ownNats = operators && {
+    ...operators,
+    authorityFile: operators.authorityFile && absolute(operators.authorityFile),
+    certificateFile: operators.certificateFile && absolute(operators.certificateFile),
+    keyFile: operators.keyFile && absolute(operators.keyFile),
+    passwordFile: operators.passwordFile && absolute(operators.passwordFile),
+  };
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  const plan = result.data.backup;
+  return {
+    ...result.data,
+    dataDirectory,
+    clusterKeyFile,
+    keys,
+    database: ownDatabase,
+    nats: ownNats,
+    http: { ...http, tls: ownTls },
+    file: { path: resolve(file), sha256 },
+    backup: plan && { ...plan, directory: absolute(plan.directory) },
+  };
 }
 
 /** Throws NodeError when the file cannot be read or is wrong. */
@@ -130,7 +253,14 @@ export function readNodeConfig(file: string): NodeConfig {
     const { code } = cause as NodeJS.ErrnoException;
     throw new NodeError(`cannot read the configuration ${file} (${code})`, { cause });
   }
-  return parseNodeConfig(text, file);
+  const config = parseNodeConfig(text, file);
+  const hasPassword = config.database && new URL(config.database.url).password !== '';
+  if (hasPassword && (statSync(file).mode & 0o077) !== 0) {
+    throw new NodeError(
+      `${file} holds the password of database.url: chmod 600 it, or use database.passwordFile`,
+    );
+  }
+  return config;
 }
 
 /** Checks a configuration and writes it, readable by its owner only. */
@@ -141,7 +271,10 @@ export function writeNodeConfig(file: string, config: NodeConfigInput): void {
 }
 
 /** The log server this node runs itself, if it runs one. */
-export function ownLogServer(config: NodeConfig): LogServer | undefined {
+export function ownLogServer(
+  config: Pick<NodeConfig, 'name' | 'logServers'> & { nats?: NodeConfig['nats'] },
+): LogServer | undefined {
+  if (config.nats) return undefined;
   return config.logServers.find(({ name }) => name === config.name);
 }
 
@@ -161,22 +294,26 @@ function loneServer(name: string): LogServer {
 }
 
 function checkLogServers(
-  config: { name: string; http: { host: string; port: number }; logServers: LogServer[] },
+  config: {
+    name: string;
+    nats: object | null;
+    http: { host: string; port: number };
+    logServers: LogServer[];
+  },
   context: z.RefinementCtx,
 ): void {
   const { logServers } = config;
+  if (config.nats) return;
   const refuse = (message: string) =>
     context.addIssue({ code: 'custom', path: ['logServers'], message });
-  if (![1, 3, 5].includes(logServers.length)) {
-    refuse(`must be 1, 3 or 5 servers: ${logServers.length} are no safer than one fewer`);
-  }
+  if (logServers.length < 1 || logServers.length > 5) refuse('must be 1 to 5 servers');
   if (new Set(logServers.map(({ name }) => name)).size < logServers.length) {
     refuse('names a server twice');
   }
   const own = logServers.find(({ name }) => name === config.name);
   if (!own) return;
   const ports = [own.clientPort, own.routePort];
-  if (own.host === config.http.host) ports.push(config.http.port);
+  if ([own.host, '0.0.0.0', '::'].includes(config.http.host)) ports.push(config.http.port);
   if (new Set(ports).size < ports.length) refuse(`gives ${own.name} one port for two purposes`);
 }
 

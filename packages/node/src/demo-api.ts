@@ -113,12 +113,13 @@ export async function ensureDemoRadiusClient(api: DemoApi, secret: string): Prom
   });
 }
 
-/** Repeats a request while the cluster is still finding itself; 404 is an answer like 2xx. */
-async function insist(
+/** Repeats a request while the cluster is still finding itself; 404 is an answer to a GET, and what else `alsoDone` says. */
+export async function insist(
   api: DemoApi,
   method: 'GET' | 'POST',
   path: string,
   content?: object,
+  alsoDone: readonly number[] = [],
 ): Promise<{ status: number; body: unknown }> {
   // The same key each time: a repeat of what was done gets the first result.
   const idempotencyKey = randomUUID();
@@ -127,7 +128,8 @@ async function insist(
     let problem: string;
     try {
       const { status, body } = await call(api, method, path, content, idempotencyKey);
-      if (status < 300 || (status === 404 && method === 'GET')) return { status, body };
+      const isDone = status < 300 || alsoDone.includes(status);
+      if (isDone || (status === 404 && method === 'GET')) return { status, body };
       problem = `${status} ${describeProblem(body)}`;
       if (status < 500) throw new NodeError(`${method} ${path} was refused: ${problem}`);
     } catch (error) {

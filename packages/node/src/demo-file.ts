@@ -1,10 +1,11 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { writePrivateFile } from '@countersign/private-files';
 
 import { demoUsername } from './demo-api.ts';
 import type { DemoNode } from './demo-layout.ts';
+import type { DemoState } from './demo-state.ts';
 import { readRunFile, type NodePids } from './run-file.ts';
-import { writePrivateFile } from './write-private-file.ts';
 
 /** A node in `demo.json`; one that was stopped in order has no processes. */
 export type DemoFileNode = Omit<NodePids, 'supervisorPid'> & {
@@ -39,11 +40,17 @@ export function readDemoNodes(nodes: readonly DemoNode[]): DemoFileNode[] {
  */
 export function writeDemoFile(
   directory: string,
-  content: { apiKey: string; nodes: DemoFileNode[]; otpauth: string; radius: DemoRadius[] },
+  content: {
+    apiKey: string;
+    nodes: DemoFileNode[];
+    otpauth: string;
+    admin: DemoState['administrator'];
+    radius: DemoRadius[];
+  },
 ): void {
-  const { apiKey, nodes, otpauth, radius } = content;
+  const { apiKey, nodes, otpauth, admin, radius } = content;
   const user = { username: demoUsername, password: null, otpauth };
-  const text = JSON.stringify({ apiKey, nodes, user, admin: null, radius }, null, 2);
+  const text = JSON.stringify({ apiKey, nodes, user, admin, radius }, null, 2);
   writePrivateFile(join(directory, 'demo.json'), `${text}\n`);
 }
 

@@ -1,10 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writePrivateFile } from '@countersign/private-files';
 
 import { z } from 'zod';
 
 import { NodeError } from './node-error.ts';
-import { writePrivateFile } from './write-private-file.ts';
 
 const demoState = z.strictObject({
   nodes: z.int(),
@@ -12,6 +12,13 @@ const demoState = z.strictObject({
   authenticator: z.strictObject({ id: z.string(), otpauth: z.string() }).nullable(),
   /** Shared with the demo's RADIUS client; demos of earlier versions have none. */
   radiusSecret: z.string().nullable().default(null),
+  /** Of the first administrator, until it is accepted. */
+  invitation: z.string().nullable().default(null),
+  /** Who accepts it; null in demos of earlier versions. */
+  administrator: z
+    .strictObject({ username: z.string(), password: z.string(), otpauth: z.string() })
+    .nullable()
+    .default(null),
 });
 
 /** What a demo must remember from one run to the next. Its file also marks a demo's folder. */

@@ -26,7 +26,7 @@ const stopTimeoutMs = 22_000;
 
 export async function startDemoSupervisor(
   node: DemoNode,
-  onFirstApiKey: (key: string) => void,
+  on: { firstApiKey(key: string): void; firstInvitation(code: string): void },
 ): Promise<DemoSupervisor> {
   let problem: string | undefined;
   let failure: string | undefined;
@@ -44,7 +44,8 @@ export async function startDemoSupervisor(
     parentDeathSignal: 'SIGTERM',
   });
   supervised.child.on('message', (message: SupervisorMessage) => {
-    if (message.type === 'first-api-key') onFirstApiKey(message.key);
+    if (message.type === 'first-api-key') on.firstApiKey(message.key);
+    if (message.type === 'first-invitation') on.firstInvitation(message.code);
     if (message.type === 'failed') failure = message.message;
     if (message.type !== 'problem') return;
     problem = message.message;

@@ -27,6 +27,7 @@ const demo = {
   },
   radius: nodes.map((_, n) => ({ host: '127.0.0.1', port: 8201 + n, secret: 's'.repeat(32) })),
   otpauth: `otpauth://totp/Countersign:alice?secret=${secret}&issuer=Countersign`,
+  admin: { username: 'admin' },
   durationMs: 9_870,
 };
 
@@ -56,6 +57,9 @@ describe('the table of a demo', () => {
     const text = describeDemo({ ...demo, directory: '/tmp/d', isDefaultDirectory: false });
     expect(text).toContain('COUNTERSIGN_SERVER=http://127.0.0.1:8080,http://127.0.0.1:8081,');
     expect(text).toContain('COUNTERSIGN_API_KEY=$(cat /tmp/d/api-key)');
+    const spaced = describeDemo({ ...demo, directory: '/tmp/a tour', isDefaultDirectory: false });
+    expect(spaced).toContain("$(cat '/tmp/a tour/api-key')");
+    expect(spaced).toContain("--config '/tmp/a tour/node-2/node.json'\n");
   });
 
   it('does not speak of taking over where there is one node', () => {

@@ -1,3 +1,4 @@
+import { quote } from '@countersign/doctor';
 import type { DemoCluster } from './demo-api.ts';
 import { demoUsername } from './demo-api.ts';
 import type { DemoFileNode, DemoRadius } from './demo-file.ts';
@@ -10,6 +11,7 @@ export interface DemoDescription {
   nodes: readonly DemoFileNode[];
   cluster: DemoCluster;
   otpauth: string;
+  admin: { username: string } | null;
   radius: readonly DemoRadius[];
   durationMs: number;
 }
@@ -32,6 +34,9 @@ export function describeDemo(demo: DemoDescription): string {
     '',
     ...alignColumns([
       ['User', `${demoUsername}, with a TOTP authenticator and a phone`],
+      ...(demo.admin
+        ? [['Admin', `${demo.admin.username}, who signs in as ${directory}/demo.json says`]]
+        : []),
       ['API key', `in ${directory}/api-key`],
       ['Logs', `in ${directory}/node-…/logs`],
     ]),
@@ -43,7 +48,7 @@ export function describeDemo(demo: DemoDescription): string {
     lines.push(
       ...step('Tell the command line where the demo is', [
         `export COUNTERSIGN_SERVER=${nodes.map(({ url }) => url).join(',')}`,
-        `export COUNTERSIGN_API_KEY=$(cat ${directory}/api-key)`,
+        `export COUNTERSIGN_API_KEY=$(cat ${quote(`${directory}/api-key`)})`,
       ]),
     );
   }
@@ -76,7 +81,7 @@ export function describeDemo(demo: DemoDescription): string {
         `kill -9 ${pidsOf(master).join(' ')}`,
       ]),
       ...step(`Start ${master.name} again`, [
-        `npx countersign node --config ${directory}/${master.name}/node.json`,
+        `npx countersign node --config ${quote(`${directory}/${master.name}/node.json`)}`,
       ]),
       ...step('Choose the master yourself', [`npx countersign promote ${next.name}`]),
     );

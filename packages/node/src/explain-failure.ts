@@ -1,5 +1,13 @@
 // By name: importing the classes would load every package a node uses.
-const expected = ['NodeError', 'EngineError', 'KeyError', 'MigrationError'];
+const expected = [
+  'NodeError',
+  'EngineError',
+  'KeyError',
+  'MigrationError',
+  'IdentityError',
+  'DatabaseRefusedError',
+  'NatsRefusedError',
+];
 
 /** One line for what an operator can do something about, everything known for a defect. */
 export function explainFailure(error: unknown): string {

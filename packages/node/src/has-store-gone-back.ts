@@ -1,4 +1,4 @@
-import { readStoreMark, surveyLogServers, type Sealer } from '@countersign/cluster';
+import { readStoreMark, surveyLogServers, type LogSignIn, type Sealer } from '@countersign/cluster';
 
 import type { NodeConfig } from './config.ts';
 
@@ -9,15 +9,15 @@ import type { NodeConfig } from './config.ts';
  */
 export async function hasStoreGoneBack(options: {
   config: NodeConfig;
-  credentials: { user: string; password: string };
+  signIn: LogSignIn;
   sealer: Sealer;
   tag: string;
   storeDirectory: string;
 }): Promise<boolean> {
-  const { config, credentials, sealer, tag, storeDirectory } = options;
+  const { config, signIn, sealer, tag, storeDirectory } = options;
   const servers = config.logServers.filter(({ name }) => name !== config.name);
   const mark = readStoreMark(storeDirectory);
-  const surveys = await surveyLogServers({ servers, ...credentials, name: config.name, sealer });
+  const surveys = await surveyLogServers({ servers, signIn, name: config.name, sealer });
   return surveys
     .flatMap(({ hellos }) => hellos)
     .some((hello) => hello.layout.tag === tag && (hello.storeMarks[config.name] ?? 0) > mark);

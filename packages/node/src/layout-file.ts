@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { FIRST_LAYOUT_TAG, runsServerOf, type LogLayout } from '@countersign/cluster';
+import { writePrivateFile } from '@countersign/private-files';
 import { z } from 'zod';
 
 import type { NodeConfig } from './config.ts';
 import { NodeError } from './node-error.ts';
-import { writePrivateFile } from './write-private-file.ts';
 
 const noted = z.strictObject({
   layout: z.strictObject({
@@ -16,6 +16,7 @@ const noted = z.strictObject({
           host: z.string(),
           clientPort: z.int(),
           routePort: z.int(),
+          isWitness: z.literal(true).exactOptional(),
         }),
       )
       .min(1)
@@ -26,10 +27,17 @@ const noted = z.strictObject({
   }),
   runsLogServer: z.boolean(),
   leftTags: z.array(z.string()).default([]),
+  /** What a witness has heard of the layout's log; nodes know that themselves. */
+  incarnation: z.int().min(0).exactOptional(),
 });
 
 /** Which log servers a node follows, whether its own is one of them, and tags of those it has left. */
-export type NotedLayout = { layout: LogLayout; runsLogServer: boolean; leftTags: string[] };
+export type NotedLayout = {
+  layout: LogLayout;
+  runsLogServer: boolean;
+  leftTags: string[];
+  incarnation?: number;
+};
 
 const MAX_LEFT = 64;
 
@@ -55,12 +63,25 @@ export function readLayoutFile(file: string): NotedLayout | null {
   );
 }
 
+/** What another node told. Throws NodeError. */
+export function parseNotedLayout(value: unknown): NotedLayout {
+  const parsed = noted.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new NodeError('the log servers that were told are not understood');
+}
+
 export function writeLayoutFile(file: string, layout: NotedLayout): void {
   writePrivateFile(file, `${JSON.stringify(layout, null, 2)}\n`);
 }
 
-/** The servers a new cluster begins with. */
+/** The servers a new cluster begins with. Throws NodeError for an even number. */
 export function firstLayout(config: NodeConfig): LogLayout {
+  const count = config.logServers.length;
+  if (count % 2 === 0) {
+    throw new NodeError(
+      `logServers: a cluster begins with 1, 3 or 5 servers: ${count} are no safer than one fewer`,
+    );
+  }
   return { tag: FIRST_LAYOUT_TAG, servers: config.logServers, by: null, disasterAt: null };
 }
 

@@ -31,7 +31,7 @@ const readyDeadlineMs = 60_000;
 const stopTimeoutMs = 10_000;
 
 export interface OwnProcess extends RunningPart {
-  tell(message: { type: string }): void;
+  tell(message: { type: string } & Record<string, unknown>): void;
 }
 
 /**

@@ -35,7 +35,9 @@ describe('preparing the folder of a demo', () => {
     const state = prepare({ nodes: 2 });
     const key = readKey();
     const authenticator = { id: 'a', otpauth: 'otpauth://totp/a' };
-    const kept = { apiKey: 'secret', authenticator, radiusSecret: 'shared' };
+    const administrator = { username: 'admin', password: 'p', otpauth: 'otpauth://totp/b' };
+    const secrets = { apiKey: 'secret', radiusSecret: 'shared', invitation: null };
+    const kept = { ...secrets, authenticator, administrator };
     writeDemoState(directory, { ...state, ...kept });
     expect(prepare({ nodes: 2 })).toEqual({ nodes: 2, ...kept });
     expect(readKey()).toBe(key);

@@ -61,7 +61,8 @@ function clearDemoFolder(directory: string): void {
 
 function beginDemo(directory: string, nodes: number): DemoState {
   if (readdirSync(directory).some((name) => /^node-[1-5]$/.test(name))) throw notADemo(directory);
-  const state = { nodes, apiKey: null, authenticator: null, radiusSecret: null };
+  const nothing = { apiKey: null, authenticator: null, radiusSecret: null };
+  const state = { nodes, ...nothing, invitation: null, administrator: null };
   writeDemoState(directory, state);
   return state;
 }

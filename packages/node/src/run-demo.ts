@@ -1,17 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { join, relative } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { quote } from '@countersign/doctor';
 
 import {
   chooseDemoDirectory,
   defaultDemoDirectory,
   isDefaultDemoDirectory,
 } from './choose-demo-directory.ts';
+import { acceptDemoInvitation, makeDemoAdministrator } from './demo-administrator.ts';
 import {
   ensureDemoRadiusClient,
   ensureDemoUser,
   isReady,
   readCluster,
+  type DemoApi,
   type DemoCluster,
 } from './demo-api.ts';
 import { readDemoNodes, removeDemoFile, writeDemoFile, type DemoRadius } from './demo-file.ts';
@@ -48,6 +51,7 @@ interface Demo {
 interface ReadyDemo {
   apiKey: string;
   otpauth: string;
+  admin: DemoState['administrator'];
   cluster: DemoCluster;
   radius: DemoRadius[];
 }
@@ -106,8 +110,11 @@ async function superviseDemo(demo: Demo): Promise<void> {
     say(`Starting ${nodes.length === 1 ? '1 node' : `${nodes.length} nodes`} in ${directory} …`);
     removeDemoFile(directory);
     for (const node of nodes) {
-      const onFirstApiKey = (apiKey: string) => remember(demo, { apiKey });
-      supervisors.push(await startDemoSupervisor(node, onFirstApiKey));
+      const supervisor = await startDemoSupervisor(node, {
+        firstApiKey: (apiKey) => remember(demo, { apiKey }),
+        firstInvitation: (invitation) => remember(demo, { invitation }),
+      });
+      supervisors.push(supervisor);
     }
     const ready = await Promise.race([untilReady(demo), untilOneFails(demo)]);
     if (ready) await serveDemo(demo, ready);
@@ -143,10 +150,12 @@ async function untilReady(demo: Demo): Promise<ReadyDemo | undefined> {
         // Kept before it is given away: what the cluster has sealed nobody can read back.
         remember(demo, { radiusSecret });
         await ensureDemoRadiusClient(api, radiusSecret);
+        await ensureAdministrator(demo, api);
         cluster = await readCluster(api);
         if (cluster?.master && cluster.nodes.every(followsClosely)) {
           const radius = nodes.map((node) => ({ ...node.radius, secret: radiusSecret }));
-          return { apiKey, cluster, otpauth: authenticator.otpauth, radius };
+          const { otpauth } = authenticator;
+          return { apiKey, cluster, otpauth, admin: demo.state.administrator, radius };
         }
       }
     }
@@ -158,6 +167,17 @@ async function untilReady(demo: Demo): Promise<ReadyDemo | undefined> {
     await wait(pollMs, undefined, { signal: stopping.signal }).catch(() => {});
   }
   return undefined;
+}
+
+/** Accepts the first administrator's invitation, if that has come and was not accepted yet. */
+async function ensureAdministrator(demo: Demo, api: DemoApi): Promise<void> {
+  const { invitation } = demo.state;
+  if (invitation === null) return;
+  const administrator = demo.state.administrator ?? makeDemoAdministrator();
+  // Kept before they are given away, as above.
+  remember(demo, { administrator });
+  await acceptDemoInvitation(api, invitation, administrator);
+  remember(demo, { invitation: null });
 }
 
 /** What is shown and tried first must be there on every node. */
@@ -218,7 +238,7 @@ async function reportEnd({ node, ended }: DemoSupervisor, stopping: AbortSignal)
   const how = await ended;
   if (stopping.aborted) return;
   say(`${node.name} stopped (${how}). Start it again with:`);
-  say(`  npx countersign node --config ${shorten(node.configFile)}`);
+  say(`  npx countersign node --config ${quote(shorten(node.configFile))}`);
 }
 
 /** A path as it is shortest to type from here. */

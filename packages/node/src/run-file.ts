@@ -1,6 +1,5 @@
 import { readFileSync, rmSync } from 'node:fs';
-
-import { writePrivateFile } from './write-private-file.ts';
+import { writePrivateFile } from '@countersign/private-files';
 
 /** The processes of a node as they are now; null = not running, or not on this node. */
 export interface NodePids {

@@ -1,19 +1,14 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-import { startNatsServer, startPostgres } from '@countersign/engines';
+import type { LogLayout } from '@countersign/cluster';
+import { startPostgres } from '@countersign/engines';
 
-import {
-  formatHostPort,
-  PARKED_BUCKET_BYTES,
-  reachableServers,
-  serverNameOf,
-  type LogLayout,
-} from '@countersign/cluster';
-
-import { ownLogServer, type NodeConfig } from './config.ts';
-import { readDisks } from './disk-space.ts';
+import type { NodeConfig } from './config.ts';
+import { readDatabaseAddress, type OwnDatabase } from './database-url.ts';
+import { KeptLogServer, type Room } from './keep-log-server.ts';
 import { KeptRunning, type RunningPart } from './keep-running.ts';
+import type { LogAccess } from './log-access.ts';
 import type { RunFile } from './run-file.ts';
 import type { SupervisorEvents } from './supervisor-events.ts';
 
@@ -24,26 +19,22 @@ export interface DatabaseAddress {
   user: string;
   database: string;
   password?: string;
+  /** PEM; left out: not encrypted, by a socket or on loopback. */
+  authority?: string;
 }
-
-export interface NatsCredentials {
-  user: string;
-  password: string;
-}
-
-/** `little`: no store any more, but room for an orderly end; `none`: not even that. */
-export type Room = 'enough' | 'little' | 'none';
 
 /** A store and a log the node can use, whoever runs them. */
 export interface Engines {
   /** Rejects when there is no database to begin with; later it may come and go. */
   database: Promise<DatabaseAddress>;
-  nats: NatsCredentials;
+  log: LogAccess;
   /** Runs this node's log server as one of these, or not at all. */
   moveTo(layout: LogLayout | null): Promise<void>;
   /** This node's own nats-server; nothing happens where there is none. */
   logServer: {
     restart(why: string): void;
+    /** Lets in whom the node's identity names now. */
+    reload(): void;
     /** How much is left on its disk: what it may use, and how it is stopped. */
     setRoom(room: Room): void;
   };
@@ -52,7 +43,8 @@ export interface Engines {
 
 export interface EmbeddedEnginesOptions {
   config: NodeConfig;
-  natsPassword: string;
+  /** As it is now: who may sign in changes while the node runs. */
+  readLog(): LogAccess;
   /** Undefined where this node runs no log server. */
   natsBinary: string | undefined;
   /** Null: this node's log server is not to run for now. */
@@ -61,36 +53,26 @@ export interface EmbeddedEnginesOptions {
   events: SupervisorEvents;
 }
 
-export const NATS_USER = 'countersign';
-
 /** Starts the node's own PostgreSQL and, if it is one of the log servers, its own nats-server. */
 export function startEmbeddedEngines(options: EmbeddedEnginesOptions): Engines {
-  const { config, natsPassword } = options;
-  const credentials = { user: NATS_USER, password: natsPassword };
+  const { config } = options;
+  const { readLog, natsBinary, layout, runFile, events } = options;
   const postgres = keepPostgres(options);
-  let left: Room = 'enough';
-  const room = () => left;
-  let nats = keepNats({ ...options, credentials, room });
-  // One move after the other: each stops what the one before it started.
-  let moving: Promise<void> = Promise.resolve();
+  const logServer = new KeptLogServer({
+    config,
+    readAccess: () => readLog().server,
+    natsBinary,
+    layout,
+    runFile,
+    events,
+  });
   return {
     database: postgres.address,
-    nats: credentials,
-    moveTo: (layout) => {
-      moving = moving.then(async () => {
-        await nats?.stop();
-        nats = keepNats({ ...options, layout, credentials, room });
-        removeOtherStores(join(config.dataDirectory, 'nats'), layout?.tag);
-      });
-      return moving;
-    },
-    logServer: {
-      restart: (why) => nats?.restart(why),
-      setRoom: (now) => (left = now),
-    },
+    log: readLog(),
+    moveTo: (next) => logServer.moveTo(next),
+    logServer,
     stop: async () => {
-      await moving;
-      await nats?.stop();
+      await logServer.stop();
       await postgres.stop();
     },
   };
@@ -100,6 +82,9 @@ function keepPostgres({ config, runFile, events }: EmbeddedEnginesOptions): {
   address: Promise<DatabaseAddress>;
   stop(): Promise<void>;
 } {
+  if (config.database) {
+    return { address: openedAddress(config.database), stop: () => Promise.resolve() };
+  }
   const dataDirectory = join(config.dataDirectory, 'postgres');
   // Where the path is too long for a socket, PostgreSQL gets a new short one at its first start;
   // later starts must come back to it, because the agent and the workers know no other.
@@ -135,81 +120,12 @@ function keepPostgres({ config, runFile, events }: EmbeddedEnginesOptions): {
   };
 }
 
+/** What is wrong with its files is said when the node starts. */
+async function openedAddress(database: OwnDatabase): Promise<DatabaseAddress> {
+  return readDatabaseAddress(database);
+}
+
 /** A worker uses up to 9; the agent and its duties take theirs from the rest, which is also for people's own clients. */
-function connectionsFor(workers: number): number {
+export function connectionsFor(workers: number): number {
   return 44 + 9 * workers;
-}
-
-/** Null where this node's log server is none of the layout's. */
-function keepNats(
-  options: EmbeddedEnginesOptions & { credentials: NatsCredentials; room: () => Room },
-): KeptRunning | null {
-  const { config, layout, natsBinary, runFile, events, room } = options;
-  const own = ownLogServer(config);
-  if (!own || !natsBinary || !layout?.servers.some(({ name }) => name === own.name)) return null;
-  const { tag } = layout;
-  const others = reachableServers(layout, config.logServers).filter(
-    ({ name }) => name !== own.name,
-  );
-  return new KeptRunning({
-    start: async (onExit): Promise<RunningPart> => {
-      const [disk] = await readDisks({ log: join(config.dataDirectory, 'nats') });
-      const engine = await startNatsServer({
-        binary: natsBinary,
-        storeDirectory: join(config.dataDirectory, 'nats', tag),
-        logFile: join(config.dataDirectory, 'logs', 'nats-server.log'),
-        // A server with a fresh store is another one, and sets of servers must refuse each other.
-        serverName: serverNameOf(own.name, tag),
-        clusterName: `countersign-${tag}`,
-        host: own.host,
-        clientPort: own.clientPort,
-        ...(others.length > 0 && {
-          cluster: {
-            host: own.host,
-            port: own.routePort,
-            routes: others.map((server) => formatHostPort(server.host, server.routePort)),
-            noAdvertise: true,
-          },
-        }),
-        credentials: options.credentials,
-        env: goSettings(),
-        maxStoreBytes: storeBytes(config.limits),
-        hasJetStream: room() === 'enough' && disk?.state !== 'full',
-        onExit: (exit) => {
-          runFile.update({ natsPid: null });
-          onExit(exit);
-        },
-      });
-      runFile.update({ natsPid: engine.pid });
-      events.partRuns('nats-server', engine.pid);
-      return { stop: () => (room() === 'none' ? engine.kill() : engine.stop()) };
-    },
-    onEnd: (how, backOffMs) => events.partEnded('nats-server', how, backOffMs),
-  });
-}
-
-/** How many cores and how much memory an operator gives to the log server: settings of its Go runtime. */
-function goSettings(): NodeJS.ProcessEnv {
-  const names = ['GOMAXPROCS', 'GOMEMLIMIT'];
-  return Object.fromEntries(
-    names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])),
-  );
-}
-
-/** What other sets of log servers left here: everything of it is in PostgreSQL by now, or given up. */
-function removeOtherStores(folder: string, tag: string | undefined): void {
-  if (!existsSync(folder)) return;
-  for (const name of readdirSync(folder)) {
-    if (name === tag || name === `${tag}.conf`) continue;
-    rmSync(join(folder, name), { recursive: true, force: true });
-  }
-}
-
-/**
- * The streams' limits twice, because the next incarnation is made while the last still stands, and a quarter more for
- * the small buckets and for what is being compacted. Only a limit: it is not set aside.
- */
-function storeBytes(limits: NodeConfig['limits']): number {
-  const { changesBytes, statesBytes, eventsBytes } = limits;
-  return Math.ceil((changesBytes + statesBytes + eventsBytes + PARKED_BUCKET_BYTES) * 2.25);
 }

@@ -30,7 +30,8 @@ export function watchStorage(options: {
   events: SupervisorEvents;
 }): StorageWatch {
   const { config, tellAgent, logServer, events } = options;
-  const folders: WatchedFolders = { database: join(config.dataDirectory, 'postgres') };
+  const folders: WatchedFolders = {};
+  if (!config.database) folders.database = join(config.dataDirectory, 'postgres');
   if (ownLogServer(config)) folders.log = join(config.dataDirectory, 'nats');
   const care = new LogServerCare();
   let toldStates = '';

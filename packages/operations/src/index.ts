@@ -1,3 +1,10 @@
+export {
+  backupAgeSeconds,
+  readBackupStatus,
+  writeBackupStatus,
+  type BackupStatus,
+} from './backup-status.ts';
+export { witnessesHeard } from './read-cluster.ts';
 export { askExamination } from './ask-examination.ts';
 export { authenticateKey } from './authenticate-key.ts';
 export {
@@ -13,7 +20,7 @@ export {
   passwordContext,
   sealDirectoryPassword,
 } from './directory-password.ts';
-export { hashApiKey, sealerOf, seedContext, seedFingerprint } from './keys.ts';
+export { hashApiKey, sealerOf, seedContext, seedFingerprint, seedFingerprints } from './keys.ts';
 export {
   checkTextProviders,
   mailServerOf,
@@ -31,9 +38,30 @@ export {
   type RadiusPlace,
 } from './radius-secret.ts';
 export { newEvent } from './new-event.ts';
-export { runCommand, type CommandPath } from './send-command.ts';
+export { isSameContent, runCommand, type CommandPath } from './send-command.ts';
+export { askSignIn, type SignInPath } from './ask-sign-in.ts';
 export { replicaPorts, type ReplicaPorts } from './replica-ports.ts';
+export {
+  LAST_OWNER,
+  NO_REASON,
+  overreachOf,
+  STALE_FACTOR,
+  UNKNOWN_ADMINISTRATOR,
+} from './administrator-rules.ts';
 export { FRAUD_REASON, LAST_FULL_KEY } from './stop-without-master.ts';
 export { CHILD_LOG, runAsChild } from './run-as-child.ts';
-export { hashPin, isPin } from './hash-pin.ts';
+export { hashPin, isPin, resealPin } from './hash-pin.ts';
 export { deriveSpareCode, newSpareCode, readSpareCode, spareCodeHash } from './spare-codes.ts';
+export { hashPassword, isPassword } from './hash-password.ts';
+export {
+  authenticateSession,
+  isDueForRenewal,
+  isOfOldKey,
+  newSession,
+  openSession,
+  sealSession,
+  SESSION_PREFIX,
+  type LiveSession,
+  type SessionClaims,
+  type SessionKeys,
+} from './sessions.ts';

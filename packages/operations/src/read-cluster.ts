@@ -1,4 +1,11 @@
-import type { ClusterNode, ClusterView, DirectoryNotice, StoredDirectory } from '@countersign/api';
+import type {
+  ClusterKeys,
+  ClusterNode,
+  ClusterView,
+  ClusterWitness,
+  DirectoryNotice,
+  StoredDirectory,
+} from '@countersign/api';
 import {
   isOnline,
   medianOf,
@@ -60,6 +67,7 @@ export async function readClusterView(options: {
     ]);
   const seen = new Map(membership.nodes().map((node) => [node.node, node]));
   const master = membership.master();
+  const witnesses = witnessesHeard(membership, options.node);
   if (log) options.lastLog.state = log;
   const isMajorityUp = log !== null && log.hasLeader && hasMajority(log.servers, log.replicas);
   const isWritable = seen.get(options.node)?.isLogWritable ?? true;
@@ -104,8 +112,13 @@ export async function readClusterView(options: {
     logReplicas: options.lastLog.state?.replicas ?? 0,
     logServers: (options.lastLog.state?.servers ?? []).map(({ name, isCurrent }) => ({
       name,
-      online: log ? isCurrent : membership.online().some((node) => node.node === name),
+      online: log
+        ? isCurrent
+        : membership.online().some((node) => node.node === name) ||
+          witnesses.some((witness) => witness.name === name && witness.online),
     })),
+    ...(witnesses.length > 0 && { witnesses }),
+    ...(link.streamsOf !== undefined && { operatorsNats: true }),
     degraded: circuit.open,
     pendingStopFacts,
     exemptUsers,
@@ -115,9 +128,33 @@ export async function readClusterView(options: {
       .filter((client) => isUnchecked(client, settings))
       .map(({ name }) => name)
       .slice(0, UNSIGNED_MAX),
+    ...describeKeys(seen.get(options.node), master, membership.online()),
     answeredBy: options.node,
     nodes,
   };
+}
+
+/** As the master hears them, or this node where there is none. */
+export function witnessesHeard(membership: Membership, node: string): ClusterWitness[] {
+  return (membership.master() ?? membership.find(node))?.witnesses ?? [];
+}
+
+/** Nothing where neither the master nor this node tells. */
+function describeKeys(
+  own: SeenNode | undefined,
+  master: SeenNode | null,
+  online: SeenNode[],
+): { keys?: ClusterKeys } {
+  const told = (master ?? own)?.keyRing;
+  if (!told) return {};
+  const holders = (id: string) =>
+    online
+      .filter(({ keyRing }) => keyRing?.generations.some((generation) => generation.id === id))
+      .map(({ node }) => node);
+  const generations = told.generations.map(({ id, madeAt }) => {
+    return { id, madeAt, nodes: holders(id) };
+  });
+  return { keys: { active: told.active, generations, rotation: master?.keyRotation ?? null } };
 }
 
 function unsignedOf({ name, enabled, messageAuthenticator }: RadiusClientDocument) {
@@ -170,6 +207,7 @@ function describeSeen(
     filling: seen.filling?.revision ?? null,
     verifies: (seen.verifies ?? true) && Math.abs(clockOffsetMs) <= CLOCK_LIMIT_MS,
     damage: seen.damage ?? null,
+    certificates: seen.certificates ?? [],
     problems,
   };
 }

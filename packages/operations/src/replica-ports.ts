@@ -3,9 +3,11 @@ import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
 import {
   eventsAfter,
   findUser,
+  listAdministrators,
   listApiKeys,
   listEvents,
   listUsers,
+  readPerson,
   readSettings,
   type Database,
 } from '@countersign/database';
@@ -26,7 +28,9 @@ export type ReplicaPorts = Pick<
   | 'version'
   | 'readCluster'
   | 'findUser'
+  | 'readPerson'
   | 'listUsers'
+  | 'listAdministrators'
   | 'listApiKeys'
   | 'readSettings'
   | 'listEvents'
@@ -43,7 +47,12 @@ export function replicaPorts(options: ReplicaPortsOptions): ReplicaPorts {
     version,
     readCluster: () => readClusterView({ ...options, lastLog }),
     findUser: (username) => findUser(db, username),
+    readPerson: (username) => readPerson(db, username),
     listUsers: (page) => listUsers(db, page),
+    listAdministrators: async () =>
+      (await listAdministrators(db))
+        .filter(({ isRemoved }) => !isRemoved)
+        .map(({ document }) => document),
     listApiKeys: () => listApiKeys(db),
     readSettings: () => readSettings(db),
     listEvents: (filter) => listEvents(db, filter),

@@ -9,15 +9,21 @@ import {
   type Sealer,
 } from '@countersign/cluster';
 import { readApplied, type Database } from '@countersign/database';
-import { keyedHash, type PurposeKey } from '@countersign/keys';
+import { generationsOf, keyedHash, type GenerationKey, type PurposeKey } from '@countersign/keys';
 import { v7 as uuidv7 } from 'uuid';
-import { stopWithoutMaster, wantsStopFact, type StopPath } from './stop-without-master.ts';
+import {
+  isOnlyStop,
+  stopWithoutMaster,
+  wantsStopFact,
+  type StopPath,
+} from './stop-without-master.ts';
 
 export type CommandPath = StopPath & {
   link: NatsLink;
   membership: Membership;
   sealer: Sealer;
   attemptKey: PurposeKey;
+  commandIdKey: PurposeKey;
 };
 
 /** How long a write waits for this node to have applied it. */
@@ -33,7 +39,8 @@ export async function runCommand(
   request: CommandRequest,
   proof: (commandId: string) => Record<string, unknown>,
 ): Promise<CommandReply> {
-  const commandId = commandIdOf(path.attemptKey, request);
+  const commandId = commandIdOf(path.commandIdKey, request);
+  if (isOnlyStop(request.name)) return stopWithoutMaster(path, request, commandId);
   const reply = await askMaster(path, request, commandId, proof);
   return wantsStopFact(request, reply) ? stopWithoutMaster(path, request, commandId) : reply;
 }
@@ -99,12 +106,24 @@ async function takeOver(
   return { kind: 'done', revision: answer.revision ?? 0, applied: true, result: { master: node } };
 }
 
-/** Stored with a command's result: made without a key it would give away a PIN among the arguments. */
+/**
+ * Stored with a command's result: made without a key it would give away a PIN among the arguments. While the key is
+ * changed there is one for each generation, for a repeat may come to a node that has more or fewer of them.
+ */
 export function contentHashOf(
   key: PurposeKey,
   { name, args }: Pick<CommandRequest, 'name' | 'args'>,
 ): string {
-  return keyedHash(key, 'command content', JSON.stringify([name, args])).toString('hex');
+  const content = JSON.stringify([name, args]);
+  const hashOf = (generation: GenerationKey) =>
+    keyedHash(generation, 'command content', content).toString('hex');
+  return generationsOf(key).map(hashOf).join(' ');
+}
+
+/** Whether two hashes of {@link contentHashOf} are of the same command. */
+export function isSameContent(hash: string, other: string): boolean {
+  const hashes = other.split(' ');
+  return hash.split(' ').some((one) => hashes.includes(one));
 }
 
 /** The same key of the same caller is the same command, on any node. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { keyedHash, type PurposeKey } from '@countersign/keys';
+import { keyedHash, type GenerationKey, type PurposeKey } from '@countersign/keys';
 
 /** Recovery codes and enrolment codes: no 0, 1, I, L, O or U, which people mistake or mind. */
 const ALPHABET = '23456789ABCDEFGHJKMNPQRSTVWXYZ';
@@ -15,7 +15,7 @@ export function newSpareCode(): string {
  * 16 of 30 characters, 78 bits, as XXXX-XXXX-XXXX-XXXX. The same for the same parts: whoever made it can show it again
  * though it is stored nowhere.
  */
-export function deriveSpareCode(key: PurposeKey, ...parts: string[]): string {
+export function deriveSpareCode(key: GenerationKey, ...parts: string[]): string {
   let plain = '';
   for (let round = 0; plain.length < GROUPS * GROUP_LENGTH; round += 1) {
     for (const byte of keyedHash(key, ...parts, String(round))) {

@@ -5,6 +5,7 @@ import {
   addStopFact,
   beginAttempts,
   findUser,
+  listAdministrators,
   listApiKeys,
   readApplied,
   readSettings,
@@ -12,12 +13,24 @@ import {
   type Database,
 } from '@countersign/database';
 import {
+  FRESH_MINUTES,
   isLastFullKey,
+  isLastOwner,
+  SESSION_HOURS,
   STOP_FACTS_PER_MINUTE_MAX,
   STOP_FACTS_PER_USER_MAX,
+  type AdministratorDocument,
   type StopFact,
+  usernameKey,
 } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
+import {
+  LAST_OWNER,
+  NO_REASON,
+  overreachOf,
+  STALE_FACTOR,
+  UNKNOWN_ADMINISTRATOR,
+} from './administrator-rules.ts';
 
 export type StopPath = { db: Database; node: string; stopFacts: StopFacts<StopFact> };
 
@@ -29,12 +42,27 @@ type Subject = Pick<StopFact, 'kind' | 'subject' | 'reason' | 'expiresAt'> & {
 /** Commands that any node carries out by itself while no master does: they only ever take rights away. */
 const STOPS: Record<
   string,
-  (db: Database, args: Record<string, unknown>, nowMs: number) => Promise<Subject | Told | Refusal>
+  (
+    db: Database,
+    args: Record<string, unknown>,
+    nowMs: number,
+    caller: CommandRequest['caller'],
+  ) => Promise<Subject | Told | Refusal>
 > = {
   'user.block': stopUser,
   'user.report-fraud': stopFraud,
   'api-key.revoke': stopApiKey,
+  'administrator.remove': stopAdministrator,
+  'session.revoke': stopSessions,
 };
+
+/** Of these no change is ever made: what they stop ends by itself within hours. */
+const ONLY_STOPS: ReadonlySet<string> = new Set(['session.revoke']);
+
+/** Whether no master is needed, or asked. */
+export function isOnlyStop(commandName: string): boolean {
+  return ONLY_STOPS.has(commandName);
+}
 
 /** The settings do not want it stopped: it is written down. */
 type Told = { isOnlyTold: true; event: Subject['event'] };
@@ -59,7 +87,7 @@ export async function stopWithoutMaster(
 ): Promise<Stopped> {
   const { db, node, stopFacts } = path;
   const now = new Date();
-  const found = await STOPS[request.name]!(db, request.args, now.getTime());
+  const found = await STOPS[request.name]!(db, request.args, now.getTime(), request.caller);
   if ('status' in found) return found;
   const id = request.idempotencyKey === null ? randomUUID() : commandId;
   const at = now.toISOString();
@@ -130,6 +158,92 @@ async function stopApiKey(
   };
 }
 
+/** By the same rules as the master: whoever could not ask it cannot ask its absence. */
+async function stopAdministrator(
+  db: Database,
+  args: Record<string, unknown>,
+  nowMs: number,
+  caller: CommandRequest['caller'],
+): Promise<Subject | Refusal> {
+  const found = await findTarget(db, String(args.username), caller);
+  if ('status' in found) return found;
+  const { target, all } = found;
+  if (caller.session) {
+    const ageMs = Math.abs(nowMs - caller.session.secondFactorAt);
+    if (ageMs > FRESH_MINUTES * 60_000) return STALE_FACTOR;
+    if (!reasonOf(caller)) return NO_REASON;
+  }
+  if (isLastOwner(all, target.id)) return LAST_OWNER;
+  return stopOf('administrator', target, { id: target.id, expiresAt: null, caller });
+}
+
+/** The session that asks, or all that somebody has. */
+async function stopSessions(
+  db: Database,
+  args: Record<string, unknown>,
+  nowMs: number,
+  caller: CommandRequest['caller'],
+): Promise<Subject | Refusal> {
+  if (typeof args.username !== 'string') {
+    if (!caller.session) return refused(409, 'no_session', 'There is no session to end.');
+    const { id, administratorId: own, expiresAt } = caller.session;
+    const [target] = (await listAdministrators(db)).filter(({ document }) => document.id === own);
+    const who = target?.document ?? { username: caller.name };
+    return stopOf('session', who, { id, expiresAt: new Date(expiresAt).toISOString(), caller });
+  }
+  const found = await findTarget(db, args.username, caller, { isOwnAllowed: true });
+  if ('status' in found) return found;
+  const lastEnd = nowMs + (SESSION_HOURS + 1) * 3_600_000;
+  const { id } = found.target;
+  return stopOf('session', found.target, {
+    id,
+    expiresAt: new Date(lastEnd).toISOString(),
+    caller,
+  });
+}
+
+function stopOf(
+  kind: 'administrator' | 'session',
+  { username }: Pick<AdministratorDocument, 'username'>,
+  {
+    id,
+    expiresAt,
+    caller,
+  }: { id: string; expiresAt: string | null } & Pick<CommandRequest, 'caller'>,
+): Subject {
+  const reason = reasonOf(caller) ?? (kind === 'session' ? 'signed out' : 'removed');
+  return {
+    kind,
+    subject: id,
+    reason,
+    expiresAt,
+    event: { userId: null, username: null, details: { administrator: username, reason } },
+  };
+}
+
+function reasonOf({ proof }: CommandRequest['caller']): string | null {
+  return proof.kind === 'session' ? (proof.reason ?? null) : null;
+}
+
+async function findTarget(
+  db: Database,
+  username: string,
+  caller: CommandRequest['caller'],
+  { isOwnAllowed = false } = {},
+): Promise<{ target: AdministratorDocument; all: AdministratorDocument[] } | Refusal> {
+  const standing = (await listAdministrators(db)).filter(({ isRemoved }) => !isRemoved);
+  const all = standing.map(({ document }) => document);
+  const key = usernameKey(username);
+  const target = all.find((one) => usernameKey(one.username) === key);
+  if (!target) return UNKNOWN_ADMINISTRATOR;
+  const overreach = overreachOf(
+    { scopes: [...caller.scopes], administratorId: caller.session?.administratorId },
+    { target },
+  );
+  const isOwn = target.id === caller.session?.administratorId;
+  return overreach && !(isOwn && isOwnAllowed) ? overreach : { target, all };
+}
+
 /** Also the master's words for it. */
 export const LAST_FULL_KEY: Refusal = refused(
   409,
@@ -155,7 +269,7 @@ function eventOf(
     clientAddress: null,
     result: 'done',
     reason: null,
-    degraded: true,
+    degraded: !isOnlyStop(request.name),
     durationMs: null,
     details,
   };

@@ -92,7 +92,7 @@ const defaultBounds: ServerBounds = {
   handleTimeoutMs: 120_000,
   keepRepliesMs: 10_000,
   maxKeptReplies: 16_384,
-  maxKeptBytes: 8 * 1024 * 1024,
+  maxKeptBytes: 12 * 1024 * 1024,
   maxSendQueueBytes: 1024 * 1024,
 };
 
@@ -131,6 +131,8 @@ export class RadiusServer implements AsyncDisposable {
   readonly #sweep: NodeJS.Timeout;
   readonly #counts = { received: 0, answered: 0, duplicates: 0 };
   #pending = 0;
+  /** Sent together, once all that has arrived is read: whoever waits for them is woken once, not for each. */
+  #replies: { bytes: Buffer; client: ServerClient; way: Way }[] = [];
   /** Replies on their way to the kernel. */
   #sending = 0;
   #state: 'open' | 'closing' | 'closed' = 'open';
@@ -366,19 +368,26 @@ export class RadiusServer implements AsyncDisposable {
     }
   }
 
-  #send(reply: Buffer, client: ServerClient, { socket, remote }: Way): void {
-    if (this.#state === 'closed') return;
-    const known = { source: client.name, isKnown: true };
-    if (socket.getSendQueueSize() > this.#bounds.maxSendQueueBytes) {
-      return this.#refuse(known, 'reply_not_sent');
-    }
+  #send(bytes: Buffer, client: ServerClient, way: Way): void {
+    if (this.#replies.push({ bytes, client, way }) === 1) setImmediate(() => this.#sendReplies());
     this.#sending += 1;
-    socket.send(reply, remote.port, remote.address, (error) => {
-      this.#sending -= 1;
-      this.#noteIdle();
-      if (error) this.#refuse(known, 'reply_not_sent');
-      else this.#counts.answered += 1;
-    });
+  }
+
+  #sendReplies(): void {
+    const replies = this.#replies;
+    this.#replies = [];
+    for (const { bytes, client, way } of replies) {
+      const isSent = (error: unknown) => {
+        this.#sending -= 1;
+        if (error) this.#refuse({ source: client.name, isKnown: true }, 'reply_not_sent');
+        else this.#counts.answered += 1;
+        this.#noteIdle();
+      };
+      const { socket, remote } = way;
+      const isFull = () => socket.getSendQueueSize() > this.#bounds.maxSendQueueBytes;
+      if (this.#state === 'closed' || isFull()) isSent('closed or full');
+      else socket.send(bytes, remote.port, remote.address, isSent);
+    }
   }
 
   #noteIdle(): void {

@@ -1,17 +1,15 @@
-import { hash } from 'node:crypto';
-
 /** Why a request's signal is aborted when its client has given up on it. */
 export class RequestReplacedError extends Error {
   override readonly name = 'RequestReplacedError';
 }
 
 interface Pending {
-  readonly digest: string;
+  readonly packet: Buffer;
   readonly abort: AbortController;
 }
 
 interface Answered {
-  readonly digest: string;
+  readonly packet: Buffer;
   readonly reply: Buffer;
   readonly doneAt: number;
 }
@@ -27,8 +25,8 @@ export type Begun =
   | { kind: 'pending' }
   | { kind: 'answered'; reply: Buffer };
 
-/** Memory that an answered request takes besides its reply's bytes, roughly. */
-const entryBytes = 300;
+/** Memory that an answered request takes besides its own and its reply's bytes, roughly. */
+const entryBytes = 500;
 
 /**
  * Duplicate detection (RFC 5080 §2.2.2). A packet equal in all its bytes to the last one of its
@@ -49,14 +47,13 @@ export class RecentRequests {
   /** `key`: of source address, port and identifier. `now`: of a clock that never goes back. */
   begin(key: string, packet: Buffer, now: number): Begun {
     this.expire(now);
-    const digest = hash('sha256', packet, 'base64');
     const answered = this.#answered.get(key);
-    if (answered?.digest === digest) return { kind: 'answered', reply: answered.reply };
+    if (answered?.packet.equals(packet)) return { kind: 'answered', reply: answered.reply };
     const predecessor = this.#pending.get(key);
-    if (predecessor?.digest === digest) return { kind: 'pending' };
+    if (predecessor?.packet.equals(packet)) return { kind: 'pending' };
     this.#forget(key);
     const abort = new AbortController();
-    const own = { digest, abort };
+    const own = { packet, abort };
     this.#pending.set(key, own);
     predecessor?.abort.abort(
       new RequestReplacedError('the client has sent another request in its place'),
@@ -64,7 +61,7 @@ export class RecentRequests {
     const finish = (reply: Buffer | null, doneAt: number) => {
       if (this.#pending.get(key) !== own) return false;
       this.#pending.delete(key);
-      if (reply) this.#keep(key, { digest, reply, doneAt });
+      if (reply) this.#keep(key, { packet, reply, doneAt });
       return true;
     };
     return { kind: 'new', abort, finish };
@@ -90,7 +87,7 @@ export class RecentRequests {
 
   #keep(key: string, answered: Answered): void {
     this.#answered.set(key, answered);
-    this.#bytes += entryBytes + answered.reply.length;
+    this.#bytes += bytesOf(answered);
     const { maxEntries, maxBytes } = this.#bounds;
     for (const oldest of this.#answered.keys()) {
       if (this.#answered.size <= maxEntries && this.#bytes <= maxBytes) return;
@@ -102,6 +99,10 @@ export class RecentRequests {
     const entry = this.#answered.get(key);
     if (!entry) return;
     this.#answered.delete(key);
-    this.#bytes -= entryBytes + entry.reply.length;
+    this.#bytes -= bytesOf(entry);
   }
+}
+
+function bytesOf({ packet, reply }: Answered): number {
+  return entryBytes + packet.length + reply.length;
 }

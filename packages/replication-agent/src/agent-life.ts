@@ -6,7 +6,6 @@ import {
   clientAddresses,
   ensureStreams,
   EventStream,
-  FIRST_LAYOUT_TAG,
   Lease,
   Membership,
   namesOf,
@@ -21,14 +20,26 @@ import {
   type LogLayout,
 } from '@countersign/cluster';
 import { listNodes, type Database } from '@countersign/database';
+import { examineMachine } from '@countersign/doctor';
 import { createOutbox } from '@countersign/delivery';
 import type { PurposeKey } from '@countersign/keys';
 import { sealerOf } from '@countersign/operations';
-import { parseStopFact } from '@countersign/verification';
+import type { CertificateNotice } from '@countersign/tls';
+import { takeStopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
+import { AdministratorSignIn } from './administrator-sign-in.ts';
+import type { Backups } from './backup/backups.ts';
 import { answerAgent } from './answer-agents.ts';
 import { authoriseCommand, proveSocket } from './authorise.ts';
-import type { AGENT_KEYS, AgentConfig, DiskReport, LogServerHealth } from './config.ts';
+import type {
+  AGENT_KEYS,
+  AgentConfig,
+  DiskReport,
+  KeyRingMessage,
+  KeyRingReport,
+  LogServerHealth,
+  SealedGeneration,
+} from './config.ts';
 import { describeHello } from './describe-hello.ts';
 import { describeResult } from './describe-result.ts';
 import { Disaster } from './disaster.ts';
@@ -48,7 +59,17 @@ import { answerDirectoryCommand } from './directory/answer-directory-command.ts'
 import { runDirectorySync } from './directory/run-directory-sync.ts';
 import { SyncEngine } from './directory/sync-engine.ts';
 import { isDirectoryCommand } from './plan-command.ts';
+import { followKeyRing } from './keys/follow-key-ring.ts';
+import { KeyRotation } from './keys/key-rotation.ts';
 import { runMailJob } from './mail/run-mail-job.ts';
+import { answerJoinTokens } from './members/answer-join-tokens.ts';
+import { authoriseJoin } from './members/authorise-join.ts';
+import type { Joining } from './members/describe-join.ts';
+import { handleJoin, knownLogServers } from './members/handle-join.ts';
+import { askForCertificate, runMemberDuties } from './members/run-member-duties.ts';
+import { readMembers } from './members/member-documents.ts';
+import type { MemberMessage } from './members/supervisor-line.ts';
+import { Witnesses } from './members/witnesses.ts';
 import { Mastership } from './mastership.ts';
 import { Heartbeats } from './heartbeats.ts';
 import { holdCircuits } from './hold-circuits.ts';
@@ -81,15 +102,29 @@ export type AgentShared = {
   log: Logger;
   signal: AbortSignal;
   showApiKey(key: string): void;
+  showInvitation(code: string): void;
   restartLogServer(): void;
-  tellSupervisor(message: { type: 'log-server-health'; health: LogServerHealth }): void;
+  tellSupervisor(
+    message:
+      | { type: 'log-server-health'; health: LogServerHealth }
+      | MemberMessage
+      | KeyRingMessage,
+  ): void;
+  wrapClusterKey: Joining['wrapClusterKey'];
+  /** As the supervisor has it on disk. */
+  keyRing(): KeyRingReport;
+  makeGeneration(): Promise<SealedGeneration>;
   /** As the supervisor has measured them last. */
   disks(): DiskReport[];
+  certificates(): CertificateNotice[];
+  backups: Backups;
   known: {
     /** Of any incarnation heard of. */
     highestNumber: number;
     runsLogServer: boolean;
     storeMarks: StoreMarks;
+    /** Tags of the layouts this node has left. */
+    leftTags: string[];
   };
 };
 
@@ -148,10 +183,9 @@ export class AgentLife {
     const instance = randomUUID();
     const commandSealer = sealerOf(keys.command);
     const documentSealer = sealerOf(keys.document);
-    const credentials = { user: config.nats.user, password: config.nats.password };
     const logReplicas = replicasOf(layout);
     const link = new NatsLink({
-      ...credentials,
+      ...config.nats,
       servers: clientAddresses(reachableServers(layout, config.logServers), node),
       name: `${node} agent`,
       tag: layout.tag,
@@ -161,13 +195,40 @@ export class AgentLife {
     void watchLogServer({ ...shared, layout, signal });
     const membership = new Membership(link);
     const probe = new StatesProbe();
-    const foreign = new ForeignLogs({ shared, layout, link, credentials });
+    const foreign = new ForeignLogs({ shared, layout, link });
     const lookingAround = foreign.run(signal, (next) => this.end(next));
     const hello = { node, db, layout, known, membership, probe };
     serveHello({ link, sealer: commandSealer, describe: () => describeHello(hello) });
     const incarnation = await findPlace(shared, layout, link, signal);
     if (!incarnation) return;
     const { number } = incarnation;
+    const stopFacts = new StopFacts({
+      link,
+      incarnationNumber: number,
+      sealer: commandSealer,
+      parse: (value) => takeStopFact(value),
+    });
+    const witnesses: Witnesses = new Witnesses({
+      node,
+      identity:
+        config.identity && 'seed' in config.nats
+          ? { agentSeed: config.nats.seed, caPem: config.identity.caPem }
+          : null,
+      link,
+      layout,
+      incarnationNumber: () => number,
+      left: () => known.leftTags,
+      logServers: () => knownLogServers(layout, membership),
+      storeMarks: known.storeMarks,
+      isMaster: () => mastership.isActive,
+      renew: (args) => askForCertificate({ shared, link, membership, stopFacts }, args),
+      log,
+    });
+    // Before the log answers: it may be waiting for a witness.
+    void untilWorks(() => readMembers({ db, keys }), { log, signal }).then(
+      (stored) => stored && witnesses.noteMembers(stored.document.list),
+      () => undefined,
+    );
     known.highestNumber = Math.max(known.highestNumber, number);
 
     const storage = new Storage({
@@ -183,7 +244,9 @@ export class AgentLife {
     const limitKeeper = new LimitKeeper({ link, limits, log });
     const policy = new FailoverPolicy(db, log);
     const authorise = (command: Parameters<typeof authoriseCommand>[1]) =>
-      authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
+      command.proof.kind === 'join-token'
+        ? authoriseJoin({ db, keys }, command)
+        : authoriseCommand({ db, keys }, command);
     const replica = await untilWorks(
       () =>
         Replica.open({
@@ -226,6 +289,7 @@ export class AgentLife {
     const health = new NodeHealth({
       dataDirectory,
       incarnationNumber: number,
+      link,
       replica,
       tables,
       storage,
@@ -234,6 +298,8 @@ export class AgentLife {
       limitKeeper,
       foreign,
       rebuildWatch,
+      certificates: shared.certificates,
+      backups: shared.backups,
       directoryProblems: () => (mastership.isActive ? directories.problems() : []),
     });
     const lease: Lease = new Lease({
@@ -260,6 +326,11 @@ export class AgentLife {
       },
       log,
     });
+    const joining: Joining = {
+      layout,
+      logServers: () => knownLogServers(layout, membership),
+      wrapClusterKey: shared.wrapClusterKey,
+    };
     const mastership: Mastership = new Mastership({
       node,
       instance,
@@ -275,9 +346,23 @@ export class AgentLife {
       refuseChange: (command, plan) => storage.refusalOf(command.name, plan),
       onRoleChange: () => heartbeats.send(),
       authorise,
-      describeResult: (command, result) => describeResult({ db, keys }, command, result),
+      describeResult: (command, result) =>
+        describeResult({ db, keys, ...(config.identity && { joining }) }, command, result),
     });
     this.#resign = (why) => void lease.resign(why);
+    const keyRotation = new KeyRotation({
+      node,
+      db,
+      sealer: documentSealer,
+      keys,
+      baseRevision: incarnation.baseRevision,
+      mastership,
+      membership,
+      keyRing: shared.keyRing,
+      makeGeneration: shared.makeGeneration,
+      events,
+      log,
+    });
     const heartbeats = new Heartbeats({
       config,
       instance,
@@ -293,6 +378,9 @@ export class AgentLife {
       tables,
       databaseWatch,
       probe,
+      keyRing: shared.keyRing,
+      keyRotation,
+      witnesses,
       stopping: signal,
     });
     const handOverOptions: HandOverOptions = {
@@ -306,16 +394,15 @@ export class AgentLife {
       events,
       log,
     };
-    const moveOptions = { ...handOverOptions, db, incarnation };
+    const moveOptions = { ...handOverOptions, db, incarnation, witnesses };
     const states = new UserStates(link, number);
     const stream = new EventStream(link, number, sealerOf(keys.event));
-    const stopFacts = new StopFacts({
-      link,
-      incarnationNumber: number,
-      sealer: commandSealer,
-      parse: parseStopFact,
-    });
-    const examine = () => examineNode({ node, db: lazyDb, membership, dataDirectory, tables });
+    const machine = () =>
+      examineMachine(config.examined, {
+        isRunning: true,
+        logServers: reachableServers(layout, config.logServers),
+      });
+    const examine = () => examineNode({ node, db: lazyDb, membership, tables, config, machine });
     const moveSoon = (next: LogLayout) => setTimeout(() => this.end(next), ANSWER_FIRST_MS);
     const tryMove = async (servers: LogLayout['servers']): Promise<boolean> => {
       const next = nextLayout({ servers, by: node, disasterAt: null, after: layout.tag });
@@ -352,11 +439,17 @@ export class AgentLife {
           const asked = { engine: directories, mastership, replica, authorise };
           return answerDirectoryCommand(command, asked);
         }
+        if (command.name === 'join-token.list') {
+          return answerJoinTokens(command, { db, keys, mastership, replica, authorise });
+        }
+        if (command.name === 'node.join') return handleJoin(command, { mastership, authorise });
         if (!command.name.startsWith('cluster.')) return mastership.handle(command);
-        return runClusterCommand({ ...handOverOptions, db, layout, tryMove, authorise }, command);
+        const cluster = { ...handOverOptions, db, keys, layout, tryMove, authorise, keyRotation };
+        return runClusterCommand({ ...cluster, witnesses }, command);
       },
     });
-    const parts = { config, db, lease, mastership, replica, health, authorise, examine };
+    const signIn = new AdministratorSignIn({ db, keys, states, events });
+    const parts = { config, db, lease, mastership, replica, health, authorise, examine, signIn };
     serveAgentRequests({
       link,
       sealer: commandSealer,
@@ -383,10 +476,13 @@ export class AgentLife {
         incarnation,
         replica,
         membership,
+        isWitness: (name) => witnesses.isWitness(name),
         stopApplying,
         beginAgain: () => moveSoon(layout),
       }),
       stopFacts,
+      backups: shared.backups,
+      stopping: work.signal,
       examine,
       onMove: moveSoon,
       log,
@@ -404,7 +500,7 @@ export class AgentLife {
         }),
       // A first start that was interrupted may have left some out.
       incarnation.parent === null &&
-        layout.tag === FIRST_LAYOUT_TAG &&
+        layout.by === null &&
         untilWorks(() => ensureStreams(link, namesOf(number), logSize), { log, signal }).catch(
           () => undefined,
         ),
@@ -427,12 +523,14 @@ export class AgentLife {
       }),
       publishEvents({ db: lazyDb, stream, node, signal: work.signal, log }),
       tables.run(),
+      shared.backups.run(work.signal),
       storage.run(work.signal),
       probe.run({ states, onAnswer: () => foreign.noteOwnLogAlive(), signal: work.signal }),
       heartbeats.run(work.signal),
       tendCluster({
         config,
         db,
+        keys,
         link,
         layout,
         incarnationNumber: number,
@@ -441,11 +539,31 @@ export class AgentLife {
         lease,
         storage,
         limitKeeper,
+        witnesses,
         showApiKey: shared.showApiKey,
+        showInvitation: shared.showInvitation,
         tryMove,
         log,
         signal: work.signal,
       }),
+      runMemberDuties({
+        shared,
+        link,
+        membership,
+        mastership,
+        stopFacts,
+        witnesses,
+        signal: work.signal,
+      }),
+      followKeyRing({
+        db,
+        sealer: documentSealer,
+        keyRing: shared.keyRing,
+        tellSupervisor: (document) => shared.tellSupervisor({ type: 'key-ring', document }),
+        log,
+        signal: work.signal,
+      }),
+      keyRotation.run(work.signal),
       runMailJob({
         db,
         keys,

@@ -1,5 +1,6 @@
 import type { AgentAnswer, AgentVerb, Lease, LogLayout } from '@countersign/cluster';
 import { holdCircuitOpen, releaseCircuit, type Database } from '@countersign/database';
+import type { AdministratorSignIn } from './administrator-sign-in.ts';
 import type { authoriseCommand } from './authorise.ts';
 import type { AgentConfig } from './config.ts';
 import type { Mastership } from './mastership.ts';
@@ -16,6 +17,7 @@ type Parts = {
   health: NodeHealth;
   authorise(command: Parameters<typeof authoriseCommand>[1]): ReturnType<typeof authoriseCommand>;
   examine(): Promise<unknown>;
+  signIn: AdministratorSignIn;
   onMove(next: LogLayout): void;
 };
 
@@ -38,6 +40,24 @@ export async function answerAgent(
     }
     case 'examine':
       return { ok: true, result: await parts.examine() };
+    case 'sign-in': {
+      const { username, password, code, address } = body;
+      const typed = { username: String(username), password: String(password), code: String(code) };
+      return parts.signIn.signIn({
+        ...typed,
+        address: typeof address === 'string' ? address : null,
+      });
+    }
+    case 'step-up': {
+      const { token, code, address } = body;
+      const typed = { token: String(token), code: String(code) };
+      return parts.signIn.stepUp({
+        ...typed,
+        address: typeof address === 'string' ? address : null,
+      });
+    }
+    case 'renew-session':
+      return parts.signIn.renew(String(body.token));
     case 'claim': {
       await lease.claimOffer();
       const ok = await mastership.waitUntilActive(CLAIMED_WITHIN_MS);

@@ -8,11 +8,12 @@ const test = useTestLog();
 describe('the proof of the local socket', () => {
   it('is worth nothing in another command, with other arguments, or later', async () => {
     const db = await test.openDatabase();
-    const key = test.makeKeys()['socket-proof'];
+    const keys = test.makeKeys();
+    const key = keys['socket-proof'];
     const wish = { name: 'user.block', args: { username: 'alice' }, commandId: randomUUID() };
     const isAllowed = async (command: typeof wish, madeAt?: number) => {
       const proof = proveSocket(key, 'node-1', wish, madeAt);
-      const judged = await authoriseCommand({ db, socketKey: key }, { ...command, proof });
+      const judged = await authoriseCommand({ db, keys }, { ...command, proof });
       return judged.kind === 'allowed';
     };
     expect(await isAllowed(wish)).toBe(true);

@@ -190,7 +190,11 @@ export class BulkRunner {
   async #refuseTwins(wished: PlannedItem[]): Promise<PlannedItem[]> {
     const marks = wished.map(({ item, plan }) => {
       const { authenticators } = plan.document.content as UserDocument;
-      return marksOf(authenticators, (item.args.authenticators ?? []) as object[]);
+      return marksOf(
+        this.#options.keys.seed,
+        authenticators,
+        (item.args.authenticators ?? []) as object[],
+      );
     });
     const taken = await findKnownTokens(this.#options.db, {
       serials: marks.flatMap(({ serials }) => serials),

@@ -1,12 +1,13 @@
 import type { Command, MasterReply } from '@countersign/cluster';
 import { findCommandResult, recentCommandResults } from '@countersign/database';
+import { isSameContent } from '@countersign/operations';
 import { v7 as uuidv7 } from 'uuid';
 import type { ChangePipeline } from './change-pipeline.ts';
 import type { Allowed } from './authorise.ts';
 import type { Plan } from './commands/plan.ts';
 import { flawOf } from './flaw-of.ts';
 import type { Mastership, MastershipOptions, Refused } from './mastership.ts';
-import { planCommand, touchedBehind, touchedBy } from './plan-command.ts';
+import { handsOutRights, planCommand, touchedBehind, touchedBy } from './plan-command.ts';
 import type { Turn, Turns } from './turns.ts';
 import { WrongTries } from './wrong-tries.ts';
 
@@ -84,6 +85,8 @@ export class CommandRunner {
       const isRefused = judged.kind === 'refused';
       // Results tell secrets too. One in doubt was authorised before it was sent.
       const known = isRefused && !isInDoubt ? null : await this.#findResult(command);
+      if (known && !isInDoubt && !isRefused)
+        return (await this.#refuseRepeat(command, judged)) ?? known;
       if (known) return known;
       if (isRefused) return judged;
       const reply = await this.#execute(command, judged, { pipeline, deadline, sent });
@@ -102,15 +105,13 @@ export class CommandRunner {
   /** Null: refused or unanswered by the log. */
   async #execute(
     command: Command,
-    { rights }: Allowed,
+    { rights, administratorId, reason }: Allowed,
     { pipeline, deadline, sent }: { pipeline: ChangePipeline; deadline: number; sent: Sent },
   ): Promise<MasterReply | null> {
-    const { db, keys, replica, events, baseRevision } = this.#options;
-    const { commandId, actor } = command;
-    const wrongTries = this.#wrongTries;
-    const context = { db, keys, wrongTries, commandId, actor, rights, now: new Date() };
-    const plan = await planCommand(context, command.name, command.args);
+    const { replica, events, baseRevision } = this.#options;
+    const plan = await this.#plan(command, { rights, administratorId });
     if (plan.kind === 'refused') return plan;
+    if (reason !== undefined && plan.event) plan.event.details = { reason, ...plan.event.details };
     if (plan.kind === 'unchanged') {
       if (plan.event) await events.recordUnchanged(command, plan.event);
       return { kind: 'done', revision: replica.applied.revision, result: plan.result };
@@ -133,6 +134,21 @@ export class CommandRunner {
     if (!isApplied) return { kind: 'unknown' };
     const result = await this.#options.describeResult(command, plan.result);
     return { kind: 'done', revision, result };
+  }
+
+  #plan(command: Command, who: Pick<Allowed, 'rights' | 'administratorId'>): Promise<Plan> {
+    const { db, keys } = this.#options;
+    const { commandId, actor, name, args } = command;
+    const wrongTries = this.#wrongTries;
+    const context = { db, keys, wrongTries, commandId, actor, now: new Date() };
+    return planCommand({ ...context, ...who }, name, args);
+  }
+
+  /** What was handed out is shown again only to whoever may hand it out now. */
+  async #refuseRepeat(command: Command, allowed: Allowed): Promise<Refused | null> {
+    if (!handsOutRights(command.name)) return null;
+    const plan = await this.#plan(command, allowed);
+    return plan.kind === 'refused' && plan.code === 'forbidden' ? plan : null;
   }
 
   async #append(
@@ -163,7 +179,7 @@ export class CommandRunner {
   async #findResult(command: Command): Promise<MasterReply | null> {
     const known = await findCommandResult(this.#options.db, command.commandId);
     if (!known) return null;
-    if (known.contentHash !== command.contentHash) return CONFLICT;
+    if (!isSameContent(known.contentHash, command.contentHash)) return CONFLICT;
     const result = await this.#options.describeResult(command, known.result);
     return { kind: 'done', revision: known.revision, result };
   }

@@ -1,14 +1,36 @@
 import type { Command } from '@countersign/cluster';
-import { findUserById, listApiKeys, type Database } from '@countersign/database';
+import {
+  findUserById,
+  listAdministrators,
+  listApiKeys,
+  type Database,
+} from '@countersign/database';
 import { open, type PurposeKey } from '@countersign/keys';
 import { hashApiKey, seedContext, spareCodeHash } from '@countersign/operations';
 import { otpauthUri, type OathAuthenticator, type UserDocument } from '@countersign/verification';
 import type { CommandKeys } from './commands/plan.ts';
-import { newApiKey, newEnrolmentCode, newRecoveryCodes } from './new-secrets.ts';
+import {
+  describeJoin,
+  describeJoinToken,
+  describeRenewal,
+  type Joining,
+} from './members/describe-join.ts';
+import {
+  findMade,
+  newApiKey,
+  newEnrolmentCode,
+  newInvitationCode,
+  newRecoveryCodes,
+} from './new-secrets.ts';
 
 export const OTPAUTH_ISSUER = 'Countersign';
 
-type Options = { db: Database; keys: CommandKeys };
+type Options = {
+  db: Database;
+  keys: CommandKeys;
+  /** Only in a cluster that can be joined. */
+  joining?: Joining;
+};
 type Result = Record<string, unknown>;
 
 /**
@@ -30,6 +52,16 @@ export async function describeResult(
       return describeEnrolmentCode(options, command, result);
     case 'api-key.add':
       return describeApiKey(options, command, result);
+    case 'administrator.add':
+    case 'administrator.invite':
+    case 'administrator.recover':
+      return describeInvitation(options, command, result);
+    case 'join-token.add':
+      return describeJoinToken(options, command, result);
+    case 'node.join':
+      return describeJoin(options, result);
+    case 'node.renew':
+      return describeRenewal(options, result);
     default:
       return result;
   }
@@ -50,10 +82,14 @@ async function describeRecoveryCodes(
   const user = await findUserById(db, String(result.userId));
   if (!user?.recoveryCodes) return { ...result, codes: [] };
   const { at, hashes } = user.recoveryCodes;
-  const codes = newRecoveryCodes(keys['new-secret'], { commandId, at }, hashes.length);
   const isStanding = (code: string) =>
     hashes.includes(spareCodeHash(keys['spare-code'], 'recovery', user.id, code));
-  return { ...result, codes: codes.filter(isStanding) };
+  const made = await findMade(
+    keys['new-secret'],
+    (key) => newRecoveryCodes(key, { commandId, at }, hashes.length),
+    (codes) => codes.some(isStanding),
+  );
+  return { ...result, codes: made?.filter(isStanding) ?? [] };
 }
 
 async function describeEnrolmentCode(
@@ -64,9 +100,12 @@ async function describeEnrolmentCode(
   const user = await findUserById(db, String(result.userId));
   if (!user?.enrolment) return result;
   const { at, codeHash, expiresAt } = user.enrolment;
-  const code = newEnrolmentCode(keys['new-secret'], { commandId, at });
-  const isStanding = codeHash === spareCodeHash(keys['spare-code'], 'enrolment', user.id, code);
-  return isStanding ? { ...result, code, expiresAt } : result;
+  const code = await findMade(
+    keys['new-secret'],
+    (key) => newEnrolmentCode(key, { commandId, at }),
+    (made) => codeHash === spareCodeHash(keys['spare-code'], 'enrolment', user.id, made),
+  );
+  return code === null ? result : { ...result, code, expiresAt };
 }
 
 async function describeApiKey(
@@ -76,8 +115,30 @@ async function describeApiKey(
 ): Promise<Result> {
   const found = (await listApiKeys(db)).find(({ document }) => document.id === result.id);
   if (!found || found.isRevoked) return result;
-  const key = newApiKey(keys['new-secret'], { commandId, at: found.document.createdAt });
-  return hashApiKey(key) === found.document.secretHash ? { ...result, key } : result;
+  const { createdAt: at, secretHash } = found.document;
+  const key = await findMade(
+    keys['new-secret'],
+    (generation) => newApiKey(generation, { commandId, at }),
+    (made) => hashApiKey(made) === secretHash,
+  );
+  return key === null ? result : { ...result, key };
+}
+
+async function describeInvitation(
+  { db, keys }: Options,
+  { commandId }: Pick<Command, 'commandId'>,
+  result: Result,
+): Promise<Result> {
+  const found = (await listAdministrators(db)).find(({ document }) => document.id === result.id);
+  const { invitation } = found?.document ?? {};
+  if (!invitation) return result;
+  const { at, codeHash, expiresAt } = invitation;
+  const code = await findMade(
+    keys['new-secret'],
+    (key) => newInvitationCode(key, { commandId, at }),
+    (made) => hashApiKey(made) === codeHash,
+  );
+  return code === null ? result : { ...result, code, expiresAt };
 }
 
 /** With the secret in the clear: for whoever enrols it, never stored. */

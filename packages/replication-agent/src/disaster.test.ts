@@ -19,6 +19,7 @@ import { AgentEvents } from './events.ts';
 import { Replica } from './replica.ts';
 import { startTestMaster } from './testing/start-test-master.ts';
 import { makeIncarnation, silent, useTestLog } from './testing/use-test-log.ts';
+import { noWitnesses } from './testing/no-witnesses.ts';
 
 const test = useTestLog({ servers: 3 });
 type Master = Awaited<ReturnType<typeof startTestMaster>>;
@@ -54,6 +55,7 @@ function disasterAt(master: Master, { own = 0, replica = master.replica } = {}) 
     incarnation,
     replica,
     membership: new Membership(link),
+    isWitness: noWitnesses.isWitness,
     stopApplying: master.stopApplying,
     beginAgain: () => (begunAgain += 1),
   });

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   isInHistoryOf,
   isOnline,
+  isOperators,
   UserStates,
   type Hello,
   type Incarnation,
@@ -52,6 +53,7 @@ type DisasterOptions = {
   incarnation: Incarnation;
   replica: Replica;
   membership: Membership;
+  isWitness(name: string): boolean;
   /** From then on this node applies nothing, so it acknowledges nothing either. */
   stopApplying(): Promise<void>;
   /** Another life in the same log: this one has stopped for nothing. */
@@ -198,7 +200,7 @@ export class Disaster {
 
   async #findAnswering(applied: Applied): Promise<Answering> {
     const { shared, layout } = this.#options;
-    const surveys = await surveyPeers(shared, layout, shared.config.nats);
+    const surveys = await surveyPeers(shared, layout);
     const hellos = surveys.flatMap((survey) => survey.hellos);
     const names = hellos
       .filter((hello) => hello.layout.tag === layout.tag)
@@ -220,6 +222,12 @@ export class Disaster {
       return (
         `${elsewhere.node} goes on in incarnation ${elsewhere.place!.incarnation.number}, whose log takes writes: ` +
         `${config.node} follows it by itself, or after "countersign rejoin"`
+      );
+    }
+    if (isOperators(this.#options.layout)) {
+      return (
+        'the log is in a NATS of your own (nats.urls): start its servers again; where their stores are gone for ' +
+        'good, make a backup here and restore it into a new cluster (docs/operating.md)'
       );
     }
     if (!config.logServer) {
@@ -255,17 +263,21 @@ export class Disaster {
         `${node} follows it by itself, or after "countersign rejoin"`
       );
     }
-    const hanging = servers.filter((name) => name !== node && !answering.includes(name));
-    return (
-      `the log takes writes, only the agents of ${hanging.join(', ')} do not answer: restart those nodes, and ` +
-      `use countersign promote ${node} without --force`
+    // A witness has no agent.
+    const hanging = servers.filter(
+      (name) => name !== node && !answering.includes(name) && !this.#options.isWitness(name),
     );
+    const what =
+      hanging.length === 0
+        ? 'the log takes writes: '
+        : `the log takes writes, only the agents of ${hanging.join(', ')} do not answer: restart those nodes, and `;
+    return what + `use countersign promote ${node} without --force`;
   }
 
   /** Whom this node would follow, and the first revision that is its own alone. */
   async #findOther(applied: Applied): Promise<{ hello: Hello; from: number }> {
     const { shared, layout, incarnation, membership } = this.#options;
-    const surveys = await surveyPeers(shared, layout, shared.config.nats);
+    const surveys = await surveyPeers(shared, layout);
     const others = surveys
       .flatMap(({ hellos }) => hellos)
       .filter(({ place }) => place !== null && place.incarnation.id !== applied.incarnation.id)

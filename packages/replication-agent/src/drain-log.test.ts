@@ -125,8 +125,8 @@ beforeAll(async () => {
 
 describe('the only log server left, without a leader,', () => {
   it('gives away changes of one user one after another and all states that can be read, after a moment of silence too', async () => {
-    test.nats().pause(survivor);
-    setTimeout(() => test.nats().resume(survivor), PAUSED_MS);
+    await test.nats().pause(survivor);
+    setTimeout(() => void test.nats().resume(survivor), PAUSED_MS);
     const { replica, drained } = await drain(compacted);
     expect(drained).toEqual({ changes: 4, states: 2, missed: null });
     expect(replica.isComparable).toBe(true);

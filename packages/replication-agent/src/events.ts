@@ -44,8 +44,31 @@ export class AgentEvents {
     this.#record({ type: 'node.diverged', details });
   }
 
-  nodeRemoved(details: { node: string; by: string }): void {
+  nodeRemoved(details: {
+    node: string;
+    by: string;
+    reason?: string;
+    isOnline: boolean;
+    isLogServer: boolean;
+    joinTokensRevoked: number;
+    /** Names. */
+    invitationsEnded: string;
+  }): void {
     this.#record({ type: 'cluster.node_removed', actor: details.by, details });
+  }
+
+  keyRotationBegan(details: { from: string; to: string; reason: string; by: string }): void {
+    this.#record({ type: 'keys.rotation_began', actor: details.by, details });
+  }
+
+  /** Every node has the new generation: everything is sealed under it from here on. */
+  keyActivated(details: { from: string; to: string }): void {
+    this.#record({ type: 'keys.activated', details });
+  }
+
+  /** Nothing is left under the old generation. */
+  keyRetired(details: { from: string; to: string }): void {
+    this.#record({ type: 'keys.retired', details });
   }
 
   logMoved(details: { servers: string }): void {
@@ -68,6 +91,36 @@ export class AgentEvents {
   /** Old events went, as the setting `events.retentionDays` wants it. */
   eventsDropped(details: { before: string; days: number; farEvents: number }): void {
     this.#record({ type: 'events.dropped', details });
+  }
+
+  /** Somebody who would be, or is, signed in as an administrator. */
+  administratorJudged(
+    told: Pick<AuditEvent, 'type' | 'actor' | 'clientAddress' | 'result' | 'reason' | 'details'>,
+  ): void {
+    this.#record(told);
+  }
+
+  /** Everything the cluster has went into a file, or to whoever sits at the machine. */
+  backedUp(told: {
+    /** Null: the node itself, as it was told to. */
+    by: string | null;
+    to: string;
+    revision: number;
+    withEvents: boolean;
+    sizeBytes?: number;
+    reason: string | null;
+  }): void {
+    const { by, ...details } = told;
+    this.#record({ type: 'node.backed_up', result: 'done', actor: by, details });
+  }
+
+  backupFailed(details: { to: string; problem: string }): void {
+    this.#record({ type: 'node.backup_failed', result: 'failed', details });
+  }
+
+  /** To make room for newer ones. */
+  backupsRemoved(details: { files: string[] }): void {
+    this.#record({ type: 'node.backups_removed', details });
   }
 
   tablesDiffer(details: { revision: number; problem: string }): void {

@@ -29,6 +29,7 @@ const SHOWN_KINDS = new Set([
   'settings',
   'application',
   'api-key',
+  'administrator',
   'node',
   'directory',
   'directory-sync',

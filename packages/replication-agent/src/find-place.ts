@@ -3,7 +3,6 @@ import {
   ensureStreams,
   findIncarnation,
   findOrBeginIncarnation,
-  FIRST_LAYOUT_TAG,
   namesOf,
   replicasOf,
   type Incarnation,
@@ -36,11 +35,11 @@ export async function findPlace(
   return untilWorks(
     async () => {
       // A set of servers made later is filled by the node that made it.
-      const isFirst = layout.tag === FIRST_LAYOUT_TAG;
+      const isFirst = layout.by === null;
       const incarnation = isFirst
         ? await findOrBeginIncarnation(link, { logReplicas })
         : (await findIncarnation(link, { logReplicas }))?.incarnation;
-      if (!incarnation) throw new Error('nobody has filled the new log yet');
+      if (!incarnation) throw new Error('nobody has begun that log yet');
       if (incarnation.number === 1) {
         await ensureStreams(link, namesOf(1), { logReplicas, limits: config.limits });
       }

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  isOperators,
   surveyLogServers,
   type Hello,
   type LogLayout,
@@ -23,17 +24,11 @@ export class ForeignLogs {
     shared: AgentShared;
     layout: LogLayout;
     link: NatsLink;
-    credentials: { user: string; password: string };
   };
   #aliveAt = -Infinity;
   #conflicts: string[] = [];
 
-  constructor(options: {
-    shared: AgentShared;
-    layout: LogLayout;
-    link: NatsLink;
-    credentials: { user: string; password: string };
-  }) {
+  constructor(options: { shared: AgentShared; layout: LogLayout; link: NatsLink }) {
     this.#options = options;
   }
 
@@ -67,8 +62,8 @@ export class ForeignLogs {
 
   /** Everybody else who answers at the log servers. */
   async survey(): Promise<Survey[]> {
-    const { shared, layout, credentials } = this.#options;
-    return surveyPeers(shared, layout, credentials);
+    const { shared, layout } = this.#options;
+    return surveyPeers(shared, layout);
   }
 
   get #isAlive(): boolean {
@@ -77,6 +72,8 @@ export class ForeignLogs {
 
   async #look(): Promise<LogLayout | null> {
     const { shared, layout } = this.#options;
+    // There is one log there, and no other is ever made.
+    if (isOperators(layout)) return null;
     const surveys = await this.survey();
     const greeted = surveys
       .filter(({ tag }) => tag !== null && tag !== layout.tag)
@@ -108,7 +105,6 @@ export class ForeignLogs {
 export async function surveyPeers(
   shared: Pick<AgentShared, 'config' | 'keys'>,
   layout: LogLayout,
-  credentials: { user: string; password: string },
 ): Promise<Survey[]> {
   const { config, keys } = shared;
   const configured = new Set(config.logServers.map(({ name }) => name));
@@ -118,7 +114,7 @@ export async function surveyPeers(
   ].filter(({ name }) => name !== config.node);
   const surveys = await surveyLogServers({
     servers,
-    ...credentials,
+    signIn: config.nats,
     name: `${config.node} agent`,
     sealer: sealerOf(keys.command),
   });

@@ -5,9 +5,12 @@ import {
   type Lease,
   type LogLayout,
   type Membership,
+  type NodeKeyRing,
 } from '@countersign/cluster';
-import type { AgentConfig } from './config.ts';
+import type { AgentConfig, KeyRingReport } from './config.ts';
+import type { KeyRotation } from './keys/key-rotation.ts';
 import type { Mastership } from './mastership.ts';
+import type { Witnesses } from './members/witnesses.ts';
 import type { NodeHealth } from './node-health.ts';
 import type { Replica } from './replica.ts';
 import type { StatesProbe } from './states-probe.ts';
@@ -31,6 +34,9 @@ type Parts = {
   tables: TablesWatch;
   databaseWatch: DatabaseWatch;
   probe: StatesProbe;
+  keyRing(): KeyRingReport;
+  keyRotation: Pick<KeyRotation, 'progress'>;
+  witnesses: Pick<Witnesses, 'reports'>;
   /** The agent ends: it must not be made master any more. */
   stopping: AbortSignal;
 };
@@ -79,9 +85,22 @@ export class Heartbeats {
       isLogWritable: probe.isWritable,
       verifies: !this.#parts.databaseWatch.isSilent,
       damage: tables.damage,
-      problems: health.problems(),
+      problems: [...health.problems(), ...problemsOf(this.#parts.keyRing())],
       disks: storage.disks,
+      certificates: health.certificates().map(({ name, expiresAt }) => ({ name, expiresAt })),
+      keyRing: describeKeyRing(this.#parts.keyRing()),
+      keyRotation: this.#parts.keyRotation.progress,
+      witnesses: this.#parts.witnesses.reports(),
       wallMs: Date.now(),
     });
   }
+}
+
+function describeKeyRing({ active, generations }: KeyRingReport): NodeKeyRing {
+  const whole = generations.filter(({ isRetired }) => !isRetired);
+  return { active, generations: whole.map(({ id, madeAt }) => ({ id, madeAt })) };
+}
+
+function problemsOf({ problem }: KeyRingReport): string[] {
+  return problem === null ? [] : [`its cluster key cannot be changed: ${problem}`];
 }

@@ -22,6 +22,7 @@ import { moveLog } from './move-log.ts';
 import { heartbeatOf } from './testing/heartbeat-of.ts';
 import { startTestMaster } from './testing/start-test-master.ts';
 import { silent, useTestLog } from './testing/use-test-log.ts';
+import { noWitnesses } from './testing/no-witnesses.ts';
 
 const test = useTestLog();
 const node = 'node-1';
@@ -73,7 +74,7 @@ async function startMasterAndPeer() {
   };
   test.atEnd(stopCopying);
   const events = new AgentEvents(master.db, node, () => undefined);
-  const options = { ...master, node, membership, events, log: silent };
+  const options = { ...master, node, membership, witnesses: noWitnesses, events, log: silent };
   return { ...master, peer, options, states, stopCopying };
 }
 

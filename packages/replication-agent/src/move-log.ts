@@ -21,6 +21,7 @@ import {
 } from '@countersign/database';
 import type { ChangePipeline } from './change-pipeline.ts';
 import type { Mastership } from './mastership.ts';
+import type { Witnesses } from './members/witnesses.ts';
 
 export type MoveOptions = {
   node: string;
@@ -31,6 +32,8 @@ export type MoveOptions = {
   membership: Membership;
   lease: Lease;
   mastership: Mastership;
+  /** They have no PostgreSQL to be asked about, and move when they are told. */
+  witnesses: Pick<Witnesses, 'isWitness' | 'tellMove'>;
   log: Log;
 };
 
@@ -57,11 +60,13 @@ const ON_DISK_MS = 2000;
  * False when the old log was not closed: everything is as before, but for the next epoch of this node.
  */
 export async function moveLog(next: LogLayout, options: MoveOptions): Promise<boolean> {
-  const { db, membership, mastership, lease, log } = options;
+  const { db, membership, mastership, lease, witnesses, log } = options;
   const { pipeline } = mastership;
   if (!pipeline?.isOpen || mastership.isHandingOver) return false;
   const others = membership.online().filter((seen) => seen.node !== options.node);
-  const needed = next.servers.map(({ name }) => name).filter((name) => name !== options.node);
+  const needed = next.servers
+    .map(({ name }) => name)
+    .filter((name) => name !== options.node && !witnesses.isWitness(name));
   /** Who of those that are needed did not say yes. */
   const askAll: AskAll = async (verb, body, timeoutMs) => {
     const answers = await Promise.all(
@@ -90,6 +95,7 @@ export async function moveLog(next: LogLayout, options: MoveOptions): Promise<bo
     return false;
   }
   await sleep(ON_DISK_MS);
+  witnesses.tellMove(next);
   const unmoved = await askAll('move', { layout: next }, ASK_MS);
   if (unmoved.length > 0) log.warn({ unmoved }, 'not everybody has said that it moves');
   return true;

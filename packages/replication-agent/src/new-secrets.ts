@@ -1,4 +1,4 @@
-import { keyedHash, type PurposeKey } from '@countersign/keys';
+import { generationsOf, keyedHash, type GenerationKey, type PurposeKey } from '@countersign/keys';
 import { deriveSpareCode } from '@countersign/operations';
 import { checkNewPin } from '@countersign/verification';
 
@@ -12,18 +12,18 @@ export type Origin = {
   at: string;
 };
 
-export function newRecoveryCodes(key: PurposeKey, origin: Origin, count: number): string[] {
+export function newRecoveryCodes(key: GenerationKey, origin: Origin, count: number): string[] {
   return Array.from({ length: count }, (_, index) =>
     deriveSpareCode(key, 'recovery', origin.commandId, origin.at, String(index)),
   );
 }
 
-export function newEnrolmentCode(key: PurposeKey, origin: Origin): string {
+export function newEnrolmentCode(key: GenerationKey, origin: Origin): string {
   return deriveSpareCode(key, 'enrolment', origin.commandId, origin.at);
 }
 
 /** A first PIN that only its user is to read: never a weak one. */
-export function newInitialPin(key: PurposeKey, origin: Origin, digits: number): string {
+export function newInitialPin(key: GenerationKey, origin: Origin, digits: number): string {
   const rules = { minLength: digits, expiryDays: 0, history: 0, refuseWeak: true };
   for (let round = 0; ; round += 1) {
     const parts = ['initial-pin', origin.commandId, origin.at, String(round)];
@@ -34,6 +34,32 @@ export function newInitialPin(key: PurposeKey, origin: Origin, digits: number): 
 }
 
 /** 256 bits. */
-export function newApiKey(key: PurposeKey, origin: Origin): string {
+export function newApiKey(key: GenerationKey, origin: Origin): string {
   return `cs_${keyedHash(key, 'api-key', origin.commandId, origin.at).toString('base64url')}`;
+}
+
+/** 256 bits. */
+export function newInvitationCode(key: GenerationKey, origin: Origin): string {
+  return `csi_${keyedHash(key, 'invitation', origin.commandId, origin.at).toString('base64url')}`;
+}
+
+/**
+ * What was made under one generation of the key or another: the one that fits what is stored of it; null where none
+ * does, such as when it was replaced.
+ */
+export async function findMade<T>(
+  key: PurposeKey,
+  make: (generation: GenerationKey) => T,
+  fits: (made: T) => boolean | Promise<boolean>,
+): Promise<T | null> {
+  for (const generation of generationsOf(key)) {
+    const made = make(generation);
+    if (await fits(made)) return made;
+  }
+  return null;
+}
+
+/** 32 bytes: what the bearer of a join token signs with. */
+export function newJoinSecret(key: GenerationKey, origin: Origin): Buffer {
+  return keyedHash(key, 'join-token', origin.commandId, origin.at);
 }

@@ -1,3 +1,6 @@
+import type { NatsLink } from '@countersign/cluster';
+import type { CertificateNotice } from '@countersign/tls';
+import type { Backups } from './backup/backups.ts';
 import type { ForeignLogs } from './foreign-logs.ts';
 import type { LimitKeeper } from './limit-keeper.ts';
 import type { RebuildWatch } from './rebuild-watch.ts';
@@ -11,6 +14,7 @@ import type { DatabaseWatch } from './watch-database.ts';
 type Parts = {
   dataDirectory: string;
   incarnationNumber: number;
+  link: Pick<NatsLink, 'flaw'>;
   replica: Replica;
   tables: TablesWatch;
   storage: Storage;
@@ -19,6 +23,8 @@ type Parts = {
   limitKeeper: LimitKeeper;
   foreign: ForeignLogs;
   rebuildWatch: RebuildWatch;
+  certificates(): CertificateNotice[];
+  backups: Pick<Backups, 'problems'>;
   /** Of directories that cannot be synchronised, where this node is master. */
   directoryProblems(): string[];
 };
@@ -36,14 +42,21 @@ export class NodeHealth {
     const { dataDirectory, storage, probe, limitKeeper, foreign, rebuildWatch } = this.#parts;
     return [
       ...this.#faults(),
+      ...(this.#parts.link.flaw === null ? [] : [this.#parts.link.flaw]),
       ...(probe.isWritable ? [] : ['its writes to the log servers are not answered']),
       ...storage.problems(),
       ...limitKeeper.problems,
       ...foreign.problems,
       ...describeSavedChanges(dataDirectory),
       ...(rebuildWatch.problem ? [rebuildWatch.problem] : []),
+      ...this.certificates().flatMap(({ problem }) => problem ?? []),
+      ...this.#parts.backups.problems(),
       ...this.#parts.directoryProblems(),
     ];
+  }
+
+  certificates(): CertificateNotice[] {
+    return this.#parts.certificates();
   }
 
   /** What keeps this node from being master. */

@@ -1,9 +1,12 @@
 import { findUsernamesBehind, type Database } from '@countersign/database';
-import { usernameKey, type ApiScope } from '@countersign/verification';
+import { usernameKey, type ApiScope, type Right } from '@countersign/verification';
 import type { z } from 'zod';
+import { acceptInvitation, acceptInvitationArgs } from './commands/accept-invitation.ts';
+import { addAdministrator, addAdministratorArgs } from './commands/add-administrator.ts';
 import { addApplication, addApplicationArgs } from './commands/add-application.ts';
 import { addApiKey, addApiKeyArgs } from './commands/add-api-key.ts';
 import { addDirectory, addDirectoryArgs } from './commands/add-directory.ts';
+import { addJoinToken, addJoinTokenArgs } from './commands/add-join-token.ts';
 import { addRadiusClient, addRadiusClientArgs } from './commands/add-radius-client.ts';
 import { addRadiusTarget, addRadiusTargetArgs } from './commands/add-radius-target.ts';
 import { addUser, addUserArgs } from './commands/add-user.ts';
@@ -15,12 +18,15 @@ import { approvePhone, decidePhoneArgs, rejectPhone } from './commands/decide-ph
 import { approveSteps, decideStepsArgs, rejectSteps } from './commands/decide-steps.ts';
 import { enrollAuthenticator, enrollAuthenticatorArgs } from './commands/enroll-authenticator.ts';
 import { enrollWithCode, enrollWithCodeArgs } from './commands/enroll-with-code.ts';
+import { eraseUser, eraseUserArgs, exportUser, exportUserArgs } from './commands/erase-user.ts';
 import {
   endExemption,
   endExemptionArgs,
   exemptUser,
   exemptUserArgs,
 } from './commands/exempt-user.ts';
+import { inviteAdministrator, inviteAdministratorArgs } from './commands/invite-administrator.ts';
+import { joinNode, joinNodeArgs } from './commands/join-node.ts';
 import { makeEnrolmentCode, makeEnrolmentCodeArgs } from './commands/make-enrolment-code.ts';
 import { makeRecoveryCodes, makeRecoveryCodesArgs } from './commands/make-recovery-codes.ts';
 import { refuse, type Plan, type PlanContext } from './commands/plan.ts';
@@ -30,14 +36,22 @@ import {
   resynchroniseAuthenticator,
   resynchroniseAuthenticatorArgs,
 } from './commands/prove-token.ts';
+import {
+  recoverAdministrator,
+  recoverAdministratorArgs,
+} from './commands/recover-administrator.ts';
+import { removeAdministrator, removeAdministratorArgs } from './commands/remove-administrator.ts';
 import { removeApplication, removeApplicationArgs } from './commands/remove-application.ts';
 import { removeAuthenticator, removeAuthenticatorArgs } from './commands/remove-authenticator.ts';
 import { removeRadiusClient, removeRadiusClientArgs } from './commands/remove-radius-client.ts';
 import { removeRadiusTarget, removeRadiusTargetArgs } from './commands/remove-radius-target.ts';
 import { removeUser, removeUserArgs } from './commands/remove-user.ts';
 import { removeDirectory, removeDirectoryArgs } from './commands/remove-directory.ts';
+import { renewCertificate, renewCertificateArgs } from './commands/renew-certificate.ts';
 import { reportFraud, reportFraudArgs } from './commands/report-fraud.ts';
 import { revokeApiKey, revokeApiKeyArgs } from './commands/revoke-api-key.ts';
+import { setAdministrator, setAdministratorArgs } from './commands/set-administrator.ts';
+import { revokeJoinToken, revokeJoinTokenArgs } from './commands/revoke-join-token.ts';
 import { setApplication, setApplicationArgs } from './commands/set-application.ts';
 import { setDirectory, setDirectoryArgs } from './commands/set-directory.ts';
 import { setDirectoryItems, setDirectoryItemsArgs } from './commands/set-directory-items.ts';
@@ -50,24 +64,33 @@ import { unblockUser, unblockUserArgs } from './commands/unblock-user.ts';
 import { tokensTouched } from './tokens-touched.ts';
 import type { Touched } from './turns.ts';
 
-type Entry = { scope: ApiScope; plan(context: PlanContext, args: unknown): Promise<Plan> };
+/** `right`: it, or one of them. */
+type Entry = {
+  right: Right | readonly Right[];
+  plan(context: PlanContext, args: unknown): Promise<Plan>;
+};
+
+/** What a help desk does for users: it takes rights away, or helps without showing a seed, a code or a PIN. */
+const HELP = ['users:write', 'users:help'] as const;
 
 /** Every command that becomes a change: the right it takes and how it is planned. */
 const COMMANDS: Record<string, Entry> = {
   'user.add': entry('users:write', addUserArgs, addUser),
   'user.set': entry('users:write', setUserArgs, setUser),
-  'user.block': entry('users:write', blockUserArgs, blockUser),
-  'user.unblock': entry('users:write', unblockUserArgs, unblockUser),
+  'user.block': entry(HELP, blockUserArgs, blockUser),
+  'user.unblock': entry(HELP, unblockUserArgs, unblockUser),
   'user.remove': entry('users:write', removeUserArgs, removeUser),
+  'user.export': entry('users:write', exportUserArgs, exportUser),
+  'user.erase': entry('users:write', eraseUserArgs, eraseUser),
   'user.exempt': entry('users:write', exemptUserArgs, exemptUser),
   'user.end-exemption': entry('users:write', endExemptionArgs, endExemption),
-  'user.bypass': entry('users:write', bypassUserArgs, bypassUser),
-  'user.end-bypass': entry('users:write', endBypassArgs, endBypass),
+  'user.bypass': entry(HELP, bypassUserArgs, bypassUser),
+  'user.end-bypass': entry(HELP, endBypassArgs, endBypass),
   'user.set-pin': entry('users:write', setPinArgs, setPin),
   'user.remove-pin': entry('users:write', removePinArgs, removePin),
   'user.change-pin': entry('verify', changePinArgs, changePin),
   'user.make-recovery-codes': entry('users:write', makeRecoveryCodesArgs, makeRecoveryCodes),
-  'user.make-enrolment-code': entry('users:write', makeEnrolmentCodeArgs, makeEnrolmentCode),
+  'user.make-enrolment-code': entry(HELP, makeEnrolmentCodeArgs, makeEnrolmentCode),
   'user.report-fraud': entry('verify', reportFraudArgs, reportFraud),
   'authenticator.enroll-with-code': entry('enrol', enrollWithCodeArgs, enrollWithCode),
   'authenticator.enroll': entry('users:write', enrollAuthenticatorArgs, enrollAuthenticator),
@@ -80,6 +103,20 @@ const COMMANDS: Record<string, Entry> = {
   'authenticator.remove': entry('users:write', removeAuthenticatorArgs, removeAuthenticator),
   'api-key.add': entry('api-keys:write', addApiKeyArgs, addApiKey),
   'api-key.revoke': entry('api-keys:write', revokeApiKeyArgs, revokeApiKey),
+  'administrator.add': entry('administrators:write', addAdministratorArgs, addAdministrator),
+  'administrator.set': entry('administrators:write', setAdministratorArgs, setAdministrator),
+  'administrator.remove': entry(
+    'administrators:write',
+    removeAdministratorArgs,
+    removeAdministrator,
+  ),
+  'administrator.invite': entry(
+    'administrators:write',
+    inviteAdministratorArgs,
+    inviteAdministrator,
+  ),
+  'administrator.accept': entry([], acceptInvitationArgs, acceptInvitation),
+  'administrator.recover': entry('socket', recoverAdministratorArgs, recoverAdministrator),
   'stop-fact.apply': entry('users:write', applyStopFactArgs, applyStopFact),
   'settings.set': entry('settings:write', setSettingsArgs, setSettings),
   'application.add': entry('settings:write', addApplicationArgs, addApplication),
@@ -98,8 +135,25 @@ const COMMANDS: Record<string, Entry> = {
   'radius-client.remove': entry('settings:write', removeRadiusClientArgs, removeRadiusClient),
   'radius-target.add': entry('settings:write', addRadiusTargetArgs, addRadiusTarget),
   'radius-target.set': entry('settings:write', setRadiusTargetArgs, setRadiusTarget),
+  'join-token.add': entry('cluster:write', addJoinTokenArgs, addJoinToken),
+  'join-token.revoke': entry('cluster:write', revokeJoinTokenArgs, revokeJoinToken),
+  'node.join': entry('cluster:write', joinNodeArgs, joinNode),
+  'node.renew': entry('cluster:write', renewCertificateArgs, renewCertificate),
   'radius-target.remove': entry('settings:write', removeRadiusTargetArgs, removeRadiusTarget),
 };
+
+/** Their results show what somebody else may act with, once. */
+const HAND_OUT_RIGHTS = new Set([
+  'administrator.add',
+  'administrator.invite',
+  'api-key.add',
+  'join-token.add',
+]);
+
+/** Whether a command gives rights away, by what its caller has themselves. */
+export function handsOutRights(commandName: string): boolean {
+  return HAND_OUT_RIGHTS.has(commandName);
+}
 
 const NAME = 'user ';
 
@@ -115,11 +169,14 @@ export function isDirectoryCommand(commandName: string): commandName is Director
   return Object.hasOwn(DIRECTORY_COMMANDS, commandName);
 }
 
-export function scopeOf(commandName: string): ApiScope | null {
-  if (commandName.startsWith('cluster.')) return 'cluster:write';
+/** The right, or one of the rights, that a command takes; null: there is no such command. */
+export function scopeOf(commandName: string): Right | readonly Right[] | null {
+  if (commandName.startsWith('cluster.') || commandName === 'join-token.list') {
+    return 'cluster:write';
+  }
   if (commandName === 'user.add-many') return 'users:write';
   if (isDirectoryCommand(commandName)) return DIRECTORY_COMMANDS[commandName];
-  return COMMANDS[commandName]?.scope ?? null;
+  return COMMANDS[commandName]?.right ?? null;
 }
 
 /** Decides what a command comes to, from the replica alone: what it touches must be applied there. Writes nothing. */
@@ -160,12 +217,12 @@ export async function touchedBehind(db: Database, touched: Touched): Promise<str
 }
 
 function entry<S extends z.ZodType>(
-  scope: ApiScope,
+  right: Entry['right'],
   schema: S,
   plan: (context: PlanContext, args: z.output<S>) => Promise<Plan>,
 ): Entry {
   return {
-    scope,
+    right,
     async plan(context, args) {
       const parsed = schema.safeParse(args);
       if (parsed.success) return plan(context, parsed.data);

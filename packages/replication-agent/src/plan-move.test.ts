@@ -73,6 +73,54 @@ describe('planning where the log moves', () => {
     expect(namesPlanned(layoutOf('x'), online)).toBeNull();
   });
 
+  const witness = (differs: { tag?: string; runsLogServer?: boolean } = {}) => ({
+    ...{ name: 'w', logServer: server('w'), tag: 'now', runsLogServer: true },
+    ...differs,
+  });
+  const planned = (options: Omit<Parameters<typeof planMove>[0], 'self'>) =>
+    planMove({ self: 'a', ...options })?.map(({ name }) => name) ?? null;
+
+  it('makes three of two nodes and a witness, and of a third node rather than a witness', () => {
+    const layout = layoutOf('a');
+    const waiting = [witness({ runsLogServer: false })];
+    const two = [seen('a'), seen('b', out)];
+    expect(planned({ layout, online: two, witnesses: waiting })).toEqual(['a', 'b', 'w']);
+    const three = [...two, seen('c', out)];
+    expect(planned({ layout, online: three, witnesses: waiting })).toEqual(['a', 'b', 'c']);
+    const witnesses = [...waiting, { ...waiting[0]!, name: 'v' }];
+    expect(planned({ layout, online: [seen('a')], witnesses })).toBeNull();
+    const notReady = [seen('a'), seen('b', { ...out, isDigestComparable: false })];
+    expect(planned({ layout, online: notReady, witnesses: waiting })).toBeNull();
+  });
+
+  it('leaves two nodes and a witness alone, and takes a witness back that lost its store', () => {
+    const layout = layoutOf('a', 'b', 'w');
+    const online = [seen('a'), seen('b')];
+    expect(planned({ layout, online, witnesses: [witness()] })).toBeNull();
+    expect(planned({ layout, online: [seen('a')], witnesses: [witness()] })).toBeNull();
+    expect(planned({ layout, online, witnesses: [] })).toBeNull();
+    for (const lost of [witness({ runsLogServer: false }), witness({ tag: 'before' })]) {
+      expect(planned({ layout, online, witnesses: [lost] })).toEqual(['a', 'b', 'w']);
+    }
+  });
+
+  it('goes on without a witness that was removed: with another, a third node, or alone', () => {
+    const nodes = layoutOf('a', 'b', 'w');
+    const servers = nodes.servers.map((one) =>
+      one.name === 'w' ? { ...one, isWitness: true as const } : one,
+    );
+    const layout = { ...nodes, servers };
+    const online = [seen('a'), seen('b')];
+    const isGone = (name: string) => name === 'w';
+    expect(planned({ layout, online, isGone })).toEqual(['a']);
+    // Of a node people decide.
+    expect(planned({ layout: nodes, online, isGone })).toBeNull();
+    const another = [{ ...witness({ runsLogServer: false }), name: 'v', logServer: server('v') }];
+    expect(planned({ layout, online, witnesses: another, isGone })).toEqual(['a', 'b', 'v']);
+    const three = [...online, seen('c', out)];
+    expect(planned({ layout, online: three, isGone })).toEqual(['a', 'b', 'c']);
+  });
+
   it('gives every new set of servers a tag of its own', () => {
     const made = Array.from({ length: 20 }, () =>
       nextLayout({ servers: [server('a')], by: 'a', disasterAt: null }),

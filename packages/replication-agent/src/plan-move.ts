@@ -5,22 +5,29 @@ import {
   type LogServerAddress,
   type SeenNode,
 } from '@countersign/cluster';
+import type { SeenWitness } from './members/witnesses.ts';
 
 /** More behind than this, and a node is not ready to carry the log. */
 const CLOSE_BEHIND = 20;
 const LOG_SERVERS = 3;
 
 /**
- * The better set of log servers that the nodes online make possible; null while the present one is good. A lone
- * server becomes three; a server whose store is gone gets a place again, with three online.
+ * The better set of log servers that those online make possible; null while the present one is good. A lone server
+ * becomes three; a server whose store is gone gets a place again, with three online. Of three at most one is a
+ * witness, and only where there is no third node. Without a witness that was removed two nodes go back to a lone
+ * server: a set with a server that never comes back is less safe than it looks.
  */
 export function planMove(options: {
   layout: LogLayout;
   /** Nodes heard now. */
   online: readonly SeenNode[];
+  /** Heard now too. */
+  witnesses?: readonly Pick<SeenWitness, 'name' | 'logServer' | 'tag' | 'runsLogServer'>[];
+  /** Whether no member has that name any more. */
+  isGone?(name: string): boolean;
   self: string;
 }): LogServerAddress[] | null {
-  const { layout, online, self } = options;
+  const { layout, online, self, witnesses = [], isGone = () => false } = options;
   const newest = Math.max(...online.map((node) => node.revision));
   const able = online.filter(
     (node) =>
@@ -29,11 +36,13 @@ export function planMove(options: {
       node.isDigestComparable &&
       newest - node.revision <= CLOSE_BEHIND,
   );
-  if (able.length < LOG_SERVERS) return null;
-  if (!able.some(({ node }) => node === self)) return null;
-  if (layout.servers.length >= LOG_SERVERS && !hasLostServer(layout, able)) return null;
+  const own = able.find(({ node }) => node === self);
+  if (!own) return null;
+  const isWhole = layout.servers.length >= LOG_SERVERS;
+  const hasGone = layout.servers.some(({ name, isWitness }) => isWitness && isGone(name));
+  if (isWhole && !hasGone && !hasLostServer(layout, able, witnesses)) return null;
   const inLayout = new Set(layout.servers.map(({ name }) => name));
-  return able
+  const nodes = able
     .toSorted(
       (a, b) =>
         Number(b.node === self) - Number(a.node === self) ||
@@ -42,13 +51,30 @@ export function planMove(options: {
     )
     .slice(0, LOG_SERVERS)
     .map(({ logServer }) => logServer as LogServerAddress);
+  if (nodes.length === LOG_SERVERS) return nodes;
+  const witness = witnesses.toSorted(
+    (a, b) =>
+      Number(inLayout.has(b.name)) - Number(inLayout.has(a.name)) || a.name.localeCompare(b.name),
+  )[0];
+  if (nodes.length === LOG_SERVERS - 1 && witness) {
+    return [...nodes, { ...witness.logServer, isWitness: true }];
+  }
+  return hasGone ? [own.logServer!] : null;
 }
 
-/** A node that is there and able while the server it had in this layout is not: its store was lost. */
-function hasLostServer(layout: LogLayout, able: readonly SeenNode[]): boolean {
-  return layout.servers.some(({ name }) =>
-    able.some((node) => node.node === name && node.logServerTag !== layout.tag),
-  );
+/** A node or witness that is there and able while the server it had in this layout is not: its store was lost. */
+function hasLostServer(
+  layout: LogLayout,
+  able: readonly SeenNode[],
+  witnesses: readonly Pick<SeenWitness, 'name' | 'tag' | 'runsLogServer'>[],
+): boolean {
+  const lost = new Set([
+    ...able.filter(({ logServerTag }) => logServerTag !== layout.tag).map(({ node }) => node),
+    ...witnesses
+      .filter(({ tag, runsLogServer }) => tag !== layout.tag || !runsLogServer)
+      .map(({ name }) => name),
+  ]);
+  return layout.servers.some(({ name }) => lost.has(name));
 }
 
 /** A set of log servers that begins with empty stores; `by` fills it. */

@@ -1,65 +1,29 @@
-import { randomUUID } from 'node:crypto';
-import { applyChanges, initApplied, readSettings, type Database } from '@countersign/database';
+import { readSettings } from '@countersign/database';
 import { openRadiusSecret } from '@countersign/operations';
-import {
-  API_SCOPES,
-  checkDocument,
-  type RadiusClientDocument,
-  type RadiusTargetDocument,
-} from '@countersign/verification';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Plan } from './commands/plan.ts';
-import { planCommand, scopeOf, touchedBy } from './plan-command.ts';
-import { makeIncarnation, useTestLog } from './testing/use-test-log.ts';
-import { WrongTries } from './wrong-tries.ts';
+import type { RadiusClientDocument, RadiusTargetDocument } from '@countersign/verification';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { scopeOf, touchedBy } from './plan-command.ts';
+import { useTestCommands } from './testing/use-test-commands.ts';
+import { useTestLog } from './testing/use-test-log.ts';
 
 const test = useTestLog();
-const now = new Date('2026-05-01T12:00:00.000Z');
-const rights = { scopes: [...API_SCOPES], applications: null, networks: null, expiresAt: null };
-let db: Database;
-let keys: ReturnType<typeof test.makeKeys>;
-let revision = 0;
-
-beforeAll(async () => {
-  db = await test.openDatabase();
-  keys = test.makeKeys();
+const tables = [
+  'documents',
+  'applications',
+  'directories',
+  'radius_clients',
+  'radius_targets',
+  'command_results',
+  'applied',
+];
+const { db, keys, plan, run, refusalOf } = useTestCommands(test, {
+  tables,
+  now: new Date('2026-05-01T12:00:00.000Z'),
 });
+
 beforeEach(async () => {
-  await db.sql`truncate documents, applications, directories, radius_clients, radius_targets,
-    command_results, applied`;
-  await initApplied(db, makeIncarnation());
-  revision = 0;
   await run('application.add', { name: 'vpn' });
 });
-
-function plan(name: string, args: object): Promise<Plan> {
-  const commandId = randomUUID();
-  const wrongTries = new WrongTries();
-  const context = { db, keys, wrongTries, commandId, actor: 'test', rights, now };
-  return planCommand(context, name, { ...args });
-}
-
-type Change = Extract<Plan, { kind: 'change' }>;
-
-/** Plans a command and applies the change it comes to, as every replica would. */
-async function run(name: string, args: object): Promise<Change> {
-  const planned = await plan(name, args);
-  if (planned.kind !== 'change') throw new Error(JSON.stringify(planned));
-  const { kind, id, removed, content } = planned.document;
-  revision += 1;
-  const document = removed ? null : checkDocument(kind, JSON.parse(JSON.stringify(content)));
-  const bytes = Buffer.from(JSON.stringify(content));
-  const at = now.toISOString();
-  await applyChanges(db, [
-    { revision, epoch: 1, kind, id, at, removed, bytes, document, commands: [] },
-  ]);
-  return planned;
-}
-
-async function refusalOf(name: string, args: object): Promise<string> {
-  const planned = await plan(name, args);
-  return planned.kind === 'refused' ? `${planned.status} ${planned.code}` : planned.kind;
-}
 
 async function detailOf(name: string, args: object): Promise<string> {
   const planned = await plan(name, args);
@@ -85,11 +49,11 @@ const addTarget = (fields: object = {}) =>
   run('radius-target.add', { target: { ...nps, ...fields } });
 
 async function stored(): Promise<RadiusClientDocument> {
-  return (await readSettings(db)).radiusClients[0]!;
+  return (await readSettings(db())).radiusClients[0]!;
 }
 
 async function storedTarget(): Promise<RadiusTargetDocument> {
-  return (await readSettings(db)).radiusTargets[0]!;
+  return (await readSettings(db())).radiusTargets[0]!;
 }
 
 describe('radius-client.add', () => {
@@ -113,15 +77,15 @@ describe('radius-client.add', () => {
       callingStation: 'text',
       isBalancer: false,
     });
-    expect(openRadiusSecret(keys.seed, document).toString()).toBe(given.secret);
+    expect(openRadiusSecret(keys().seed, document).toString()).toBe(given.secret);
   });
 
   it('moves the revision of the settings, so that workers read them anew', async () => {
-    const before = (await readSettings(db)).revision;
+    const before = (await readSettings(db())).revision;
     await addClient();
-    expect((await readSettings(db)).revision).toBe(before + 1);
+    expect((await readSettings(db())).revision).toBe(before + 1);
     await addTarget();
-    expect((await readSettings(db)).revision).toBe(before + 2);
+    expect((await readSettings(db())).revision).toBe(before + 2);
   });
 
   it('writes networks in one form, and refuses one that another client has', async () => {
@@ -258,17 +222,17 @@ describe('radius-client.set', () => {
     const planned = await setClient({ ...more, secret: 'HUSH-another-one' });
     expect(JSON.stringify(planned)).not.toContain('HUSH');
     expect(planned.event.details).toMatchObject({ ...more, secret: 'sealed anew' });
-    expect(openRadiusSecret(keys.seed, await stored()).toString()).toBe('HUSH-another-one');
+    expect(openRadiusSecret(keys().seed, await stored()).toString()).toBe('HUSH-another-one');
   });
 
   it('keeps the secret where addresses are taken away or stand in another order', async () => {
     await setClient({ addresses: ['10.0.0.0/8', '192.0.2.7'] });
-    expect(openRadiusSecret(keys.seed, await stored()).toString()).toBe(given.secret);
+    expect(openRadiusSecret(keys().seed, await stored()).toString()).toBe(given.secret);
     await setClient({ addresses: ['10.0.0.0/8'] });
     const document = await stored();
-    expect(openRadiusSecret(keys.seed, document).toString()).toBe(given.secret);
+    expect(openRadiusSecret(keys().seed, document).toString()).toBe(given.secret);
     const led = { ...document, addresses: ['192.0.2.66'] };
-    expect(() => openRadiusSecret(keys.seed, led)).toThrow('another context');
+    expect(() => openRadiusSecret(keys().seed, led)).toThrow('another context');
   });
 
   it('gives it another name, unless another client has it', async () => {
@@ -321,7 +285,7 @@ describe('RADIUS targets', () => {
       timeoutMs: 12_000,
       passAttributes: ['Class', '14988/3'],
     });
-    expect(openRadiusSecret(keys.seed, document).toString()).toBe(nps.secret);
+    expect(openRadiusSecret(keys().seed, document).toString()).toBe(nps.secret);
     expect(await refusalOf('radius-target.add', { target: { ...nps, name: 'NPS' } })).toBe(
       '409 radius_target_name_taken',
     );
@@ -357,10 +321,10 @@ describe('RADIUS targets', () => {
     const moved = set({ servers: [{ host: 'nps1.test', port: 1645 }] });
     expect(await refusalOf('radius-target.set', moved)).toBe('400 secret_required');
     await run('radius-target.set', set({ servers: nps.servers, timeoutMs: 3000 }));
-    expect(openRadiusSecret(keys.seed, await storedTarget()).toString()).toBe(nps.secret);
+    expect(openRadiusSecret(keys().seed, await storedTarget()).toString()).toBe(nps.secret);
     const planned = await run('radius-target.set', set({ ...moved.changes, secret: 'HUSH-new' }));
     expect(JSON.stringify(planned)).not.toContain('HUSH');
-    expect(openRadiusSecret(keys.seed, await storedTarget()).toString()).toBe('HUSH-new');
+    expect(openRadiusSecret(keys().seed, await storedTarget()).toString()).toBe('HUSH-new');
   });
 
   it('stay as long as a client sends passwords there', async () => {
@@ -370,7 +334,7 @@ describe('RADIUS targets', () => {
     expect(detail).toBe('nps is the first factor of the RADIUS client VPN gateway');
     await setClient({ firstFactor: { kind: 'none' } });
     await run('radius-target.remove', { name: 'NPS' });
-    expect((await readSettings(db)).radiusTargets).toEqual([]);
+    expect((await readSettings(db())).radiusTargets).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isTurnOf } from './rebuild-watch.ts';
+import { isTurnOf, wasNeverInALog } from './rebuild-watch.ts';
 
 const LONG = 60_000;
 
@@ -54,4 +54,11 @@ describe('whose turn it is to fill the log', () => {
     const own = { isFilled: false, incarnationId: 'one', revision: 500 };
     expect(isTurn('b', 500, { own })).toBe(false);
   });
+});
+
+it('a restored incarnation alone was never in a log: neither a first one nor one that somebody filled', () => {
+  const at = '2026-01-01T00:00:00.000Z';
+  expect(wasNeverInALog({ by: null, disasterAt: at })).toBe(true);
+  expect(wasNeverInALog({ by: null, disasterAt: null })).toBe(false);
+  expect(wasNeverInALog({ by: 'node-1', disasterAt: at })).toBe(false);
 });

@@ -2,6 +2,7 @@ import {
   findIncarnation,
   FIRST_LAYOUT_TAG,
   hasSeal,
+  isOperators,
   isOnline,
   namesOf,
   readStreamState,
@@ -89,6 +90,7 @@ export class RebuildWatch {
     if (performance.now() - this.#failedAt < FAILED_PAUSE_MS) return 'wait';
     const found = await findIncarnation(link, { logReplicas: replicasOf(layout) });
     if (!found) {
+      if (isOperators(layout)) return this.#mayBeginThere();
       if (layout.tag === FIRST_LAYOUT_TAG) return this.#hasLostLoneStore() ? 'rebuild' : 'wait';
       this.#problem = `its log servers are new, ${layout.by} fills them`;
       return this.#isMyTurn(layout.by, replica.applied.revision) ? 'rebuild' : 'wait';
@@ -102,6 +104,15 @@ export class RebuildWatch {
     }
     this.#isSealed = true;
     return this.#lookForLoss();
+  }
+
+  /** What is gone from the operator's NATS may be there still, and nats.urls name another one: people decide. */
+  #mayBeginThere(): NextStep {
+    const { node, layout, incarnation } = this.#options;
+    if (layout.by === node && wasNeverInALog(incarnation)) return 'rebuild';
+    this.#problem =
+      'nats.urls: the log of this cluster is not there; are they the right servers and account?';
+    return 'wait';
   }
 
   /** The only log server is this node's and empty: what its PostgreSQL holds is all there is. */
@@ -183,6 +194,14 @@ export class RebuildWatch {
         })),
     });
   }
+}
+
+/** Made by a restore: a first incarnation has no disaster behind it, and every other is filled by somebody. */
+export function wasNeverInALog({
+  by,
+  disasterAt,
+}: Pick<Incarnation, 'by' | 'disasterAt'>): boolean {
+  return by === null && disasterAt !== null;
 }
 
 /** `by` fills the log; when it is gone, the most caught-up node that has all of revision `left`. */

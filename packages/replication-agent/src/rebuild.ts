@@ -10,6 +10,7 @@ import {
   nextIncarnation,
   RebuildError,
   RebuildLog,
+  retryJitterMs,
   shutStates,
   SilenceError,
   UserStates,
@@ -210,7 +211,7 @@ async function publishState(states: UserStates, userId: string, known: UserState
       state = mergeStates(known, parseState(read.bytes));
       revision = read.revision;
     }
-    await sleep(5 + Math.random() * 15);
+    await sleep(retryJitterMs());
   }
   throw new RebuildError(`the state of user ${userId} could not be written`);
 }

@@ -1,11 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runsServerOf, type LogLayout } from '@countersign/cluster';
 import { noteLogLayout, openDatabase } from '@countersign/database';
-import { takeKeys } from '@countersign/keys';
+import type { CertificateNotice } from '@countersign/tls';
+import { renewKeys, takeKeys } from '@countersign/keys';
 import type { Logger } from 'pino';
 import { AgentLife, type AgentShared } from './agent-life.ts';
-import type { AgentConfig, DiskReport, LogServerHealth } from './config.ts';
+import type {
+  AgentConfig,
+  DiskReport,
+  KeyRingMessage,
+  KeysMessage,
+  LogServerHealth,
+  SealedGeneration,
+} from './config.ts';
+import { eraseEventsForEver } from './erase-events.ts';
+import { Backups } from './backup/backups.ts';
 import { AgentEvents } from './events.ts';
+import { ClusterKeyWrapper } from './members/cluster-key-wrapper.ts';
+import type { MemberMessage, WrappedKeyMessage } from './members/supervisor-line.ts';
 import { retireEventsForEver } from './retire-events.ts';
 import { StoreMarks } from './store-marks.ts';
 import { DatabaseWatch } from './watch-database.ts';
@@ -24,11 +36,23 @@ export async function runAgent(
     log: Logger;
     signal: AbortSignal;
     showApiKey(key: string): void;
+    showInvitation(code: string): void;
     restartLogServer(): void;
     /** The supervisor starts, moves or stops this node's log server to fit. */
     tellLayout(layout: LogLayout): void;
-    tellSupervisor(message: { type: 'log-server-health'; health: LogServerHealth }): void;
+    tellSupervisor(
+      message:
+        | { type: 'log-server-health'; health: LogServerHealth }
+        | MemberMessage
+        | KeyRingMessage,
+    ): void;
+    onKeys(listener: (message: KeysMessage) => void): void;
+    makeGeneration(): Promise<SealedGeneration>;
     onDisks(listener: (disks: DiskReport[]) => void): void;
+    onCertificates(listener: (notices: CertificateNotice[]) => void): void;
+    onWrappedKey(listener: (answer: WrappedKeyMessage) => void): void;
+    /** The supervisor alone has the cluster's keys whole. */
+    askKeys(): Promise<string>;
   },
 ): Promise<RunningAgent> {
   const { log, signal } = options;
@@ -45,9 +69,21 @@ export async function runAgent(
   });
   let disks: DiskReport[] = [];
   options.onDisks((measured) => (disks = measured));
+  let { certificates } = config;
+  options.onCertificates((notices) => (certificates = notices));
+  const wrapper = new ClusterKeyWrapper((message) => options.tellSupervisor(message));
+  options.onWrappedKey((answer) => wrapper.take(answer));
+  const keys = takeKeys(config.keys);
+  let { keyRing } = config;
+  options.onKeys((message) => {
+    renewKeys(keys, message.keys);
+    keyRing = message.keyRing;
+  });
   const shared: AgentShared = {
     config,
-    keys: takeKeys(config.keys),
+    keys,
+    keyRing: () => keyRing,
+    makeGeneration: options.makeGeneration,
     db,
     lazyDb,
     events,
@@ -55,20 +91,31 @@ export async function runAgent(
     log,
     signal,
     showApiKey: options.showApiKey,
+    showInvitation: options.showInvitation,
     restartLogServer: options.restartLogServer,
     tellSupervisor: options.tellSupervisor,
     disks: () => disks,
-    known: { highestNumber: 0, runsLogServer: config.runsLogServer, storeMarks: new StoreMarks() },
+    certificates: () => certificates,
+    wrapClusterKey: (about) => wrapper.wrap(about),
+    backups: new Backups({ config, askKeys: options.askKeys, events, log }),
+    known: {
+      highestNumber: 0,
+      runsLogServer: config.runsLogServer,
+      storeMarks: new StoreMarks(),
+      leftTags: [...config.leftLogs],
+    },
   };
   const watching = databaseWatch.run(db, signal, () => life?.resign('PostgreSQL is silent'));
-  const retiring = retireEventsForEver({ db: lazyDb, events, log, signal });
+  const retiring = Promise.all([
+    retireEventsForEver({ db: lazyDb, events, log, signal }),
+    eraseEventsForEver({ db: lazyDb, log, signal }),
+  ]);
   let life: AgentLife | null = null;
   const living = liveOn();
   events.agentStarted({ version: config.version });
 
   async function liveOn(): Promise<void> {
     let { layout } = config;
-    const leftTags = [...config.leftLogs];
     for (;;) {
       await noteLayout(layout);
       if (signal.aborted) return;
@@ -77,9 +124,9 @@ export async function runAgent(
       await life.stop({ handOver: next === null });
       if (next === null) return;
       if (next.tag === layout.tag) continue;
-      leftTags.push(layout.tag);
+      shared.known.leftTags.push(layout.tag);
       layout = next;
-      shared.known.runsLogServer = runsServerOf(layout, config.node, leftTags);
+      shared.known.runsLogServer = runsServerOf(layout, config.node, shared.known.leftTags);
       options.tellLayout(next);
     }
   }

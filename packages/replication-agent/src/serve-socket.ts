@@ -10,8 +10,10 @@ import {
   runCommand,
   sealerOf,
 } from '@countersign/operations';
-import { API_SCOPES, type StopFact } from '@countersign/verification';
+import { RIGHTS, type StopFact } from '@countersign/verification';
 import type { Logger } from 'pino';
+import { BackupError } from '@countersign/backup';
+import type { Backups } from './backup/backups.ts';
 import { proveSocket } from './authorise.ts';
 import type { AgentConfig } from './config.ts';
 import type { Disaster } from './disaster.ts';
@@ -23,13 +25,16 @@ import { DisasterError } from './disaster.ts';
  */
 export async function serveSocket(options: {
   config: AgentConfig;
-  keys: Record<'command' | 'socket-proof' | 'attempt-id' | 'seed', PurposeKey>;
+  keys: Record<'command' | 'command-id' | 'socket-proof' | 'attempt-id' | 'seed', PurposeKey>;
   db: Database;
   link: NatsLink;
   membership: Membership;
   incarnation: Incarnation;
   disaster: Disaster;
   stopFacts: StopFacts<StopFact>;
+  backups: Backups;
+  /** When this life ends: what is under way is given up then. */
+  stopping: AbortSignal;
   /** What only an operator at the node may do was asked for: live there from now on. */
   onMove(layout: LogLayout): void;
   /** Of this node itself, also while the log is away. */
@@ -45,6 +50,7 @@ export async function serveSocket(options: {
     membership,
     sealer: sealerOf(keys.command),
     attemptKey: keys['attempt-id'],
+    commandIdKey: keys['command-id'],
   };
   const directories = new OpenDirectories({
     db,
@@ -66,7 +72,7 @@ export async function serveSocket(options: {
         ? {
             id: `socket ${config.node}`,
             name: `socket of ${config.node}`,
-            scopes: new Set(API_SCOPES),
+            scopes: new Set(RIGHTS),
             applications: null,
             proof: { kind: 'socket', node: config.node },
           }
@@ -88,6 +94,10 @@ export async function serveSocket(options: {
         const { layout, file } = await told(disaster.rejoin(token));
         options.onMove(layout);
         return { file };
+      },
+      backUp: (how, take) => {
+        const { backups, stopping: signal } = options;
+        return told(backups.backUpByHand({ ...how, signal }, (lines) => take(lines, signal)));
       },
     },
     examineNode: (node) => (node === config.node ? options.examine() : askExamination(path, node)),
@@ -115,6 +125,7 @@ async function told<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
+    if (error instanceof BackupError) throw new ProblemError(409, error.code, error.message);
     if (error instanceof DisasterError) throw new ProblemError(409, error.code, error.message);
     throw error;
   }

@@ -17,11 +17,14 @@ export class StoreMarks {
   }
 
   note(nodes: readonly SeenNode[]): void {
-    for (const { node, logServerTag: tag, storeMark: mark } of nodes) {
-      if (tag === null || mark === null) continue;
-      const known = this.#heard.get(node);
-      if (known?.tag !== tag || known.mark < mark) this.#heard.set(node, { tag, mark });
-    }
+    for (const seen of nodes) this.noteOne(seen);
+  }
+
+  noteOne(seen: Pick<SeenNode, 'node' | 'logServerTag' | 'storeMark'>): void {
+    const { node, logServerTag: tag, storeMark: mark } = seen;
+    if (tag === null || mark === null) return;
+    const known = this.#heard.get(node);
+    if (known?.tag !== tag || known.mark < mark) this.#heard.set(node, { tag, mark });
   }
 
   heard(tag: string): Record<string, number> {

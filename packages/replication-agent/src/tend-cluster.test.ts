@@ -9,6 +9,7 @@ import { Storage } from './storage.ts';
 import { letWriteAfterMove, tendCluster } from './tend-cluster.ts';
 import { startTestMaster } from './testing/start-test-master.ts';
 import { limits, silent, useTestLog } from './testing/use-test-log.ts';
+import { noWitnesses } from './testing/no-witnesses.ts';
 
 const test = useTestLog();
 const node = 'node-1';
@@ -44,8 +45,10 @@ it('lets user states be written again after a master was gone in the middle of a
     incarnationNumber,
     membership,
     storage,
+    witnesses: noWitnesses,
     limitKeeper: new LimitKeeper({ link, limits, log: silent }),
     showApiKey: () => undefined,
+    showInvitation: () => undefined,
     tryMove: async () => false,
     log: silent,
     signal: stop.signal,

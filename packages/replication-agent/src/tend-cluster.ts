@@ -9,16 +9,21 @@ import {
   type NatsLink,
 } from '@countersign/cluster';
 import { listNodes, type Database } from '@countersign/database';
+import type { PurposeKey } from '@countersign/keys';
 import type { AgentConfig } from './config.ts';
+import { ensureFirstAdministrator } from './first-administrator.ts';
 import { ensureFirstApiKey } from './first-api-key.ts';
 import type { LimitKeeper } from './limit-keeper.ts';
 import type { Mastership } from './mastership.ts';
+import { readMembers } from './members/member-documents.ts';
+import type { Witnesses } from './members/witnesses.ts';
 import { planMove } from './plan-move.ts';
 import type { Storage } from './storage.ts';
 
 type Duties = {
   config: Pick<AgentConfig, 'node' | 'dataDirectory'>;
   db: Database;
+  keys: { document: PurposeKey };
   link: NatsLink;
   layout: LogLayout;
   incarnationNumber: number;
@@ -27,7 +32,9 @@ type Duties = {
   lease: Lease;
   storage: Storage;
   limitKeeper: LimitKeeper;
+  witnesses: Pick<Witnesses, 'online' | 'isGone'>;
   showApiKey(key: string): void;
+  showInvitation(code: string): void;
   tryMove(servers: LogLayout['servers']): Promise<boolean>;
   log: Log;
   signal: AbortSignal;
@@ -41,7 +48,7 @@ const MOVE_AFTER_MS = 5000;
 const MOVE_AGAIN_MS = 60_000;
 const OPEN_EVERY_MS = 2000;
 
-/** The master's own small duties: the first key, nodes not seen before, a sign of life in an idle log, its place. */
+/** The master's own small duties: the first key and invitation, nodes not seen before, a sign of life in an idle log, its place. */
 export async function tendCluster(duties: Duties): Promise<void> {
   const { mastership, log, signal } = duties;
   const moving = { betterSince: null as number | null, triedAt: -Infinity, openedAt: -Infinity };
@@ -70,6 +77,12 @@ async function tendOnce(duties: Duties): Promise<void> {
     dataDirectory: config.dataDirectory,
     show: duties.showApiKey,
   });
+  await ensureFirstAdministrator({
+    db,
+    mastership,
+    dataDirectory: config.dataDirectory,
+    show: duties.showInvitation,
+  });
   await rememberNodes(duties);
   await duties.limitKeeper.tend(duties.incarnationNumber);
   if (storage.defect && storage.isBetterElsewhere) await lease.resign(storage.defect);
@@ -95,10 +108,16 @@ export async function letWriteAfterMove(
 }
 
 async function moveWhereBetter(
-  { config, layout, membership, tryMove }: Duties,
+  { config, layout, membership, witnesses, tryMove }: Duties,
   moving: { betterSince: number | null; triedAt: number },
 ): Promise<void> {
-  const better = planMove({ layout, online: membership.online(), self: config.node });
+  const better = planMove({
+    layout,
+    online: membership.online(),
+    witnesses: witnesses.online(),
+    isGone: (name) => witnesses.isGone(name),
+    self: config.node,
+  });
   const now = performance.now();
   moving.betterSince = better ? (moving.betterSince ?? now) : null;
   const isDue = moving.betterSince !== null && now - moving.betterSince > MOVE_AFTER_MS;
@@ -107,11 +126,19 @@ async function moveWhereBetter(
   await tryMove(better);
 }
 
-async function rememberNodes({ db, membership, mastership }: Duties): Promise<void> {
+/** A node that was removed is still heard for a moment. */
+export async function rememberNodes({
+  db,
+  keys,
+  membership,
+  mastership,
+}: Pick<Duties, 'db' | 'keys' | 'membership' | 'mastership'>): Promise<void> {
   const stored = new Map((await listNodes(db)).map((node) => [node.name, node]));
   for (const seen of membership.online()) {
     const before = stored.get(seen.node);
     if (before?.version === seen.version) continue;
+    const members = await readMembers({ db, keys });
+    if (members && !members.document.list.members.some(({ name }) => name === seen.node)) continue;
     const addedAt = before?.addedAt ?? new Date().toISOString();
     await mastership.write({
       kind: 'node',

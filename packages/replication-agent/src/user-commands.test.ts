@@ -395,8 +395,14 @@ describe('an enrolment code', () => {
     await done('user.unblock', { username });
     await done('user.set', { username, changes: { enabled: false } });
     await attempt(username, code);
-    expect([...answers]).toEqual([expect.stringContaining('enrolment_refused')]);
     await done('user.set', { username, changes: { enabled: true } });
+    // Whether it was spent before a disaster nobody knows.
+    const disasterAt = (at: string | null) => master.db.sql`update applied
+      set incarnation = jsonb_set(incarnation, '{disasterAt}', ${JSON.stringify(at)}::text::jsonb)`;
+    await disasterAt(new Date().toISOString());
+    await attempt(username, code);
+    await disasterAt(null);
+    expect([...answers]).toEqual([expect.stringContaining('enrolment_refused')]);
     // A secret that is refused spends nothing.
     const wish = { username, enrolmentCode: code, type: 'totp' };
     const bad = { ...wish, secret: 'short' };

@@ -27,8 +27,10 @@ export async function watchLogServer(options: {
   log: Logger;
   signal: AbortSignal;
   restartLogServer(): void;
+  /** A witness may not: see {@link askWhetherHeard}. */
+  mayCreate?: boolean;
 }): Promise<void> {
-  const { config, layout, log, signal } = options;
+  const { config, layout, log, signal, mayCreate = true } = options;
   const own = reachableServers(layout, config.logServers).filter(
     ({ name }) => name === config.node,
   );
@@ -36,8 +38,7 @@ export async function watchLogServer(options: {
   const server = serverNameOf(config.node, layout.tag);
   // A connection to this one server only: asked elsewhere, one that hangs or is cut off would look the same.
   await using link = new NatsLink({
-    user: config.nats.user,
-    password: config.nats.password,
+    ...config.nats,
     servers: clientAddresses(own, config.node),
     name: `${config.node} voice`,
     tag: layout.tag,
@@ -45,7 +46,7 @@ export async function watchLogServer(options: {
   });
   let unheardSince: number | null = null;
   while (await pause(EVERY_MS, signal)) {
-    const voice = await askWhetherHeard(link, server);
+    const voice = await askWhetherHeard(link, server, { mayCreate });
     if (voice !== 'unheard') {
       unheardSince = null;
       continue;

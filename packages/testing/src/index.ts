@@ -29,6 +29,7 @@ export {
   type ReceivedText,
   type TestKannel,
 } from './start-test-kannel.ts';
+export { startOperatorsNats, type TestOperatorsNats } from './start-operators-nats.ts';
 export {
   findTestNatsServer,
   startTestNats,

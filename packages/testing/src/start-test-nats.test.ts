@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 
-import { isRunning } from '@countersign/engines';
 import { expect, it } from 'vitest';
 
+import { isListening } from './is-listening.ts';
 import { startTestNats } from './start-test-nats.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -17,6 +17,8 @@ function greets(url: string): Promise<boolean> {
     socket.setTimeout(200, () => finish(false));
     socket.once('data', (data) => finish(data.toString().startsWith('INFO ')));
     socket.once('error', () => finish(false));
+    // A container engine takes connections before the server in it does, and drops them.
+    socket.once('close', () => finish(false));
   });
 }
 
@@ -34,14 +36,15 @@ it('three servers run; one can be killed, restarted, paused and resumed; stop en
   await nats.restart(0);
   await untilGreeted(first);
 
-  nats.pause(1);
+  await nats.pause(1);
   await waitFor('the paused server to fall silent', async () => !(await greets(second)), {
     timeoutMs: 5_000,
   });
-  nats.resume(1);
+  await nats.resume(1);
   await untilGreeted(second);
 
-  nats.pause(2);
+  await nats.pause(2);
   await nats.stop();
-  expect(nats.servers.filter(({ pid }) => isRunning(pid))).toEqual([]);
+  // The kernel would still take connections for a server that is only paused.
+  for (const url of nats.urls) expect(await isListening(Number(new URL(url).port))).toBe(false);
 }, 90_000);

@@ -7,23 +7,28 @@ import { fileURLToPath } from 'node:url';
 import {
   findNatsServer,
   startNatsServer,
+  type NatsAccess,
   type NatsEngine,
   type NatsOptions,
 } from '@countersign/engines';
 
 import { takeFreePorts } from './free-ports.ts';
+import { startNatsContainers } from './start-nats-containers.ts';
+import { usesContainers } from './uses-containers.ts';
 
 export interface TestNats {
   /** In the order of the servers, without credentials. */
   urls: string[];
   user: string;
   password: string;
-  /** The engine at an index is replaced by `restart`. */
+  /** The engine at an index is replaced by `restart`; empty where they run in containers. */
   servers: NatsEngine[];
   /** kill -9 and wait until it is gone. */
   kill(index: number): Promise<void>;
-  pause(index: number): void;
-  resume(index: number): void;
+  /** Stops a server in an orderly way. */
+  halt(index: number): Promise<void>;
+  pause(index: number): Promise<void>;
+  resume(index: number): Promise<void>;
   /** Starts a killed or running server again on its ports and store. */
   restart(index: number): Promise<void>;
   /** Stops all servers and removes their stores. */
@@ -40,12 +45,24 @@ export async function findTestNatsServer(): Promise<string> {
   return (await findNatsServer({ toolBinary: toolNatsServer })).binary;
 }
 
-/** A running nats-server, or a cluster of three, on free loopback ports with JetStream. */
-export async function startTestNats({ servers: count }: { servers: 1 | 3 }): Promise<TestNats> {
+/**
+ * A running nats-server, or a cluster of three, on free loopback ports with JetStream; in containers
+ * where `usesContainers`, except with an access of its own, whose files lie on this machine.
+ */
+export async function startTestNats({
+  servers: count,
+  access,
+}: {
+  servers: 1 | 3;
+  /** Who may sign in at each; the password of the answer when left out. */
+  access?: (index: number) => NatsAccess;
+}): Promise<TestNats> {
+  if (usesContainers() && !access) return await startNatsContainers({ servers: count });
   const binary = await findTestNatsServer();
   const folder = await mkdtemp(join(tmpdir(), 'countersign-nats-'));
   const password = randomBytes(16).toString('hex');
-  const options = await planServers({ binary, folder, count, password });
+  const signIn = { user: 'test', password };
+  const options = await planServers({ binary, folder, count, access: access ?? (() => signIn) });
   const servers = await Promise.all(options.map(startNatsServer));
 
   const engineAt = (index: number): NatsEngine => {
@@ -60,12 +77,12 @@ export async function startTestNats({ servers: count }: { servers: 1 | 3 }): Pro
   };
   return {
     urls: servers.map((engine) => engine.url),
-    user: 'test',
-    password,
+    ...signIn,
     servers,
     kill,
-    pause: (index) => void process.kill(engineAt(index).pid, 'SIGSTOP'),
-    resume: (index) => void process.kill(engineAt(index).pid, 'SIGCONT'),
+    halt: (index) => engineAt(index).stop(),
+    pause: async (index) => void process.kill(engineAt(index).pid, 'SIGSTOP'),
+    resume: async (index) => void process.kill(engineAt(index).pid, 'SIGCONT'),
     restart: async (index) => {
       await engineAt(index).stop();
       servers[index] = await startNatsServer(options[index] as NatsOptions);
@@ -81,9 +98,9 @@ async function planServers(about: {
   binary: string;
   folder: string;
   count: number;
-  password: string;
+  access: (index: number) => NatsAccess;
 }): Promise<NatsOptions[]> {
-  const { binary, folder, count, password } = about;
+  const { binary, folder, count, access } = about;
   const host = '127.0.0.1';
   const ports = await takeFreePorts(count * 2);
   const clientPorts = ports.slice(0, count);
@@ -98,7 +115,7 @@ async function planServers(about: {
     clusterName: `test-${clientPorts[0]}`,
     host,
     clientPort,
-    credentials: { user: 'test', password },
+    access: access(index),
     maxStoreBytes: 1024 ** 3,
     ...(count > 1 && {
       cluster: {

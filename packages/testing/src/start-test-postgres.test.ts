@@ -34,13 +34,16 @@ it('databases are separate, copy their template and are gone after drop', async 
 });
 
 it('a URL names a server by host or by the folder of its socket', () => {
-  expect(parsePostgresUrl('postgres://me:p%40ss@db.example:6543/main')).toEqual({
+  const remote = {
     host: 'db.example',
     port: 6543,
     user: 'me',
     database: 'main',
     password: 'p@ss',
-  });
-  const connection = { host: '/tmp/a b', port: 5432, user: 'me', database: 'main' };
-  expect(parsePostgresUrl(formatPostgresUrl(connection))).toEqual(connection);
+  };
+  expect(parsePostgresUrl('postgres://me:p%40ss@db.example:6543/main')).toEqual(remote);
+  const local = { host: '/tmp/a b', port: 5432, user: 'me', database: 'main' };
+  for (const connection of [remote, local]) {
+    expect(parsePostgresUrl(formatPostgresUrl(connection))).toEqual(connection);
+  }
 });

@@ -100,7 +100,8 @@ export function parsePostgresUrl(text: string): TestConnection {
 }
 
 export function formatPostgresUrl(connection: TestConnection): string {
-  const { host, port, user, database } = connection;
-  const folder = encodeURIComponent(host);
-  return `postgres://${encodeURIComponent(user)}@localhost:${port}/${database}?host=${folder}`;
+  const { host, port, user, database, password } = connection;
+  const signIn = [user, ...(password ? [password] : [])].map(encodeURIComponent).join(':');
+  if (!host.startsWith('/')) return `postgres://${signIn}@${host}:${port}/${database}`;
+  return `postgres://${signIn}@localhost:${port}/${database}?host=${encodeURIComponent(host)}`;
 }

@@ -142,7 +142,8 @@ function toDocument(id: GroupName, fields: Fields): SettingsDocument {
 }
 
 /** Names of the settings that are secrets. */
-export type SecretSetting = 'mail.password' | 'text.providers';
+export const SECRET_SETTINGS = ['mail.password', 'text.providers'] as const;
+export type SecretSetting = (typeof SECRET_SETTINGS)[number];
 
 /** A secret as it is stored, and the context it was sealed to: moved to other settings it does not open. */
 export function sealedSetting(

@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import { administratorDocument } from './administrator.ts';
 import { applicationDocument } from './application.ts';
 import { directoryDocument, directoryLink, directorySyncDocument } from './directory.ts';
+import { keyRingDocument } from './key-ring.ts';
 import { mailJobDocument } from './mail-job.ts';
+import { authorityDocument, joinTokenDocument, membersDocument } from './member-documents.ts';
 import { METHODS, MODES } from './methods.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
 import { radiusClientDocument, radiusTargetDocument } from './radius.ts';
@@ -91,10 +94,12 @@ export const AUTHENTICATORS_MAX = 20;
 export const OATH_TOKENS_MAX = 5;
 export const PHONES_MAX = 4;
 
-/** Argon2id of the peppered PIN; worth nothing without the cluster's key. */
+/** Argon2id of the peppered PIN, sealed once the cluster's key was changed; worth nothing without that key. */
 const pinHash = z.strictObject({
   salt: z.base64().length(24),
-  hash: z.base64().length(44),
+  hash: z
+    .base64()
+    .refine((text) => text.length === 44 || text.length === 88, 'not a hash of a PIN'),
 });
 export type PinHash = z.infer<typeof pinHash>;
 
@@ -163,6 +168,8 @@ export const userDocument = z.strictObject({
   directory: directoryLink.optional(),
   /** Removed, and kept for 30 days with all authenticators in case the same object comes back: no user until then. */
   removedAt: instant.optional(),
+  /** Erased: the username is a pseudonym, and nothing else tells who it was. Kept for good. */
+  erasedAt: instant.optional(),
   enabled: z.boolean(),
   blocked: z
     .strictObject({
@@ -235,8 +242,13 @@ const documentSchemas = {
   settings: settingsDocument,
   application: applicationDocument,
   'api-key': apiKeyDocument,
+  administrator: administratorDocument,
   node: nodeDocument,
   job: mailJobDocument,
+  authority: authorityDocument,
+  members: membersDocument,
+  'join-token': joinTokenDocument,
+  'key-ring': keyRingDocument,
   directory: directoryDocument,
   'directory-sync': directorySyncDocument,
   'radius-client': radiusClientDocument,

@@ -1,3 +1,19 @@
+export {
+  ADMINISTRATORS_MAX,
+  administratorDocument,
+  administratorState,
+  checkNewPassword,
+  FRESH_MINUTES,
+  INVITATION_HOURS,
+  isLastOwner,
+  PASSWORD_LENGTH_MAX,
+  ROLES,
+  SESSION_HOURS,
+  SESSION_IDLE_MINUTES,
+} from './administrator.ts';
+export type { AdministratorDocument, AdministratorState, Role } from './administrator.ts';
+export { hasRight, RIGHTS, rightsOf } from './roles.ts';
+export type { Right } from './roles.ts';
 export { applicationDocument } from './application.ts';
 export type { ApplicationDocument } from './application.ts';
 export { Base32Error, decodeBase32, encodeBase32 } from './base32.ts';
@@ -30,6 +46,8 @@ export type {
   NodeDocument,
   UserDocument,
 } from './documents.ts';
+export { JOIN_TOKENS_MAX, SPENT_TOKENS_MAX } from './member-documents.ts';
+export type { AuthorityDocument, JoinTokenDocument, MembersDocument } from './member-documents.ts';
 export {
   DIRECTORIES_MAX,
   DIRECTORY_NAMES_MAX,
@@ -96,6 +114,8 @@ export type {
 } from './judge-step.ts';
 export { isLastFullKey } from './last-full-key.ts';
 export { beginsLockout, failuresInForce, isLocked, lockoutOf } from './lockout.ts';
+export { KEY_GENERATIONS_MAX, KEY_RING_ID } from './key-ring.ts';
+export type { KeyRingDocument } from './key-ring.ts';
 export { MAIL_RETRIES_MAX } from './mail-job.ts';
 export type { MailCursor, MailJobDocument, QueuedMail } from './mail-job.ts';
 export { mergeClaims, mergeStates } from './merge-claims.ts';
@@ -184,6 +204,7 @@ export {
   changeSettings,
   parseOverride,
   parseSetting,
+  SECRET_SETTINGS,
   sealedSetting,
 } from './change-settings.ts';
 export type { SealSetting, SecretSetting, SettingChange } from './change-settings.ts';
@@ -199,6 +220,7 @@ export {
   liftStopFacts,
   parseStopFact,
   stopFactsInForce,
+  takeStopFact,
   withStopFacts,
 } from './stop-facts.ts';
 export type { StopFact, StopFactKind } from './stop-facts.ts';

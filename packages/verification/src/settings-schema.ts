@@ -119,6 +119,16 @@ export const SETTINGS = {
       about: "How long after the master's last sign of life another node may take over.",
     }),
   },
+  certificates: {
+    nodeDays: wholeNumber({
+      min: 1,
+      max: 825,
+      standard: 90,
+      unit: 'days',
+      about:
+        "How long a node's certificate is good. Nodes renew theirs when a third of that is left.",
+    }),
+  },
   withoutQuorum: {
     default: withoutQuorum,
     applications: byApplication(withoutQuorum, {
@@ -437,6 +447,7 @@ export const GROUP_TITLES: Record<keyof typeof SETTINGS, string> = {
   company: 'The company',
   lockout: 'Lockout after wrong answers',
   failover: 'Who becomes master',
+  certificates: "Certificates by the cluster's CA",
   withoutQuorum: 'While the quorum is away',
   events: 'Events',
   methods: 'Methods',

@@ -8,6 +8,7 @@ import {
   liftStopFacts,
   parseStopFact,
   stopFactsInForce,
+  takeStopFact,
   StopFactError,
   withStopFacts,
   type StopFact,
@@ -96,6 +97,28 @@ describe('a stop fact', () => {
     const next = fact({ reason: 'again' });
     const user2 = absorbStopFact(absorbStopFact(user, old), next);
     expect(user2.blocked).toMatchObject({ reason: 'again', expiresAt: next.expiresAt });
+  });
+
+  it('dated from the future stops from now on, and nothing that begins later', () => {
+    const future = iso(NOW + 1000 * DAY_MS);
+    const stopped = takeStopFact(fact({ at: future }), NOW);
+    expect(stopped.at).toBe(iso(NOW));
+    expect(withStopFacts(user, [stopped], NOW).blocked?.reason).toBe('lost phone');
+    // A clock may be off by a little.
+    const soon = fact({ at: iso(NOW + 59_000) });
+    expect(takeStopFact(soon, NOW)).toEqual(soon);
+
+    const hours = (ms: number) => ms * 3_600_000;
+    const session = { kind: 'session', subject: user.id } as const;
+    for (const expiresAt of [null, future]) {
+      expect(takeStopFact(fact({ ...session, at: future, expiresAt }), NOW)).toMatchObject({
+        at: iso(NOW),
+        expiresAt: iso(NOW + hours(9)),
+      });
+    }
+    const short = fact({ ...session, expiresAt: iso(NOW + hours(1)) });
+    expect(takeStopFact(short, NOW)).toEqual(short);
+    expect(() => takeStopFact(null, NOW)).toThrow(StopFactError);
   });
 
   it('carries what a later version adds, and is refused with words when it is none', () => {

@@ -1,9 +1,13 @@
 import { z } from 'zod';
 import type { UserDocument } from './documents.ts';
+import { SESSION_HOURS } from './administrator.ts';
 import { isSafeText } from './safe-text.ts';
 
-/** `user` blocks a person, `api-key` revokes a key. Nothing makes the other two yet. */
-export const STOP_FACT_KINDS = ['user', 'api-key', 'device', 'session'] as const;
+/**
+ * `user` blocks a person, `api-key` revokes a key, `administrator` removes one, `session` ends one session of theirs, or
+ * by the administrator's id all that were made before. Nothing makes `device` yet.
+ */
+export const STOP_FACT_KINDS = ['user', 'api-key', 'administrator', 'device', 'session'] as const;
 export type StopFactKind = (typeof STOP_FACT_KINDS)[number];
 
 /** Of one user, in force at a time, as one node knows them. */
@@ -44,7 +48,7 @@ const stopFact = z
   })
   .refine(
     ({ kind, subject }) =>
-      (kind !== 'user' && kind !== 'api-key') || uuid.safeParse(subject).success,
+      kind === 'device' || kind === 'session' || uuid.safeParse(subject).success,
     'the subject is no id',
   );
 
@@ -66,6 +70,26 @@ export function parseStopFact(value: unknown): StopFact {
     .slice(0, 5)
     .map((issue) => `${issue.path.join('.') || 'fact'}: ${issue.message}`);
   throw new StopFactError(`not a stop fact: ${problems.join('; ')}`);
+}
+
+/** Clocks of nodes that take stop facts differ by less. */
+const CLOCKS_DIFFER_MS = 60_000;
+/** All sessions of before are over by then. */
+const SESSION_FACT_LASTS_MS = (SESSION_HOURS + 1) * 3_600_000;
+
+/**
+ * A fact as it is kept that another node told. It stops at once whatever that node's clock says; but dated from the
+ * future it would go on stopping what begins later: sessions of next year, and that node's next facts.
+ * @throws StopFactError
+ */
+export function takeStopFact(value: unknown, nowMs = Date.now()): StopFact {
+  const fact = parseStopFact(value);
+  const isAhead = Date.parse(fact.at) > nowMs + CLOCKS_DIFFER_MS;
+  const at = isAhead ? new Date(nowMs).toISOString() : fact.at;
+  if (fact.kind !== 'session') return { ...fact, at };
+  const lastMs = Date.parse(at) + SESSION_FACT_LASTS_MS;
+  const isLonger = fact.expiresAt === null || Date.parse(fact.expiresAt) > lastMs;
+  return { ...fact, at, expiresAt: isLonger ? new Date(lastMs).toISOString() : fact.expiresAt };
 }
 
 /** Those of a user's facts that count now. */

@@ -1,7 +1,9 @@
 import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
+import { addAdministratorOperations } from './administrator-operations.ts';
 import { addApplication } from './add-application.ts';
 import { addApiKey } from './add-api-key.ts';
+import { addJoinToken } from './add-join-token.ts';
 import { addUser } from './add-user.ts';
 import { addUsers } from './add-users.ts';
 import { answerVerification } from './answer-verification.ts';
@@ -15,6 +17,7 @@ import { enrollAuthenticator } from './enroll-authenticator.ts';
 import { enrollWithCode } from './enroll-with-code.ts';
 import { examineNode } from './examine-node.ts';
 import { getApplication } from './get-application.ts';
+import { exportUser } from './export-user.ts';
 import { exemptUser } from './exempt-user.ts';
 import { getCluster } from './get-cluster.ts';
 import { getDemoOutbox } from './get-demo-outbox.ts';
@@ -26,10 +29,12 @@ import { getReadiness } from './get-readiness.ts';
 import { getSettings } from './get-settings.ts';
 import { getUser } from './get-user.ts';
 import { importTokens } from './import-tokens.ts';
+import { joinCluster } from './join-cluster.ts';
 import { listApplications } from './list-applications.ts';
 import { listApiKeys } from './list-api-keys.ts';
 import { listAuthenticators } from './list-authenticators.ts';
 import { listEvents } from './list-events.ts';
+import { listJoinTokens } from './list-join-tokens.ts';
 import { listUsers } from './list-users.ts';
 import { makeEnrolmentCode } from './make-enrolment-code.ts';
 import { makeRecoveryCodes } from './make-recovery-codes.ts';
@@ -43,8 +48,11 @@ import { removeAuthenticator } from './remove-authenticator.ts';
 import { removeNode } from './remove-node.ts';
 import { removeUser } from './remove-user.ts';
 import { replaceNode } from './replace-node.ts';
+import { rotateKeys } from './rotate-keys.ts';
 import { reportFraud } from './report-fraud.ts';
 import { revokeApiKey } from './revoke-api-key.ts';
+import { addSessionOperations } from './session-operations.ts';
+import { revokeJoinToken } from './revoke-join-token.ts';
 import { setApplication } from './set-application.ts';
 import { setPin } from './set-pin.ts';
 import { setSettings } from './set-settings.ts';
@@ -67,6 +75,7 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   blockUser(api, ports);
   unblockUser(api, ports);
   reportFraud(api, ports);
+  exportUser(api, ports);
   exemptUser(api, ports);
   bypassUser(api, ports);
   setPin(api, ports);
@@ -85,6 +94,9 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   addApiKey(api, ports);
   revokeApiKey(api, ports);
 
+  addAdministratorOperations(api, ports);
+  addSessionOperations(api, ports);
+
   getSettings(api, ports);
   setSettings(api, ports);
   addApplication(api, ports);
@@ -101,7 +113,12 @@ export function addOperations(api: ApiServer, ports: ApiPorts): void {
   listEvents(api, ports);
 
   replaceNode(api, ports);
+  rotateKeys(api, ports);
   removeNode(api, ports);
+  addJoinToken(api, ports);
+  listJoinTokens(api, ports);
+  revokeJoinToken(api, ports);
+  joinCluster(api, ports);
   if (ports.takeTextCallback) takeTextCallback(api, (told) => ports.takeTextCallback!(told));
   if (ports.readDemoOutbox) getDemoOutbox(api, () => ports.readDemoOutbox!());
   if (ports.operator) addOperatorOperations(api, ports.operator);

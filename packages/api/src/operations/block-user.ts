@@ -16,7 +16,7 @@ export function blockUser(api: ApiServer, ports: ApiPorts): void {
   api.post(
     '/api/v1/users/:username/block',
     {
-      config: { access: { scope: 'users:write' } },
+      config: { access: { scope: ['users:write', 'users:help'] } },
       schema: {
         summary:
           'Block a user: every verification is denied until unblocked or the days (90 unless set or said otherwise) are over',

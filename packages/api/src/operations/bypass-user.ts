@@ -12,7 +12,7 @@ export function bypassUser(api: ApiServer, ports: ApiPorts): void {
   api.post(
     PATH,
     {
-      config: { access: { scope: 'users:write' } },
+      config: { access: { scope: ['users:write', 'users:help'] } },
       schema: {
         summary: 'Let a user in once without a second step; for 300 s unless set or said otherwise',
         tags: ['users'],
@@ -34,5 +34,6 @@ export function bypassUser(api: ApiServer, ports: ApiPorts): void {
     path: PATH,
     summary: 'Take back a bypass that was not used',
     command: 'user.end-bypass',
+    scope: ['users:write', 'users:help'],
   });
 }

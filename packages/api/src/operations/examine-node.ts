@@ -7,7 +7,15 @@ const examination = z.object({
   node: z.string(),
   finished: z.boolean(),
   documents: z.int(),
-  checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string() })),
+  checks: z.array(
+    z.object({
+      name: z.string(),
+      ok: z.boolean(),
+      severity: z.enum(['warning', 'critical']).optional(),
+      detail: z.string(),
+      fix: z.string().optional(),
+    }),
+  ),
 }) satisfies z.ZodType<NodeExamination>;
 
 const nodeParams = z.strictObject({
@@ -20,7 +28,7 @@ export function examineNode(api: ApiServer, ports: ApiPorts): void {
     {
       config: { access: { scope: 'cluster:read' } },
       schema: {
-        summary: 'Look at a node: its tables, outbox, clock and disk; ask again until finished',
+        summary: 'Look at a node: its tables, engines, files and ports; ask again until finished',
         tags: ['cluster'],
         params: nodeParams,
         querystring: noQuery,

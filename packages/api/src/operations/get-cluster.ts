@@ -19,6 +19,21 @@ const clusterView = z.object({
   quorum: z.boolean(),
   logReplicas: z.int(),
   logServers: z.array(z.object({ name: z.string(), online: z.boolean() })),
+  witnesses: z
+    .array(
+      z.object({
+        name: z.string(),
+        online: z.boolean(),
+        lastSeen: timestamp.nullable(),
+        version: z.string().nullable(),
+        runsLogServer: z.boolean(),
+        certificateExpiresAt: timestamp,
+        problems: z.array(z.string()),
+      }),
+    )
+    .optional()
+    .describe('Machines that run a log server only, as the master hears them.'),
+  operatorsNats: z.literal(true).optional(),
   degraded: z.boolean(),
   pendingStopFacts: z.int(),
   /** Users who skip the second step now; the first 100. */
@@ -41,6 +56,30 @@ const clusterView = z.object({
     )
     .optional()
     .describe('Only those with a problem, or with a plan that waits for an administrator.'),
+  keys: z
+    .object({
+      active: z.string(),
+      generations: z.array(
+        z.object({ id: z.string(), madeAt: timestamp, nodes: z.array(z.string()) }),
+      ),
+      rotation: z
+        .object({
+          from: z.string(),
+          to: z.string(),
+          reason: z.string(),
+          by: z.string(),
+          startedAt: timestamp,
+          activatedAt: timestamp.nullable(),
+          waitsFor: z.array(z.string()),
+          seen: z.int(),
+          of: z.int(),
+          isClean: z.boolean(),
+          retiresAt: timestamp.nullable(),
+        })
+        .nullable(),
+    })
+    .optional()
+    .describe("Generations of the cluster's key, and how far a change of it is. Never a key."),
   answeredBy: z.string(),
   nodes: z.array(
     z.object({
@@ -61,6 +100,12 @@ const clusterView = z.object({
       filling: z.int().nullable(),
       verifies: z.boolean(),
       damage: z.string().nullable(),
+      certificates: z
+        .array(z.object({ name: z.string(), expiresAt: timestamp }))
+        .optional()
+        .describe(
+          "`https`: the operator's own, for this API. `node`: the node's by the cluster's CA. `ca`: that CA's.",
+        ),
       problems: z.array(z.string()),
     }),
   ),

@@ -9,10 +9,20 @@ export function getHealth(api: ApiServer, ports: ApiPorts): void {
       config: { access: { open: true } },
       schema: {
         summary: 'Does this process live?',
+        description: 'Which node and version it is, only those are told who watch the node.',
         tags: ['health'],
-        response: { 200: z.object({ ok: z.literal(true), node: z.string(), version: z.string() }) },
+        response: {
+          200: z.object({
+            ok: z.literal(true),
+            node: z.string().optional(),
+            version: z.string().optional(),
+          }),
+        },
       },
     },
-    async () => ({ ok: true as const, node: ports.node, version: ports.version }),
+    async ({ isMonitoring }) => ({
+      ok: true as const,
+      ...(isMonitoring && { node: ports.node, version: ports.version }),
+    }),
   );
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
 
-const mastership = z.object({ master: z.boolean(), node: z.string() });
+const mastership = z.object({ master: z.boolean(), node: z.string().optional() });
 
 export function getMasterReadiness(api: ApiServer, ports: ApiPorts): void {
   api.get(
@@ -15,9 +15,11 @@ export function getMasterReadiness(api: ApiServer, ports: ApiPorts): void {
         response: { 200: mastership, 503: mastership },
       },
     },
-    async (_request, reply) => {
+    async ({ isMonitoring }, reply) => {
       const master = ports.isMaster();
-      return reply.code(master ? 200 : 503).send({ master, node: ports.node });
+      return reply
+        .code(master ? 200 : 503)
+        .send({ master, ...(isMonitoring && { node: ports.node }) });
     },
   );
 }

@@ -5,7 +5,7 @@ export function getMetrics(api: ApiServer, ports: ApiPorts): void {
   api.get(
     '/metrics',
     {
-      config: { access: { open: true } },
+      config: { access: { monitoring: true } },
       schema: { summary: 'Metrics for Prometheus', tags: ['health'] },
     },
     async (_request, reply) => {

@@ -5,7 +5,7 @@ import type { ApiPorts, Readiness } from '../ports.ts';
 const readiness = z.object({
   ready: z.boolean(),
   degraded: z.boolean(),
-  problems: z.array(z.string()),
+  problems: z.array(z.string()).optional(),
 });
 
 export function getReadiness(api: ApiServer, ports: ApiPorts): void {
@@ -15,6 +15,7 @@ export function getReadiness(api: ApiServer, ports: ApiPorts): void {
       config: { access: { open: true } },
       schema: {
         summary: 'Can this worker verify now?',
+        description: 'Why not, only those are told who watch the node.',
         tags: ['health'],
         response: { 200: readiness, 503: readiness },
       },
@@ -24,7 +25,9 @@ export function getReadiness(api: ApiServer, ports: ApiPorts): void {
         request.log.error({ err: error }, 'readiness check failed');
         return { ready: false, degraded: false, problems: ['the check itself failed'] };
       });
-      return reply.code(state.ready ? 200 : 503).send(state);
+      const { problems, ...shown } = state;
+      const reasons = request.isMonitoring ? { problems } : {};
+      return reply.code(state.ready ? 200 : 503).send({ ...shown, ...reasons });
     },
   );
 }

@@ -8,7 +8,7 @@ export function makeEnrolmentCode(api: ApiServer, ports: ApiPorts): void {
   api.post(
     '/api/v1/users/:username/enrolment-code',
     {
-      config: { access: { scope: 'users:write' } },
+      config: { access: { scope: ['users:write', 'users:help'] } },
       schema: {
         summary: 'Make a code that enrols one authenticator of a user; it is shown only here',
         tags: ['users'],

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
 import type { DisasterReport, OperatorPorts, RejoinReport } from '../ports.ts';
 import { noQuery, problemReply } from '../schemas.ts';
+import { backupNode } from './backup-node.ts';
 
 const confirmed = z.strictObject({ token: z.string().max(64) });
 const access = { scope: 'cluster:write' } as const;
@@ -52,6 +53,7 @@ const promotionStarted = z.object({ started: z.boolean(), missed: z.string().nul
 /** Served on a node's own socket alone: whoever uses them sits at the machine. */
 export function addOperatorOperations(api: ApiServer, operator: OperatorPorts): void {
   const tags = ['node'];
+  backupNode(api, operator);
   api.get(
     '/api/v1/node/forced-promotion',
     {

@@ -9,7 +9,7 @@ export function unblockUser(api: ApiServer, ports: ApiPorts): void {
   api.post(
     '/api/v1/users/:username/unblock',
     {
-      config: { access: { scope: 'users:write' } },
+      config: { access: { scope: ['users:write', 'users:help'] } },
       schema: {
         summary: 'Lift a block and a lockout of a user',
         tags: ['users'],

@@ -1,3 +1,4 @@
+export { MemorySessions, OLIVE } from './memory-sessions.ts';
 export { ENROLMENT_CODE, healthyCluster, MemoryPorts } from './memory-ports.ts';
 export { silentLogger } from './silent-logger.ts';
 export { startApi } from './start-api.ts';

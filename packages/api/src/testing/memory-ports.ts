@@ -10,11 +10,13 @@ import {
   usernameKey,
 } from '@countersign/verification';
 import type {
+  AdministratorDocument,
   ApplicationDocument,
   DirectoryDocument,
   SettingChange,
   SettingsDocument,
   UserDocument,
+  UserState,
 } from '@countersign/verification';
 import type {
   ApiPorts,
@@ -28,6 +30,7 @@ import type {
   EventFilter,
   NodeExamination,
   Readiness,
+  StoredPerson,
   StoredApiKey,
   StoredEvent,
   StoredUser,
@@ -39,6 +42,7 @@ import type {
 import { ProblemError } from '../problem.ts';
 import { MemoryDirectories } from './memory-directories.ts';
 import { MemoryRadiusFront } from './memory-radius-front.ts';
+import { MemorySessions } from './memory-sessions.ts';
 import { MemoryRadius } from './memory-radius.ts';
 
 type EnrollArgs = {
@@ -60,6 +64,7 @@ export class MemoryPorts implements ApiPorts {
   readonly version = '0.1.0-test';
   readonly keys = new Map<string, Omit<Caller, 'proof'>>();
   readonly events: StoredEvent[] = [];
+  readonly states = new Map<string, UserState>();
   apiKeys: StoredApiKey[] = [];
   readonly commands: CommandRequest[] = [];
   readonly attempts: VerificationAttempt[] = [];
@@ -68,12 +73,16 @@ export class MemoryPorts implements ApiPorts {
   examinations: NodeExamination[] = [];
   readonly directories = new MemoryDirectories();
   readonly radius = new MemoryRadius();
+  readonly sessions = new MemorySessions();
   readonly radiusFront = new MemoryRadiusFront();
   goodCodes = new Set(['123456']);
   cluster: ClusterView = healthyCluster();
   readiness: Readiness = { ready: true, degraded: false, problems: [] };
   /** Set to answer every command with it. */
   commandReply: CommandReply | null = null;
+  /** Commands are answered after it. */
+  untilAnswered: Promise<void> | null = null;
+  readonly joinTokens = new Set<string>();
   /** Set to answer every verification with it. */
   outcome: VerificationOutcome | null = null;
 
@@ -100,6 +109,8 @@ export class MemoryPorts implements ApiPorts {
       const proof = { kind: 'socket', node: this.node } as const;
       return { id: 'socket', name: 'socket', scopes, applications: null, proof };
     }
+    const session = this.sessions.authenticate(credentials);
+    if (session) return session;
     const secret = credentials.bearer ?? '';
     const key = this.keys.get(secret);
     return key === undefined ? null : { ...key, proof: { kind: 'api-key', secret } };
@@ -133,8 +144,13 @@ export class MemoryPorts implements ApiPorts {
 
   async runCommand(request: CommandRequest): Promise<CommandReply> {
     this.commands.push(request);
+    await this.untilAnswered;
     if (this.commandReply !== null) return this.commandReply;
     return this.#execute(request.name, request.args);
+  }
+
+  async knowsJoinToken(id: string): Promise<boolean> {
+    return this.joinTokens.has(id);
   }
 
   async readCluster(): Promise<ClusterView> {
@@ -146,6 +162,13 @@ export class MemoryPorts implements ApiPorts {
     return found === undefined ? null : { ...found, lockedUntil: null, stopFacts: [] };
   }
 
+  async readPerson(username: string): Promise<StoredPerson | null> {
+    const user = await this.findUser(username);
+    if (user === null) return null;
+    const events = this.events.filter((event) => event.user === user.document.username);
+    return { user, state: this.states.get(user.document.id) ?? null, events, isCut: false };
+  }
+
   async listUsers(page: UserPage): Promise<StoredUser[]> {
     const { after, limit, search, exempt = false } = page;
     return [...this.#users]
@@ -155,6 +178,12 @@ export class MemoryPorts implements ApiPorts {
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .slice(0, limit)
       .map(([, user]) => ({ ...user, lockedUntil: null, stopFacts: [] }));
+  }
+
+  administrators: AdministratorDocument[] = [];
+
+  async listAdministrators(): Promise<AdministratorDocument[]> {
+    return this.administrators;
   }
 
   async listApiKeys(): Promise<StoredApiKey[]> {
@@ -282,6 +311,8 @@ export class MemoryPorts implements ApiPorts {
         return this.#store({ ...user, blocked: block(args) }, { userId: user.id });
       case 'user.unblock':
         return this.#store({ ...user, blocked: null }, { userId: user.id });
+      case 'user.export':
+        return { kind: 'done', revision: this.#revision, applied: true, result: of };
       case 'user.exempt':
         return this.#store(
           { ...user, exempt: { ...granted(args), until: String(args.until) } },

@@ -11,5 +11,6 @@ export async function startApi(options: Partial<ApiOptions> = {}) {
   const api = buildApi(ports, { logger: silentLogger(), ...options });
   await api.listen({ host: '127.0.0.1', port: 0 });
   const { port } = api.server.address() as AddressInfo;
-  return { api, ports, port, url: `http://127.0.0.1:${port}`, close: () => api.close() };
+  const scheme = options.tls ? 'https' : 'http';
+  return { api, ports, port, url: `${scheme}://127.0.0.1:${port}`, close: () => api.close() };
 }

@@ -9,7 +9,7 @@ import {
   type SeenDatagram,
   type ServerRequest,
 } from '@countersign/radius';
-import { escapeUntrusted, type DenialReason } from '@countersign/verification';
+import { escapeUntrusted, serverKey, type DenialReason } from '@countersign/verification';
 
 const PACKET_NAMES: ReadonlyMap<number, string> = new Map([
   [packetCodes.accessRequest, 'Access-Request'],
@@ -35,7 +35,9 @@ const MESSAGE_AUTHENTICATOR = 80;
 type Line = Omit<RadiusSeen, 'kind' | 'at' | 'worker'>;
 
 /** Why it was judged as it was; null: there is nothing to say. */
-export function whyOf(outcome: VerificationOutcome): string | null {
+export function whyJudged(judged: JudgedSignIn): string | null {
+  if (judged.kind === 'refused') return judged.reason;
+  const { outcome } = judged;
   if (outcome.kind === 'not_ready') return outcome.detail;
   if (outcome.kind === 'conflict') return 'conflict';
   if (outcome.kind === 'challenge') return `asked: ${outcome.method}`;
@@ -75,7 +77,7 @@ export function lineOfRequest(
     reply === null ? 'failed' : reply === 'drop' ? 'dropped' : (VERDICTS.get(reply.code) ?? '?');
   return {
     service,
-    from: placeOf(from),
+    from: serverKey({ host: from.address, port: from.port }),
     client,
     testBy,
     packet: nameOfPacket(code),
@@ -94,7 +96,7 @@ export function lineOfDatagram({ service, from, client, packet, outcome }: SeenD
   const isSignIn = packet?.code === packetCodes.accessRequest;
   return {
     service,
-    from: placeOf(from),
+    from: serverKey({ host: from.address, port: from.port }),
     client,
     testBy: null,
     packet: packet && nameOfPacket(packet.code),
@@ -114,10 +116,6 @@ export function nameInAccounting({ attributes }: ServerRequest): string | null {
 
 function nameOfPacket(code: number): string {
   return PACKET_NAMES.get(code) ?? `code ${code}`;
-}
-
-function placeOf({ address, port }: { address: string; port: number }): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 function shownOf(attributes: readonly Attribute[]): { name: string; value: string }[] {

@@ -25,7 +25,8 @@ import {
   type DenialReason,
   type RadiusClientDocument,
 } from '@countersign/verification';
-import type { Verifier, WaitingAttempt } from '../verifier.ts';
+import type { WaitingAttempt } from '../step.ts';
+import type { Verifier } from '../verifier.ts';
 import type { DenialPace } from './denial-pace.ts';
 import { joinKeys } from './join-key.ts';
 import type { ParkedAttributes } from './parked-attributes.ts';

@@ -1,168 +1,58 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { Asks, ParkedEntries } from '@countersign/cluster';
+import { randomUUID } from 'node:crypto';
 import { takeFinalOutbox } from '@countersign/database';
-import { directoryDefaults } from '@countersign/directory';
-import { OpenDirectories, sealDirectoryPassword, sealRadiusSecret } from '@countersign/operations';
 import { runTool } from '@countersign/radius/testing';
-import { hasFreeradius, hasSlapd, startTestSlapd, type TestSlapd } from '@countersign/testing';
-import {
-  generateSecret,
-  hotp,
-  type DirectoryDocument,
-  type RadiusClientDocument,
-  type UserDocument,
-} from '@countersign/verification';
-import { pino } from 'pino';
+import { hasFreeradius, hasSlapd } from '@countersign/testing';
+import { generateSecret, hotp, type UserDocument } from '@countersign/verification';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Circuit } from '../circuit.ts';
-import { DatabaseGate } from '../database-gate.ts';
-import { WorkerEvents } from '../events.ts';
-import { FirstFactor } from '../first-factor.ts';
-import { WorkerMetrics } from '../metrics.ts';
+import {
+  makeFrontKeys,
+  openTestFront,
+  radiusClientAt,
+  SHARED,
+} from '../testing/open-test-front.ts';
+import { RIGHT_PASSWORD as RIGHT, startTestPeople } from '../testing/start-test-people.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
-import { Verifier, type TextToSend } from '../verifier.ts';
+import type { TextToSend } from '../verifier-options.ts';
 import { radiusCaller } from './radius-caller.ts';
-import { RadiusFront } from './radius-front.ts';
+import type { RadiusFront } from './radius-front.ts';
 import { decodeState, encodeState } from './radius-state.ts';
 
 const test = useTestStates();
-const key = () => ({ keyId: '00000000', key: randomBytes(32) });
-const keys = {
-  seed: key(),
-  'wrong-code': key(),
-  'attempt-id': key(),
-  challenge: key(),
-  pin: key(),
-  'spare-code': key(),
-  parked: key(),
-};
+const keys = makeFrontKeys();
 const secret = generateSecret();
-const shared = 'shared with radclient';
-const RIGHT = 'Wachtwoord.1';
-const log = pino({ level: 'silent' });
 const code = (counter: number) => hotp(secret, counter, { algorithm: 'SHA1', digits: 6 });
 
-let slapd: TestSlapd;
-let directory: DirectoryDocument;
-let directories: OpenDirectories;
+const clientAt = (address: string, fields?: Parameters<typeof radiusClientAt>[2]) =>
+  radiusClientAt(keys.seed, address, fields);
+const passwordless = clientAt('127.0.0.3', { firstFactor: { kind: 'none' } });
+
+let people: Awaited<ReturnType<typeof startTestPeople>>;
+let opened: Awaited<ReturnType<typeof openFront>>[] = [];
 let fronts: RadiusFront[] = [];
-let verifier: Verifier;
-let passwordless: RadiusClientDocument;
-let readMetrics: () => Promise<string>;
 let isReady = true;
 /** Binds since the test began. */
 let binds = 0;
 let sent: TextToSend[] = [];
-let people: Map<string, string>;
 
-function clientAt(
-  address: string,
-  fields: Partial<RadiusClientDocument> = {},
-): RadiusClientDocument {
-  const at = new Date().toISOString();
-  const place = { id: randomUUID(), addresses: [address] };
-  return {
-    ...place,
-    name: `client ${address}`,
-    application: 'vpn',
-    enabled: true,
-    sealedSecret: sealRadiusSecret(keys.seed, place, shared),
-    messageAuthenticator: 'require',
-    firstFactor: { kind: 'directory', directories: null },
-    canChallenge: true,
-    codeLength: 6,
-    commaCode: true,
-    appendedCode: false,
-    callingStation: 'text',
-    isBalancer: false,
-    waitSeconds: 30,
-    replies: [],
-    createdAt: at,
-    updatedAt: at,
-    ...fields,
-  };
-}
-
-function makeVerifier(node: string, metrics: WorkerMetrics): Verifier {
-  const db = test.db();
-  const gate = new DatabaseGate(() => db.sql`select 1`);
-  const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
-  const asks = new Asks({
-    links: [test.link()],
+/** A worker's front door, with a verifier of its own. */
+function openFront(node: string) {
+  const { directories } = people;
+  return openTestFront(test, {
     node,
-    sealer: plain,
-    answer: async () => ({ isGranted: true, state: null }),
-    onSettled: async () => undefined,
-  });
-  test.atEnd(() => asks[Symbol.asyncDispose]());
-  return new Verifier({
-    node,
-    db,
-    gate,
-    states: test.states(),
-    asks,
-    circuit: new Circuit({ db, gate, events: new WorkerEvents(db, node), log }),
     keys,
-    incarnation: { number: 0, id: 'one' },
-    sendText: async (text) => {
-      sent.push(text);
-      return { sent: true, details: {} };
-    },
-    changePin: null,
-    elsewhere: null,
-    firstFactor: new FirstFactor({
+    directories: {
       resolve: (document, name) => directories.resolve(document, name),
       signIn(document, who, password) {
         binds += 1;
         return directories.signIn(document, who, password);
       },
-    }),
-    metrics,
-    log,
-  });
-}
-
-/** A worker's front door, with a verifier of its own. */
-async function openFront(node: string): Promise<RadiusFront> {
-  const db = test.db();
-  const metrics = new WorkerMetrics({ node, worker: '0' }, async () => {
-    throw new Error('nobody looks');
-  });
-  readMetrics ??= async () => (await metrics.render()).text;
-  verifier = makeVerifier(node, metrics);
-  const own = verifier;
-  return RadiusFront.start({
-    node,
-    worker: 0,
-    workers: 1,
-    listen: { hosts: ['127.0.0.1'], authenticationPort: 0, accountingPort: 0 },
-    db,
-    gate: new DatabaseGate(() => db.sql`select 1`),
-    keys,
-    verify: (attempt) => own.verify(attempt),
-    awaitAnswer: (...args) => own.awaitAnswer(...args),
-    refuse: (attempt, reason) => own.refuse(attempt, reason),
-    whoIs: (name) => own.whoIs(name),
-    parkedEntries: () => new ParkedEntries(test.link(), 1),
+    },
     isReady: async () => isReady,
-    events: new WorkerEvents(db, node),
-    metrics,
-    log,
+    onText: (text) => void sent.push(text),
   });
 }
 
-/** A user of the directory with a token of the secret, and more. */
-async function enrol(uid: string, more: Partial<UserDocument> = {}): Promise<UserDocument> {
-  const link = {
-    id: directory.id,
-    object: people.get(uid)!,
-    dn: slapd.people.find((person) => person.uid === uid)!.dn,
-    item: null,
-    names: [`${uid}@example.test`, `example\\${uid}`],
-    mails: [],
-  };
-  return test.addUser(keys.seed, secret, async () => ({ username: uid, directory: link, ...more }));
-}
+const enrol = (uid: string, more: Partial<UserDocument> = {}) => people.enrol(uid, more);
 
 const phone = {
   type: 'phone' as const,
@@ -178,7 +68,7 @@ const phone = {
 function radclientArgs(at: RadiusFront, waitMs: number): string[] {
   const tries = Math.ceil(waitMs / 1500);
   const seconds = waitMs / 1000 / tries;
-  return ['-x', '-r', `${tries}`, '-t', `${seconds}`, `127.0.0.1:${at.ports[0]}`, 'auth', shared];
+  return ['-x', '-r', `${tries}`, '-t', `${seconds}`, `127.0.0.1:${at.ports[0]}`, 'auth', SHARED];
 }
 
 async function send(
@@ -220,31 +110,10 @@ async function eventsOf(user: UserDocument) {
 
 describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-utils)', () => {
   beforeAll(async () => {
-    slapd = await startTestSlapd({ tls: false, people: 12 });
-    const at = new Date().toISOString();
-    const defaults = directoryDefaults('ldap');
-    const plain = {
-      ...defaults,
-      id: randomUUID(),
-      name: 'people',
-      type: 'ldap' as const,
-      domains: ['example', 'example.test'],
-      servers: [slapd.ldapUrl],
-      account: { name: slapd.reader.name, sealedPassword: '' },
-      baseDn: slapd.baseDn,
-      defaultCountry: 'NL',
-      sync: { ...defaults.sync, enabled: false, intervalMinutes: 5, fullHours: 24 },
-      items: [],
-      createdAt: at,
-      updatedAt: at,
-    };
-    const sealedPassword = sealDirectoryPassword(keys.seed, plain, slapd.reader.password);
-    directory = { ...plain, account: { name: slapd.reader.name, sealedPassword } };
-    await test.addDirectory(directory);
+    people = await startTestPeople(test, { keys, secret });
     await test.addApplication('vpn', {});
     await test.addApplication('open', {}, 'pass');
     await test.addApplication('nederlands', { 'company.language': 'nl' });
-    passwordless = clientAt('127.0.0.3', { firstFactor: { kind: 'none' } });
     const clients = [
       clientAt('127.0.0.1'),
       clientAt('127.0.0.2', { canChallenge: false }),
@@ -259,16 +128,10 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
       clientAt('127.0.0.9', { firstFactor: { kind: 'radius', target: randomUUID() } }),
     ];
     for (const client of clients) await test.addRadiusClient(client);
-    directories = new OpenDirectories({ db: test.db(), node: 'node-1', seedKey: keys.seed });
-    fronts = [await openFront('node-1'), await openFront('node-2')];
-    const found = await directories.previewPeople(directory, { limit: 20 });
-    people = new Map(found.people.map(({ username, object }) => [username!.toLowerCase(), object]));
+    opened = [await openFront('node-1'), await openFront('node-2')];
+    fronts = opened.map(({ front }) => front);
   }, 60_000);
-  afterAll(async () => {
-    for (const front of fronts) await front[Symbol.asyncDispose]();
-    await directories?.[Symbol.asyncDispose]();
-    await slapd?.stop();
-  });
+  afterAll(() => people?.stop());
   beforeEach(() => {
     binds = 0;
     sent = [];
@@ -410,7 +273,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
 
   it('passes whoever is no user with the password alone only where the application says so', async () => {
     expect(await send('mia', 'wrong', { from: '127.0.0.5' })).toContain(REJECT);
-    const member = slapd.people.find(({ uid }) => !people.has(uid) || /^\w+11$/.test(uid))!;
+    const member = people.slapd.people.find(({ uid }) => /^\w+11$/.test(uid))!;
     const stranger = member.uid;
     expect(await send(stranger, RIGHT, { from: '127.0.0.5' })).toContain(ACCEPT);
     expect(await send(stranger, RIGHT)).toContain(DENIED);
@@ -468,7 +331,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
   it('says honestly what it does not do, and records it', async () => {
     const chap = await runTool({
       command: 'radclient',
-      args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${fronts[0]!.ports[0]}`, 'auth', shared],
+      args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${fronts[0]!.ports[0]}`, 'auth', SHARED],
       input: 'User-Name="alice",CHAP-Password="x",Message-Authenticator=0x00',
     });
     expect(chap).toContain(REJECT);
@@ -501,6 +364,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
       remoteAddress: from,
       idempotencyKey: null,
     };
+    const { verifier } = opened[1]!;
     const overHttp = await verifier.verify({ ...attempt, door: 'http' });
     if (overHttp.kind !== 'challenge') throw new Error(overHttp.kind);
     const more = `State=0x${encodeState(overHttp).toString('hex')}`;
@@ -544,7 +408,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
       input: 'User-Name="alice",User-Password="x",Message-Authenticator=0x00',
     });
     expect(unsigned).not.toContain('Received');
-    const told = await readMetrics();
+    const { text: told } = await opened[0]!.metrics.render();
     expect(told).toMatch(/countersign_radius_answered_total\{[^}]*\} [1-9]/);
     expect(told).toMatch(
       /refused_total\{client="client 127.0.0.1",reason="message_authenticator_invalid"[^}]*\} 1/,
@@ -558,7 +422,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     for (const { ports } of fronts) {
       const output = await runTool({
         command: 'radclient',
-        args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${ports[1]}`, 'acct', shared],
+        args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${ports[1]}`, 'acct', SHARED],
         input,
       });
       expect(output).toContain('Received Accounting-Response');
@@ -576,7 +440,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     ]);
     await runTool({
       command: 'radclient',
-      args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${fronts[0]!.ports[1]}`, 'acct', shared],
+      args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${fronts[0]!.ports[1]}`, 'acct', SHARED],
       input: `User-Name="${RIGHT}",Acct-Status-Type=Start,Acct-Session-Id="s-8"`,
     });
     const all = JSON.stringify(await takeFinalOutbox(test.db(), 10_000));

@@ -8,6 +8,7 @@ import {
 import { readApplied, readSettings, type Database } from '@countersign/database';
 import type { PurposeKey } from '@countersign/keys';
 import { RadiusServer, type Reply, type ServerRequest } from '@countersign/radius';
+import { serverKey } from '@countersign/verification';
 import type { Logger } from 'pino';
 import type { WorkerConfig } from '../config.ts';
 import type { DatabaseGate } from '../database-gate.ts';
@@ -20,15 +21,16 @@ import {
   lineOfDatagram,
   lineOfRequest,
   nameInAccounting,
-  whyOf,
+  whyJudged,
   type JudgedSignIn,
 } from './describe-seen.ts';
 import { handleAccessRequest } from './handle-access-request.ts';
+import { hearVerdicts, type JudgePorts } from './hear-verdicts.ts';
 import { ParkedAttributes, type ParkedAttributesOptions } from './parked-attributes.ts';
 import { makeRadiusClients, type FoundClients, type FrontClient } from './radius-clients.ts';
 import { RadiusTargets } from './radius-targets.ts';
 import { WatchTeller } from './tell-watchers.ts';
-import { trySignIn, type JudgePorts } from './try-sign-in.ts';
+import { trySignIn } from './try-sign-in.ts';
 import { RadiusWatchers } from './watch-front.ts';
 
 export type RadiusFrontOptions = JudgePorts &
@@ -40,7 +42,7 @@ export type RadiusFrontOptions = JudgePorts &
     listen: NonNullable<WorkerConfig['radius']>;
     db: Database;
     gate: DatabaseGate;
-    keys: Record<'seed' | 'attempt-id' | 'parked', PurposeKey>;
+    keys: Record<'seed' | 'command-id' | 'parked', PurposeKey>;
     parkedEntries: ParkedAttributesOptions['entries'];
     /** While it is not, requests are dropped, and clients turn to another node. */
     isReady(): Promise<boolean>;
@@ -150,7 +152,9 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
     return trySignIn(
       {
         node,
-        listensAt: listen.hosts.map((host, index) => showPlace(host, this.ports[2 * index]!)),
+        listensAt: listen.hosts.map((host, index) =>
+          serverKey({ host, port: this.ports[2 * index]! }),
+        ),
         isServing: () => this.#isServing,
         find: (address) => this.#clients.find(address),
         problemOf: ({ name }) =>
@@ -183,22 +187,7 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
     const startedAt = performance.now();
     let judged: JudgedSignIn | null = null;
     let reply: Reply | 'drop' | null = null;
-    const heard: JudgePorts = {
-      async verify(attempt) {
-        const outcome = await ports.verify(attempt);
-        judged = { kind: 'verified', attempt, outcome };
-        return outcome;
-      },
-      async awaitAnswer(attempt, asked, options) {
-        const outcome = await ports.awaitAnswer(attempt, asked, options);
-        judged = { kind: 'verified', attempt, outcome };
-        return outcome;
-      },
-      async refuse(attempt, reason) {
-        judged = { kind: 'refused', attempt, reason };
-        return ports.refuse(attempt, reason);
-      },
-    };
+    const heard = hearVerdicts(ports, (latest) => (judged = latest));
     try {
       reply = await this.#answer(request, client, heard, signal);
       return reply;
@@ -222,7 +211,7 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
     if (!this.#isServing) return 'drop';
     if (request.service === 'accounting') return this.#accounting.take(request, client);
     const ports = { verify, awaitAnswer, refuse, targets: this.#targets, parked: this.#parked };
-    const own = { joinKey: this.#options.keys['attempt-id'], pace: this.#pace };
+    const own = { joinKey: this.#options.keys['command-id'], pace: this.#pace };
     const told = await handleAccessRequest(request, client, { ...ports, ...own }, signal);
     // Somebody may have been waited for, and the client be removed or disabled meanwhile.
     const served = this.#clients.find(request.from.address);
@@ -242,7 +231,7 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
   }
 
   #whyOf(request: ServerRequest, judged: JudgedSignIn | null): string | null {
-    if (judged) return judged.kind === 'refused' ? judged.reason : whyOf(judged.outcome);
+    if (judged) return whyJudged(judged);
     return request.service === 'accounting' || this.#isServing
       ? null
       : 'this node cannot verify now';
@@ -293,8 +282,4 @@ export class RadiusFront implements AsyncDisposable, RadiusPorts {
     await this.#teller[Symbol.asyncDispose]();
     await this.#targets[Symbol.asyncDispose]();
   }
-}
-
-function showPlace(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { takeFinalOutbox } from '@countersign/database';
-import { Directory, directoryDefaults } from '@countersign/directory';
-import { directoryConfigOf, OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
+import { Directory } from '@countersign/directory';
+import { directoryConfigOf, OpenDirectories } from '@countersign/operations';
 import { about, sendRadius } from '@countersign/radius/testing';
 import { hasSamba, startTestSamba, type TestSamba } from '@countersign/testing';
 import {
@@ -17,6 +17,7 @@ import {
   radiusClientAt,
   SHARED,
 } from '../testing/open-test-front.ts';
+import { testDirectory } from '../testing/test-directory.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
 
 /** Checks the password; needs a user. */
@@ -50,7 +51,14 @@ describe.skipIf(!hasSamba)('a name over RADIUS with an Active Directory (needs S
     for (const name of ['objectSid', 'objectGUID'] as const) {
       ids[name] = new RegExp(`^${name}: (.+)$`, 'm').exec(shown)![1]!;
     }
-    document = directoryAt();
+    document = testDirectory(keys.seed, samba.reader, {
+      name: 'corp',
+      type: 'active-directory',
+      domains: [samba.netbios, samba.realm.toLowerCase()],
+      servers: [samba.ldapsUrl],
+      certificates: { authorities: samba.authority, pinned: [], serverName: null },
+      baseDn: samba.baseDn,
+    });
     await test.addDirectory(document);
     await test.addApplication('vpn', {});
     await test.addApplication('open', {}, 'pass');
@@ -72,29 +80,6 @@ describe.skipIf(!hasSamba)('a name over RADIUS with an Active Directory (needs S
   });
 
   const dnOf = (account: string) => samba.staff.find((one) => one.account === account)!.dn;
-
-  function directoryAt(): DirectoryDocument {
-    const at = new Date().toISOString();
-    const defaults = directoryDefaults('active-directory');
-    const plain = {
-      ...defaults,
-      id: randomUUID(),
-      name: 'corp',
-      type: 'active-directory' as const,
-      domains: [samba.netbios, samba.realm.toLowerCase()],
-      servers: [samba.ldapsUrl],
-      certificates: { authorities: samba.authority, pinned: [], serverName: null },
-      account: { name: samba.reader.name, sealedPassword: '' },
-      baseDn: samba.baseDn,
-      defaultCountry: 'NL',
-      sync: { ...defaults.sync, enabled: false, intervalMinutes: 5, fullHours: 24 },
-      items: [],
-      createdAt: at,
-      updatedAt: at,
-    };
-    const sealedPassword = sealDirectoryPassword(keys.seed, plain, samba.reader.password);
-    return { ...plain, account: { name: samba.reader.name, sealedPassword } };
-  }
 
   /** As a synchronisation makes a user of somebody. */
   async function enrol(account: string): Promise<UserDocument> {

@@ -18,7 +18,7 @@ import {
   SHARED,
 } from '../testing/open-test-front.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
-import type { TextToSend } from '../verifier.ts';
+import type { TextToSend } from '../verifier-options.ts';
 
 const DENIED = 'Sign-in denied.';
 const FROM = '127.0.0.1';

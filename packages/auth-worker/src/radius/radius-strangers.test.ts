@@ -1,17 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { takeFinalOutbox } from '@countersign/database';
-import { directoryDefaults } from '@countersign/directory';
-import { OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
 import type { Attribute } from '@countersign/radius';
 import { about, sendRadius } from '@countersign/radius/testing';
-import { FaultyTcp, hasSlapd, startTestSlapd, type TestSlapd } from '@countersign/testing';
-import {
-  generateSecret,
-  hotp,
-  parseState,
-  type DirectoryDocument,
-  type UserDocument,
-} from '@countersign/verification';
+import { FaultyTcp, hasSlapd, type TestSlapd } from '@countersign/testing';
+import { generateSecret, hotp, parseState, type UserDocument } from '@countersign/verification';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   makeFrontKeys,
@@ -19,10 +11,10 @@ import {
   radiusClientAt,
   SHARED,
 } from '../testing/open-test-front.ts';
+import { RIGHT_PASSWORD as RIGHT, startTestPeople } from '../testing/start-test-people.ts';
 import { useTestStates } from '../testing/use-test-states.ts';
-import type { TextToSend } from '../verifier.ts';
+import type { TextToSend } from '../verifier-options.ts';
 
-const RIGHT = 'Wachtwoord.1';
 const DENIED = 'Sign-in denied.';
 const FROM = '127.0.0.1';
 /** Asks nothing. */
@@ -38,39 +30,13 @@ const code = (counter: number, digits: 6 | 8 = 6) =>
   hotp(secret, counter, { algorithm: 'SHA1', digits });
 
 describe.skipIf(!hasSlapd)('strangers and passwords over RADIUS (needs slapd)', () => {
-  let slapd: TestSlapd;
+  let people: Awaited<ReturnType<typeof startTestPeople>>;
   let way: FaultyTcp;
-  let directory: DirectoryDocument;
-  let directories: OpenDirectories;
   let port: number;
-  let objects: Map<string, string>;
   let sent: TextToSend[] = [];
 
   beforeAll(async () => {
-    slapd = await startTestSlapd({ tls: false, people: 14 });
-    const { hostname: host, port: slapdPort } = new URL(slapd.ldapUrl);
-    const target = { host, port: Number(slapdPort) };
-    way = await FaultyTcp.start({ fault: { kind: 'none' }, target });
-    const at = new Date().toISOString();
-    const defaults = directoryDefaults('ldap');
-    const plain = {
-      ...defaults,
-      id: randomUUID(),
-      name: 'people',
-      type: 'ldap' as const,
-      domains: ['example', 'example.test'],
-      servers: [`ldap://127.0.0.1:${way.port}`],
-      account: { name: slapd.reader.name, sealedPassword: '' },
-      baseDn: slapd.baseDn,
-      defaultCountry: 'NL',
-      sync: { ...defaults.sync, enabled: false, intervalMinutes: 5, fullHours: 24 },
-      items: [],
-      createdAt: at,
-      updatedAt: at,
-    };
-    const sealedPassword = sealDirectoryPassword(keys.seed, plain, slapd.reader.password);
-    directory = { ...plain, account: { name: slapd.reader.name, sealedPassword } };
-    await test.addDirectory(directory);
+    people = await startTestPeople(test, { keys, secret, people: 14, reach });
     await test.addApplication('vpn', {});
     await test.addApplication('nederlands', { 'company.language': 'nl' });
     for (const client of [
@@ -86,29 +52,24 @@ describe.skipIf(!hasSlapd)('strangers and passwords over RADIUS (needs slapd)', 
     ]) {
       await test.addRadiusClient(client);
     }
-    directories = new OpenDirectories({ db: test.db(), node: 'node-1', seedKey: keys.seed });
+    const { directories } = people;
     const onText = (text: TextToSend) => void sent.push(text);
     ({ port } = await openTestFront(test, { node: 'node-1', keys, directories, onText }));
-    const { people } = await directories.previewPeople(directory, { limit: 20 });
-    objects = new Map(people.map(({ username, object }) => [username!.toLowerCase(), object]));
   }, 60_000);
   afterAll(async () => {
-    await directories?.[Symbol.asyncDispose]();
+    await people?.stop();
     await way?.[Symbol.asyncDispose]();
-    await slapd?.stop();
   });
 
-  /** Somebody of the directory with a token of the secret, and more. */
-  async function enrol(uid: string, more: Partial<UserDocument> = {}): Promise<UserDocument> {
-    const { dn } = slapd.people.find((person) => person.uid === uid)!;
-    const names = [`example\\${uid}`, `${uid}@example.test`];
-    const link = { id: directory.id, object: objects.get(uid)!, dn, item: null, names, mails: [] };
-    return test.addUser(keys.seed, secret, async () => ({
-      username: uid,
-      directory: link,
-      ...more,
-    }));
+  /** By a way that a test can make slow. */
+  async function reach({ ldapUrl }: TestSlapd): Promise<string> {
+    const { hostname: host, port: slapdPort } = new URL(ldapUrl);
+    const target = { host, port: Number(slapdPort) };
+    way = await FaultyTcp.start({ fault: { kind: 'none' }, target });
+    return `ldap://127.0.0.1:${way.port}`;
   }
+
+  const enrol = (uid: string, more: Partial<UserDocument> = {}) => people.enrol(uid, more);
 
   function send(
     username: string,
@@ -187,6 +148,7 @@ describe.skipIf(!hasSlapd)('strangers and passwords over RADIUS (needs slapd)', 
   });
 
   it('is a password with whatever letters, up to the 128 bytes that fit, NULs never (rule 22)', async () => {
+    const { slapd } = people;
     const { dn } = slapd.people.find(({ uid }) => uid === 'pieter')!;
     const user = await enrol('pieter');
     const longest = `${'pÿ,'.repeat(29)}é,xx`;
@@ -254,7 +216,7 @@ describe.skipIf(!hasSlapd)('strangers and passwords over RADIUS (needs slapd)', 
     expect(asked.message).toBe('Voer de code van uw authenticator in.');
     const wrong = await send('jvries', code(900), { state: asked.state });
     expect([wrong.kind, wrong.message]).toEqual(['reject', 'Aanmelden geweigerd.']);
-    const english = slapd.people.at(-1)!.uid;
+    const english = people.slapd.people.at(-1)!.uid;
     await enrol(english, { language: 'en' });
     expect((await send(english, 'wrong', { from: DUTCH })).message).toBe('Aanmelden geweigerd.');
     const question = await send(english, RIGHT, { from: DUTCH });

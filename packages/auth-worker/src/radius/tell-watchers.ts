@@ -38,10 +38,6 @@ export class WatchTeller implements AsyncDisposable {
     return this.#isWatched;
   }
 
-  get worker(): number {
-    return this.#options.worker;
-  }
-
   /** Looks whether anybody watches, and tells them that this worker is there. Never rejects. */
   async look(): Promise<void> {
     const { db, gate } = this.#options;

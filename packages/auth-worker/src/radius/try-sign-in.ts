@@ -22,11 +22,9 @@ import {
 } from '@countersign/radius';
 import type { RadiusClientDocument } from '@countersign/verification';
 import { hearFirstFactors, type PasswordProof } from '../first-factor.ts';
-import { whyOf, type JudgedSignIn } from './describe-seen.ts';
-import type { AccessPorts } from './handle-access-request.ts';
+import { whyJudged, type JudgedSignIn } from './describe-seen.ts';
+import { hearVerdicts, type JudgePorts } from './hear-verdicts.ts';
 import type { FrontClient } from './radius-clients.ts';
-
-export type JudgePorts = Pick<AccessPorts, 'verify' | 'awaitAnswer' | 'refuse'>;
 
 export type TrialFront = JudgePorts & {
   node: string;
@@ -275,12 +273,10 @@ function hearing(
     heard.judgedMs += performance.now() - startedAt;
     return outcome;
   };
-  return {
-    async verify(attempt) {
+  const asked: JudgePorts = {
+    verify(attempt) {
       const hear = (proof: PasswordProof & { tookMs: number }) => (heard.proof = proof);
-      const outcome = await timed(() => hearFirstFactors(hear, () => verify(asTest(attempt))));
-      heard.judged = { kind: 'verified', attempt, outcome };
-      return outcome;
+      return timed(() => hearFirstFactors(hear, () => verify(asTest(attempt))));
     },
     async awaitAnswer(attempt, asked, { signal }) {
       const startedAt = performance.now();
@@ -289,15 +285,11 @@ function hearing(
       const outcome = await timed(() => awaitAnswer(asTest(attempt), asked, options));
       const method = asked.kind === 'challenge' ? asked.method : null;
       heard.waited = { method, tookMs: performance.now() - startedAt };
-      heard.judged = { kind: 'verified', attempt, outcome };
       return outcome;
     },
-    async refuse(attempt, reason) {
-      const outcome = await timed(() => refuse(asTest(attempt), reason));
-      heard.judged = { kind: 'refused', attempt, reason };
-      return outcome;
-    },
+    refuse: (attempt, reason) => timed(() => refuse(asTest(attempt), reason)),
   };
+  return hearVerdicts(asked, (judged) => (heard.judged = judged));
 }
 
 function stepsOf({ client: { document }, state, password }: Sending, heard: Heard): Step[] {
@@ -381,7 +373,7 @@ function reportOf(
   result: Extract<ClientResult, { kind: 'answered' }> | null,
   { judged }: Heard,
 ): Report {
-  const why = judged?.kind === 'refused' ? judged.reason : judged && whyOf(judged.outcome);
+  const why = judged && whyJudged(judged);
   if (!result) {
     return { outcome: 'unanswered', reason: why, question: null, attributes: [] };
   }

@@ -9,7 +9,8 @@ import { WorkerEvents } from '../events.ts';
 import { FirstFactor, type DirectoriesToAsk } from '../first-factor.ts';
 import { WorkerMetrics } from '../metrics.ts';
 import { RadiusFront, type RadiusFrontOptions } from '../radius/radius-front.ts';
-import type { TextToSend, Verifier } from '../verifier.ts';
+import type { TextToSend } from '../verifier-options.ts';
+import type { Verifier } from '../verifier.ts';
 import type { MethodsElsewhere } from '../waits.ts';
 import { makeTestKeys, makeTestVerifier, startTestAsks } from './start-test-verifier.ts';
 import type { useTestStates } from './use-test-states.ts';
@@ -17,8 +18,10 @@ import type { useTestStates } from './use-test-states.ts';
 export const SHARED = 'shared with a test';
 
 /** Keys of a verifier and of what stands before it. */
-export function makeFrontKeys(): ReturnType<typeof makeTestKeys> & { parked: PurposeKey } {
-  return { ...makeTestKeys(), parked: { keyId: '00000000', key: randomBytes(32) } };
+export function makeFrontKeys(): ReturnType<typeof makeTestKeys> &
+  Record<'parked' | 'command-id', PurposeKey> {
+  const key = () => ({ keyId: '00000000', key: randomBytes(32) });
+  return { ...makeTestKeys(), parked: key(), 'command-id': key() };
 }
 
 /** One at `address`, with the defaults of the product and {@link SHARED}. */
@@ -75,7 +78,7 @@ export async function openTestFront(
     isReady?: () => Promise<boolean>;
     onText?: (text: TextToSend) => void;
   } & Partial<Pick<RadiusFrontOptions, 'parkedEntries' | 'log'>>,
-): Promise<{ front: RadiusFront; port: number; verifier: Verifier }> {
+): Promise<{ front: RadiusFront; port: number; verifier: Verifier; metrics: WorkerMetrics }> {
   const db = test.db();
   const metrics = new WorkerMetrics({ node, worker: `${worker}` }, async () => {
     throw new Error('nobody looks');
@@ -112,5 +115,5 @@ export async function openTestFront(
     log,
   });
   test.atEnd(() => front[Symbol.asyncDispose]());
-  return { front, port: front.ports[0]!, verifier };
+  return { front, port: front.ports[0]!, verifier, metrics };
 }

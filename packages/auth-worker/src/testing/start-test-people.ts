@@ -1,9 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { directoryDefaults } from '@countersign/directory';
-import { OpenDirectories, sealDirectoryPassword } from '@countersign/operations';
+import { OpenDirectories } from '@countersign/operations';
 import { startTestSlapd, type TestSlapd } from '@countersign/testing';
 import type { DirectoryDocument, UserDocument } from '@countersign/verification';
-import type { VerifierOptions } from '../verifier.ts';
+import type { VerifierOptions } from '../verifier-options.ts';
+import { testDirectory } from './test-directory.ts';
 import type { useTestStates } from './use-test-states.ts';
 
 export const RIGHT_PASSWORD = 'Wachtwoord.1';
@@ -17,6 +16,8 @@ export async function startTestPeople(
     people?: number;
     /** Two servers of one directory, and how long each is waited for. */
     pair?: { answerMs: number };
+    /** The URL by which the first server is asked; its own unless told. */
+    reach?: (slapd: TestSlapd) => Promise<string>;
   },
 ): Promise<{
   slapd: TestSlapd;
@@ -26,29 +27,17 @@ export async function startTestPeople(
   enrol(uid: string, more?: Partial<UserDocument>): Promise<UserDocument>;
   stop(): Promise<void>;
 }> {
-  const { keys, secret, people = 12, pair } = options;
+  const { keys, secret, people = 12, pair, reach = async ({ ldapUrl }) => ldapUrl } = options;
   const slapd = await startTestSlapd({ tls: false, people });
   const second = pair && (await startTestSlapd({ tls: false, people, copyOf: slapd }));
-  const at = new Date().toISOString();
-  const defaults = directoryDefaults('ldap');
-  const plain = {
-    ...defaults,
-    id: randomUUID(),
+  const directory = testDirectory(keys.seed, slapd.reader, {
     name: 'people',
-    type: 'ldap' as const,
+    type: 'ldap',
     domains: ['example', 'example.test'],
-    servers: [slapd.ldapUrl, ...(second ? [second.ldapUrl] : [])],
+    servers: [await reach(slapd), ...(second ? [second.ldapUrl] : [])],
     ...(pair && { connectMs: pair.answerMs, answerMs: pair.answerMs }),
-    account: { name: slapd.reader.name, sealedPassword: '' },
     baseDn: slapd.baseDn,
-    defaultCountry: 'NL',
-    sync: { ...defaults.sync, enabled: false, intervalMinutes: 5, fullHours: 24 },
-    items: [],
-    createdAt: at,
-    updatedAt: at,
-  };
-  const sealedPassword = sealDirectoryPassword(keys.seed, plain, slapd.reader.password);
-  const directory = { ...plain, account: { name: slapd.reader.name, sealedPassword } };
+  });
   await test.addDirectory(directory);
   const directories = new OpenDirectories({ db: test.db(), node: 'node-1', seedKey: keys.seed });
   const found = await directories.previewPeople(directory, { limit: people + 8 });

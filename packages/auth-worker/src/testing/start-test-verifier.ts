@@ -6,7 +6,8 @@ import { Circuit } from '../circuit.ts';
 import { DatabaseGate } from '../database-gate.ts';
 import { WorkerEvents } from '../events.ts';
 import { WorkerMetrics } from '../metrics.ts';
-import { Verifier, type VerifierOptions } from '../verifier.ts';
+import type { VerifierOptions } from '../verifier-options.ts';
+import { Verifier } from '../verifier.ts';
 import type { useTestStates } from './use-test-states.ts';
 
 type TestStates = ReturnType<typeof useTestStates>;
@@ -32,7 +33,7 @@ export function startTestAsks(
 ): Asks {
   const plain = { seal: (bytes: Uint8Array) => bytes, open: (bytes: Uint8Array) => bytes };
   const asks = new Asks({
-    links: [test.link()],
+    links: [node === 'node-2' ? test.otherLink() : test.link()],
     node,
     sealer: plain,
     answer: async () => {

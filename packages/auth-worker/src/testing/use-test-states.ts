@@ -1,5 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ensureStreams, namesOf, NatsLink, UserStates, type Log } from '@countersign/cluster';
+import { makeMembers, makeSigner } from '@countersign/cluster/testing';
 import {
   applyChanges,
   initApplied,
@@ -12,6 +16,7 @@ import { seal, type PurposeKey } from '@countersign/keys';
 import { seedContext } from '@countersign/operations';
 import { parseState } from '@countersign/verification';
 import type {
+  AdministratorDocument,
   ApplicationDocument,
   DirectoryDocument,
   RadiusClientDocument,
@@ -19,10 +24,11 @@ import type {
   UserDocument,
 } from '@countersign/verification';
 import { afterAll, beforeAll } from 'vitest';
-import { createTestDatabase, startTestNats, waitFor, type TestNats } from '@countersign/testing';
+import { createTestDatabase, startTestNats, waitFor } from '@countersign/testing';
 
 export const silent: Log = { info() {}, warn() {} };
 
+const NODES = ['node-1', 'node-2'];
 const limits = { changesBytes: 1 << 20, statesBytes: 4 << 20, eventsBytes: 1 << 20 };
 const incarnation = {
   number: 1,
@@ -35,16 +41,20 @@ const incarnation = {
   disasterAt: null,
 };
 
-/** A real nats-server with a bucket of user states, and a node's real PostgreSQL, for one test file. */
+/**
+ * A real nats-server with a bucket of user states, and a node's real PostgreSQL, for one test file. The server is
+ * secured: what is tried over `link` is what a worker of node-1 may do.
+ */
 export function useTestStates() {
   const closing: (() => Promise<unknown>)[] = [];
-  let nats: TestNats;
   let link: NatsLink;
+  let otherLink: NatsLink;
+  let agentLink: NatsLink;
   let db: Database;
   let revision = 0;
 
   async function createStreams(): Promise<void> {
-    const create = () => ensureStreams(link, namesOf(1), { logReplicas: 1, limits });
+    const create = () => ensureStreams(agentLink, namesOf(1), { logReplicas: 1, limits });
     await waitFor('the streams', () => create().then(() => true), { timeoutMs: 15_000 });
   }
 
@@ -52,6 +62,7 @@ export function useTestStates() {
   async function apply(
     change:
       | { kind: 'user'; document: UserDocument }
+      | { kind: 'administrator'; document: AdministratorDocument }
       | { kind: 'application'; document: ApplicationDocument }
       | { kind: 'directory'; document: DirectoryDocument }
       | { kind: 'radius-client'; document: RadiusClientDocument }
@@ -65,10 +76,22 @@ export function useTestStates() {
   }
 
   beforeAll(async () => {
-    nats = await startTestNats({ servers: 1 });
+    const folder = await mkdtemp(join(tmpdir(), 'countersign-states-'));
+    closing.push(() => rm(folder, { recursive: true }));
+    const files = (await makeMembers(folder, ['node-1']))['node-1'];
+    const agent = makeSigner('node-1', 'agent', files);
+    const workers = NODES.map((node) => makeSigner(node, 'worker', files));
+    const users = [agent, ...workers].map(({ user }) => user);
+    const nats = await startTestNats({
+      servers: 1,
+      access: () => ({ ...files, users, routeKeys: [] }),
+    });
+    closing.push(() => nats.stop());
     const servers = nats.urls.map((url) => url.replace('nats://', ''));
-    const { user, password } = nats;
-    link = new NatsLink({ servers, user, password, name: 'test', log: silent });
+    const about = { servers, name: 'test', log: silent };
+    const links = workers.map(({ signIn }) => new NatsLink({ ...signIn, ...about }));
+    [link, otherLink] = links as [NatsLink, NatsLink];
+    agentLink = new NatsLink({ ...agent.signIn, ...about });
     await createStreams();
     const { drop, ...connection } = await createTestDatabase();
     db = openDatabase({ ...connection, max: 6, applicationName: 'test' });
@@ -76,6 +99,8 @@ export function useTestStates() {
       drop,
       () => db.close(),
       () => link.close(),
+      () => otherLink.close(),
+      () => agentLink.close(),
     );
     await migrate(db);
     await initApplied(db, incarnation);
@@ -83,20 +108,24 @@ export function useTestStates() {
 
   afterAll(async () => {
     for (const close of closing.toReversed()) await close();
-    await nats.stop();
   });
 
   return {
     db: () => db,
     link: () => link,
+    /** The same for node-2. */
+    otherLink: () => otherLink,
+    /** For what only the agent of node-1 may do. */
+    agentLink: () => agentLink,
     states: () => new UserStates(link, 1),
+    apply,
     /** Runs at the end, before what was opened earlier is closed. */
     atEnd: (close: () => Promise<unknown>) => void closing.push(close),
     /** Copies states into PostgreSQL as they come, as an agent does. */
     followStates(): void {
       const ended = new AbortController();
       let position = 0;
-      const following = new UserStates(link, 1).follow({
+      const following = new UserStates(agentLink, 1).follow({
         nextSequence: () => position + 1,
         signal: ended.signal,
         log: silent,
@@ -115,7 +144,8 @@ export function useTestStates() {
     },
     /** What remains when all log servers have lost their storage. */
     async loseAllStates(): Promise<void> {
-      await link.request(`$JS.API.STREAM.DELETE.${namesOf(1).states}`, '', { timeoutMs: 2000 });
+      const verb = `$JS.API.STREAM.DELETE.${namesOf(1).states}`;
+      await agentLink.request(verb, '', { timeoutMs: 2000 });
       await createStreams();
     },
     /** A user with one HOTP authenticator, as if applied from the log. */

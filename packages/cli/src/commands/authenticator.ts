@@ -104,6 +104,7 @@ async function codeOf({ code, secretStdin }: EnrollOptions): Promise<string> {
 function listAuthenticators(authenticator: Command): void {
   authenticator
     .command('list')
+    .description('what a user has')
     .argument('<username>')
     .action(async (username: string, _options, command: Command) => {
       const session = openSession(command);
@@ -153,6 +154,7 @@ function resynchroniseAuthenticator(authenticator: Command): void {
 function removeAuthenticator(authenticator: Command): void {
   authenticator
     .command('remove')
+    .description('for good; the user signs in with it no more')
     .argument('<username>')
     .argument('<id>')
     .action(async (username: string, id: string, _options, command: Command) => {

@@ -26,22 +26,25 @@ export function addApprovalCommands(directory: Command): void {
   const approvals = directory
     .command('approvals')
     .description('what a synchronisation does only if an administrator says so');
-  approvals.command('list').action(async (_options, command: Command) => {
-    const session = openSession(command);
-    const reply = await session.call({ method: 'GET', path: PATH });
-    if (session.json) return printJson(reply);
-    const { approvals: all, isMore } = reply as { approvals: Approval[]; isMore: boolean };
-    if (all.length === 0) return printLines(['nothing waits']);
-    const rows = all.map((one) => [
-      one.hash.slice(0, 12),
-      one.directory,
-      sumOf(one),
-      formatAgo(Date.parse(one.at), Date.now()),
-      one.decision ? `${one.decision.what} by ${one.decision.by}` : 'waits',
-    ]);
-    printTable(['HASH', 'DIRECTORY', 'WHAT', 'SINCE', 'STATE'], rows);
-    if (isMore) printLines(['there are more than these']);
-  });
+  approvals
+    .command('list')
+    .description('plans that wait, and who would be changed')
+    .action(async (_options, command: Command) => {
+      const session = openSession(command);
+      const reply = await session.call({ method: 'GET', path: PATH });
+      if (session.json) return printJson(reply);
+      const { approvals: all, isMore } = reply as { approvals: Approval[]; isMore: boolean };
+      if (all.length === 0) return printLines(['nothing waits']);
+      const rows = all.map((one) => [
+        one.hash.slice(0, 12),
+        one.directory,
+        sumOf(one),
+        formatAgo(Date.parse(one.at), Date.now()),
+        one.decision ? `${one.decision.what} by ${one.decision.by}` : 'waits',
+      ]);
+      printTable(['HASH', 'DIRECTORY', 'WHAT', 'SINCE', 'STATE'], rows);
+      if (isMore) printLines(['there are more than these']);
+    });
   decide(approvals, 'approve', 'let it happen');
   decide(approvals, 'reject', 'have it not done');
 }

@@ -58,20 +58,20 @@ function addItem(item: Command): void {
 }
 
 function showItem(item: Command): void {
-  namingItem(item, 'show').action(
-    async (name: string, itemName: string, _options, command: Command) => {
+  namingItem(item, 'show')
+    .description('one of them, with all its settings')
+    .action(async (name: string, itemName: string, _options, command: Command) => {
       const session = openSession(command);
       const path = directoryPath(name, 'items', itemName);
       const reply = await session.call({ method: 'GET', path });
       if (session.json) return printJson(reply);
       const found = escapeAll(reply as SyncItem);
       printLines([`${found.name}:`, ...linesOfItem(found).map((line) => `  ${line}`)]);
-    },
-  );
+    });
 }
 
 function setItem(item: Command): void {
-  withItemOptions(namingItem(item, 'set'))
+  withItemOptions(namingItem(item, 'set').description('change what is named'))
     .option('--name <new>', 'give it another name')
     .action(
       async (

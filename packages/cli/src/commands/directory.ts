@@ -42,7 +42,10 @@ type AddOptions = {
 
 const HELP = `
 A setting is written as name=value, a list with commas; nothing behind the = takes one away.
-Settings: ${Object.keys(DIRECTORY_SETTINGS).join(', ')}.
+Settings:
+${Object.keys(DIRECTORY_SETTINGS)
+  .map((name) => `  ${name}`)
+  .join('\n')}
 certificates.authorities names a file. account= reads anonymously. Where servers, account, StartTLS
 or certificates change, the password has to be given again.`;
 
@@ -136,20 +139,23 @@ async function bodyOf(name: string, options: AddOptions): Promise<object> {
 }
 
 function listAll(directory: Command): void {
-  directory.command('list').action(async (_options, command: Command) => {
-    const session = openSession(command);
-    const directories = await readDirectories(session);
-    if (session.json) return printJson({ directories });
-    const rows = directories.map(({ name, type, servers, items, sync, lastSync }) => [
-      name,
-      type,
-      servers[0]! + (servers.length > 1 ? ` +${servers.length - 1}` : ''),
-      String(items.length),
-      sync.enabled ? `every ${sync.intervalMinutes} min` : 'off',
-      stateOf({ sync, lastSync }),
-    ]);
-    printTable(['NAME', 'TYPE', 'SERVERS', 'ITEMS', 'SYNC', 'STATE'], rows);
-  });
+  directory
+    .command('list')
+    .description('all of them, and how they stand')
+    .action(async (_options, command: Command) => {
+      const session = openSession(command);
+      const directories = await readDirectories(session);
+      if (session.json) return printJson({ directories });
+      const rows = directories.map(({ name, type, servers, items, sync, lastSync }) => [
+        name,
+        type,
+        servers[0]! + (servers.length > 1 ? ` +${servers.length - 1}` : ''),
+        String(items.length),
+        sync.enabled ? `every ${sync.intervalMinutes} min` : 'off',
+        stateOf({ sync, lastSync }),
+      ]);
+      printTable(['NAME', 'TYPE', 'SERVERS', 'ITEMS', 'SYNC', 'STATE'], rows);
+    });
 }
 
 function stateOf({ lastSync }: Pick<Directory, 'sync' | 'lastSync'>): string {
@@ -162,6 +168,7 @@ function stateOf({ lastSync }: Pick<Directory, 'sync' | 'lastSync'>): string {
 function showOne(directory: Command): void {
   directory
     .command('show')
+    .description('one of them, with all its settings')
     .argument('<name>')
     .action(async (name: string, _options, command: Command) => {
       const session = openSession(command);
@@ -182,6 +189,7 @@ function showOne(directory: Command): void {
 function setOne(directory: Command): void {
   directory
     .command('set')
+    .description('change what is named')
     .argument('<name>')
     .argument('[settings...]', 'as name=value')
     .option('--password-file <file>', 'with the password of its account; - for stdin')
@@ -225,6 +233,7 @@ async function change(session: Session, name: string, body: object): Promise<unk
 function removeOne(directory: Command): void {
   directory
     .command('remove')
+    .description('remove one; its users have to go or to be kept')
     .argument('<name>')
     .option('--keep-users', 'its users stay as they are, and nothing synchronises them any more')
     .action(async (name: string, { keepUsers }: { keepUsers?: boolean }, command: Command) => {

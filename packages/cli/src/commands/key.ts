@@ -63,21 +63,24 @@ function gather(text: string, before: string[] = []): string[] {
 }
 
 function listKeys(key: Command): void {
-  key.command('list').action(async (_options, command: Command) => {
-    const session = openSession(command);
-    const reply = await session.call({ method: 'GET', path: PATH });
-    if (session.json) return printJson(reply);
-    const { apiKeys } = reply as { apiKeys: ApiKey[] };
-    const rows = apiKeys.map((each) => [
-      each.id,
-      each.name,
-      each.revoked ? 'revoked' : stateOf(each, Date.now()),
-      each.scopes.join(' '),
-      each.applications?.join(', ') ?? 'all',
-      each.networks?.join(', ') ?? 'all',
-    ]);
-    printTable(['ID', 'NAME', 'STATE', 'SCOPES', 'APPLICATIONS', 'NETWORKS'], rows);
-  });
+  key
+    .command('list')
+    .description('all of them, and what they may do')
+    .action(async (_options, command: Command) => {
+      const session = openSession(command);
+      const reply = await session.call({ method: 'GET', path: PATH });
+      if (session.json) return printJson(reply);
+      const { apiKeys } = reply as { apiKeys: ApiKey[] };
+      const rows = apiKeys.map((each) => [
+        each.id,
+        each.name,
+        each.revoked ? 'revoked' : stateOf(each, Date.now()),
+        each.scopes.join(' '),
+        each.applications?.join(', ') ?? 'all',
+        each.networks?.join(', ') ?? 'all',
+      ]);
+      printTable(['ID', 'NAME', 'STATE', 'SCOPES', 'APPLICATIONS', 'NETWORKS'], rows);
+    });
 }
 
 function revokeKey(key: Command): void {

@@ -21,9 +21,10 @@ type TestOptions = {
 const TIMEOUT_MS = 45_000;
 
 const HELP = `
-It is a real sign-in: codes are used up, and what is wrong counts. The password is asked for, or read from a file or
-from stdin, unless the client checks passwords itself; a code is typed with it as the client's people do, or answers
-the question. Without a terminal the answer to a question is the next line on stdin. Exit code 0 if it is accepted.`;
+It is a real sign-in: codes are used up, and what is wrong counts. The password is asked for, or
+read from a file or from stdin, unless the client checks passwords itself; a code is typed with it
+as the client's people do, or answers the question. Without a terminal the answer to a question is
+the next line on stdin. Exit code 0 if it is accepted.`;
 
 export function addRadiusTestCommand(radius: Command): void {
   radius

@@ -18,8 +18,9 @@ const HEADINGS = ['TIME', 'FROM', 'CLIENT', 'USER', 'PACKET', 'VERDICT', 'MS', '
 const WIDTHS = [19, 21, 12, 20, 19, 9, 4];
 
 const HELP = `
-One line for each packet when it is known what became of it. Passwords, codes and State are never shown; neither are
-names that are nobody's, unless events.hashUnknownNames is off: they look as they do in the events.`;
+One line for each packet when it is known what became of it. Passwords, codes and State are never
+shown; neither are names that are nobody's, unless events.hashUnknownNames is off: they look as they
+do in the events.`;
 
 export function addRadiusWatchCommand(radius: Command): void {
   radius

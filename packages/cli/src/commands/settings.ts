@@ -45,6 +45,7 @@ function listAll(settings: Command): void {
 function getSettings(settings: Command): void {
   settings
     .command('get')
+    .description('what is in force')
     .argument('[name]', 'one setting, like lockout.failures; default: all')
     .option('--application <name>', 'what is in force at an application')
     .action(async (name: string | undefined, options: ApplicationOption, command: Command) => {
@@ -61,6 +62,7 @@ function getSettings(settings: Command): void {
 function setSetting(settings: Command): void {
   settings
     .command('set')
+    .description('change one, for everybody or for an application')
     .argument('<name>')
     .argument('[value]', '@FILE reads it from a file; a secret is asked for, or read from stdin')
     .option('--and <name=value>', 'another one of the group, in the same change', collect, [])

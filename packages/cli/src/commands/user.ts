@@ -9,6 +9,7 @@ import { printStop, printWrite } from '../print-write.ts';
 import { openSession } from '../session.ts';
 import { importUsers } from './import-users.ts';
 import { userPath } from './user-path.ts';
+import { addPrivacyCommands } from './user-privacy.ts';
 import { addSignInCommands } from './user-sign-in.ts';
 
 type UserOptions = {
@@ -33,11 +34,13 @@ export function addUserCommands(program: Command): void {
   unblockUser(user);
   removeUser(user);
   addSignInCommands(user);
+  addPrivacyCommands(user);
 }
 
 function addUser(user: Command): void {
   user
     .command('add')
+    .description('add one; with a token or phone: authenticator enroll')
     .argument('<username>')
     .option('--display-name <text>')
     .option('--email <address>')
@@ -58,6 +61,7 @@ type ListOptions = { search?: string; exempt?: boolean; limit: number; after?: s
 function listUsers(user: Command): void {
   user
     .command('list')
+    .description('users in the order of their names')
     .option('--search <text>', 'part of the name')
     .option('--exempt', 'only those who skip the second step now')
     .option('--limit <n>', 'at most so many, up to 500', parseCount, 100)
@@ -83,6 +87,7 @@ function listUsers(user: Command): void {
 function showUser(user: Command): void {
   user
     .command('show')
+    .description('one of them, with authenticators, blocks and locks')
     .argument('<username>')
     .action(async (username: string, _options, command: Command) => {
       const session = openSession(command);
@@ -95,6 +100,7 @@ function showUser(user: Command): void {
 function setUser(user: Command): void {
   user
     .command('set')
+    .description('change what is named')
     .argument('<username>')
     .option('--username <new>', 'give the user another name')
     .option('--display-name <text>', 'empty to clear')
@@ -147,6 +153,7 @@ function unblockUser(user: Command): void {
 function removeUser(user: Command): void {
   user
     .command('remove')
+    .description('for good, with authenticators; events stay (user erase: they go too)')
     .argument('<username>')
     .action(async (username: string, _options, command: Command) => {
       const session = openSession(command);

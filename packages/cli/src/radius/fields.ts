@@ -88,11 +88,19 @@ const DEFAULTS = {
   target: RADIUS_TARGET_DEFAULTS,
 };
 
+// Longer ones get a line of their own.
+const SHORT = 20;
+
 /** For `--help`: each setting, what it takes, and what it is where nothing is said. */
 export function describeRadiusSettings(kind: Kind): string {
   const usual = new Map<string, unknown>(Object.entries(DEFAULTS[kind]));
-  const rows = Object.entries(SETTINGS[kind]).map(([name, { says }]) => {
-    return [`  ${name}`, says, usual.has(name) ? String(usual.get(name)) : '-'];
+  const rows = Object.entries(SETTINGS[kind]).flatMap(([name, { says }]) => {
+    const value = usual.has(name) ? String(usual.get(name)) : '-';
+    if (value.length <= SHORT) return [[`  ${name}`, says, value]];
+    return [
+      [`  ${name}`, says],
+      ['', `by default ${value}`],
+    ];
   });
   return formatTable(['Settings:', '', 'default'], rows).join('\n');
 }

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type {
+  AdministratorDocument,
   ApiKeyDocument,
   ApplicationDocument,
   DirectoryDocument,
@@ -49,6 +50,22 @@ export function exampleApiKey(secret: string, id: string = randomUUID()): ApiKey
     networks: null,
     expiresAt: null,
     createdAt: AT,
+  };
+}
+
+export function exampleAdministrator(
+  username: string,
+  id: string = randomUUID(),
+): AdministratorDocument {
+  return {
+    id,
+    username,
+    roles: ['owner'],
+    disabled: false,
+    invitation: { codeHash: '0'.repeat(64), at: AT, by: 'test', expiresAt: AT },
+    unlockedAt: null,
+    createdAt: AT,
+    updatedAt: AT,
   };
 }
 
@@ -191,6 +208,7 @@ type Documented =
   | { kind: 'settings'; document: SettingsDocument }
   | { kind: 'application'; document: ApplicationDocument }
   | { kind: 'api-key'; document: ApiKeyDocument }
+  | { kind: 'administrator'; document: AdministratorDocument }
   | { kind: 'node'; document: NodeDocument }
   | { kind: 'directory'; document: DirectoryDocument }
   | { kind: 'directory-sync'; document: DirectorySyncDocument }

@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,9 +24,12 @@ export type TestPostgres = {
 
 /**
  * A real PostgreSQL: the one that COUNTERSIGN_TEST_POSTGRES_URL names, else an embedded one.
- * `own` is always embedded, so that it can be killed.
+ * `own` is always embedded, so that it can be killed, and has the settings that `prepare` returns.
  */
-export async function startTestPostgres(which: 'any' | 'own' = 'any'): Promise<TestPostgres> {
+export async function startTestPostgres(
+  which: 'any' | 'own' = 'any',
+  prepare: (directory: string, uid: number) => string[] = () => [],
+): Promise<TestPostgres> {
   const url = process.env.COUNTERSIGN_TEST_POSTGRES_URL;
   if (url && which === 'any') return useExternalPostgres(new URL(url));
   if (!existsSync(binaries)) {
@@ -37,7 +40,8 @@ export async function startTestPostgres(which: 'any' | 'own' = 'any'): Promise<T
   const asUser = dropRoot(directory);
   const initdb = [`${binaries}/initdb`, '-D', data, '-U', 'test', '-A', 'trust', '--no-sync'];
   run([...asUser, ...initdb, '--encoding=UTF8', '--locale=C']);
-  let server = await startServer(directory, asUser);
+  const settings = prepare(directory, statSync(directory).uid);
+  let server = await startServer(directory, asUser, settings);
   return {
     connection: { host: directory, port: 5432, user: 'test', database: 'postgres' },
     crash: async () => {
@@ -45,7 +49,7 @@ export async function startTestPostgres(which: 'any' | 'own' = 'any'): Promise<T
       await once(server, 'exit');
     },
     restart: async () => {
-      server = await startServer(directory, asUser);
+      server = await startServer(directory, asUser, settings);
     },
     stop: async () => {
       server.kill('SIGINT');
@@ -74,10 +78,14 @@ function dropRoot(directory: string): string[] {
   return ['setpriv', `--reuid=${uid}`, '--clear-groups', '--pdeathsig', 'INT'];
 }
 
-async function startServer(directory: string, asUser: string[]): Promise<ChildProcess> {
+async function startServer(
+  directory: string,
+  asUser: string[],
+  more: string[],
+): Promise<ChildProcess> {
   const settings = ['fsync=off', 'full_page_writes=off', 'max_connections=100', 'io_method=sync'];
   settings.push('listen_addresses=', `unix_socket_directories=${directory}`);
-  settings.push('log_min_messages=fatal');
+  settings.push('log_min_messages=fatal', ...more);
   const args = [`${binaries}/postgres`, '-D', `${directory}/data`];
   args.push(...settings.flatMap((setting) => ['-c', setting]));
   const start = () =>

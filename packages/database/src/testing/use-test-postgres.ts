@@ -64,7 +64,7 @@ export function useTestPostgres() {
     async cleanDatabase(): Promise<Database> {
       shared ??= open(await migratedDatabase());
       await shared.sql`truncate documents, users, user_names, removed_users, settings_groups, applications,
-        api_keys, nodes, directories, directory_syncs, radius_clients, radius_targets, epochs, command_results, applied, examination, user_states, positions, events, outbox, reservations, stop_facts`;
+        api_keys, administrators, nodes, directories, directory_syncs, radius_clients, radius_targets, epochs, command_results, applied, examination, erasures, user_states, positions, events, outbox, reservations, stop_facts`;
       await shared.sql`update circuit set open = false`;
       return shared;
     },

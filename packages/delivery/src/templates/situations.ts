@@ -73,6 +73,10 @@ export const mailSituations = {
     required: [...everyMail, 'when'],
     optional: ['reason', 'application_name', 'server_name', 'link'],
   },
+  administratorRecovered: {
+    required: [...everyMail, 'when'],
+    optional: ['server_name', 'link'],
+  },
   approvalNeeded: {
     required: ['company_name', 'directory_name', 'count', 'limit', 'when'],
     optional: ['link'],

@@ -28,7 +28,7 @@ export async function addApiKey(
 ): Promise<Plan> {
   const { keys, commandId, now } = context;
   const createdAt = now.toISOString();
-  const wanted: Rights = {
+  const wanted: Pick<ApiKeyDocument, 'scopes' | 'applications' | 'networks' | 'expiresAt'> = {
     scopes: [...new Set(args.scopes)],
     applications: args.applications,
     networks: args.networks,

@@ -30,7 +30,7 @@ export async function addUser(
   const plan = planNewUser(context, args);
   if (plan.kind !== 'change') return plan;
   const { authenticators } = plan.document.content as UserDocument;
-  return (await refuseTwins(context.db, authenticators, ...args.authenticators)) ?? plan;
+  return (await refuseTwins(context, authenticators, ...args.authenticators)) ?? plan;
 }
 
 export function usernameTaken(username: string): Refusal {

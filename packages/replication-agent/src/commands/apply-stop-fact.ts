@@ -1,4 +1,4 @@
-import { findStopFact, findUserById, listApiKeys } from '@countersign/database';
+import { findStopFact, findUserById, listAdministrators, listApiKeys } from '@countersign/database';
 import { absorbStopFact, type StopFact } from '@countersign/verification';
 import { z } from 'zod';
 import type { Plan, PlanContext } from './plan.ts';
@@ -13,6 +13,7 @@ export async function applyStopFact(
   const fact = await findStopFact(context.db, id);
   if (fact?.kind === 'user') return blockUser(context, fact);
   if (fact?.kind === 'api-key') return revokeKey(context, fact);
+  if (fact?.kind === 'administrator') return removeAdministrator(context, fact);
   return NOTHING;
 }
 
@@ -47,6 +48,22 @@ async function revokeKey(context: PlanContext, fact: StopFact): Promise<Plan> {
       userId: null,
       username: null,
       details: { ...detailsOf(fact), apiKey: key.document.id, name: key.document.name },
+    },
+  };
+}
+
+async function removeAdministrator(context: PlanContext, fact: StopFact): Promise<Plan> {
+  const stored = await listAdministrators(context.db);
+  const found = stored.find(({ document }) => document.id === fact.subject);
+  if (!found) return NOTHING;
+  return {
+    kind: 'change',
+    document: { kind: 'administrator', id: fact.subject, removed: true, content: null },
+    result: { id: fact.subject },
+    event: {
+      userId: null,
+      username: null,
+      details: { ...detailsOf(fact), administrator: found.document.username },
     },
   };
 }

@@ -1,6 +1,6 @@
-import { findKnownTokens, type Database } from '@countersign/database';
-import { seal } from '@countersign/keys';
-import { seedContext, seedFingerprint } from '@countersign/operations';
+import { findKnownTokens } from '@countersign/database';
+import { seal, type PurposeKey } from '@countersign/keys';
+import { seedContext, seedFingerprint, seedFingerprints } from '@countersign/operations';
 import {
   AUTHENTICATORS_MAX,
   Base32Error,
@@ -66,7 +66,7 @@ export async function enrollAuthenticator(
   const id = deriveId(context.commandId, 'authenticator');
   const authenticator = newAuthenticator(context, args, { id, vouchedBy: context.actor });
   if (!isAuthenticator(authenticator)) return authenticator;
-  const twins = await refuseTwins(context.db, [authenticator], args);
+  const twins = await refuseTwins(context, [authenticator], args);
   if (twins) return twins;
   const add = (user: UserDocument) => withAuthenticator(user, authenticator);
   const plan = await changeUser(context, username, add, { id });
@@ -153,6 +153,7 @@ export const DUPLICATE_TOKEN = refuse(
 
 /** What could be known already of new tokens, in lower case: secrets made here cannot. */
 export function marksOf(
+  seedKey: PurposeKey,
   authenticators: readonly Authenticator[],
   args: readonly object[],
 ): { serials: string[]; fingerprints: string[] } {
@@ -162,18 +163,18 @@ export function marksOf(
     if (one.type === 'phone') continue;
     if (one.serial) serials.push(one.serial.toLowerCase());
     const asked = args[index] ?? {};
-    const isGiven = 'secret' in asked && asked.secret != null;
-    if (one.fingerprint && isGiven) fingerprints.push(one.fingerprint);
+    if (!('secret' in asked) || typeof asked.secret !== 'string') continue;
+    fingerprints.push(...seedFingerprints(seedKey, decodeBase32(asked.secret)));
   }
   return { serials, fingerprints };
 }
 
 export async function refuseTwins(
-  db: Database,
+  { db, keys }: Pick<PlanContext, 'db' | 'keys'>,
   authenticators: readonly Authenticator[],
   ...args: object[]
 ): Promise<Refusal | null> {
-  const marks = marksOf(authenticators, args);
+  const marks = marksOf(keys.seed, authenticators, args);
   const all = [...marks.serials, ...marks.fingerprints];
   if (new Set(all).size < all.length) return DUPLICATE_TOKEN;
   return (await findKnownTokens(db, marks)).size > 0 ? DUPLICATE_TOKEN : null;

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { readApplied } from '@countersign/database';
 import { spareCodeHash } from '@countersign/operations';
 import type { UserDocument } from '@countersign/verification';
 import { z } from 'zod';
@@ -33,12 +34,14 @@ export async function enrollWithCode(
 ): Promise<Plan> {
   const found = await findOneUser(context, username);
   const user = isRefusal(found) ? null : found;
-  const mayDo = mayEnroll(context, user, enrolmentCode);
+  const applied = await readApplied(context.db);
+  const disasterAtMs = Date.parse(applied?.incarnation.disasterAt ?? '');
+  const mayDo = mayEnroll(context, user, { code: enrolmentCode, disasterAtMs });
   if (!mayDo || !user?.enrolment) return REFUSED;
   const id = deriveId(context.commandId, 'authenticator');
   const authenticator = newAuthenticator(context, args, { id, vouchedBy: user.enrolment.by });
   if (!isAuthenticator(authenticator)) return authenticator;
-  const twins = await refuseTwins(context.db, [authenticator], args);
+  const twins = await refuseTwins(context, [authenticator], args);
   if (twins) return twins;
   const plan = await changeUser(
     context,
@@ -50,13 +53,19 @@ export async function enrollWithCode(
   return plan;
 }
 
-function mayEnroll({ keys, now }: PlanContext, user: UserDocument | null, code: string): boolean {
+function mayEnroll(
+  { keys, now }: PlanContext,
+  user: UserDocument | null,
+  { code, disasterAtMs }: { code: string; disasterAtMs: number },
+): boolean {
   const nowMs = now.getTime();
   // Made for nobody too, so that it takes as long.
   const given = spareCodeHash(keys['spare-code'], 'enrolment', user?.id ?? 'nobody', code);
   const expected = user?.enrolment?.codeHash ?? '0'.repeat(given.length);
   const isRight = timingSafeEqual(Buffer.from(given), Buffer.from(expected));
   if (!user?.enrolment || !isRight) return false;
+  // Whether it was spent before a disaster nobody knows (rule 30).
+  if (Date.parse(user.enrolment.at) <= disasterAtMs) return false;
   const isBlocked = user.blocked !== null && Date.parse(user.blocked.expiresAt) > nowMs;
   return user.enabled && !isBlocked && Date.parse(user.enrolment.expiresAt) > nowMs;
 }

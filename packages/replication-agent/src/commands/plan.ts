@@ -27,8 +27,11 @@ export type PlannedEvent = {
 
 export type Refusal = { kind: 'refused'; status: number; code: string; detail: string };
 
-/** `new-secret` makes what is shown once: only agents have it. */
-export type CommandKeys = Record<'seed' | 'pin' | 'spare-code' | 'new-secret', PurposeKey>;
+/** `new-secret` makes what is shown once, and `authority` opens the CA's key: only agents have them. */
+export type CommandKeys = Record<
+  'seed' | 'pin' | 'spare-code' | 'new-secret' | 'document' | 'authority',
+  PurposeKey
+>;
 
 /** What planning may look at: the master's own replica, which has applied every change of what the command touches. */
 export type PlanContext = {
@@ -39,6 +42,8 @@ export type PlanContext = {
   actor: string;
   /** What the caller may do. */
   rights: Rights;
+  /** Whose session or invitation it is; missing: an API key, or the local socket. */
+  administratorId?: string | undefined;
   now: Date;
 };
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   findUsersById,
+  listAdministrators,
   type Database,
   type EventChoice,
   type PlacedEvent,
@@ -16,7 +17,7 @@ import { isPin, spareCodeHash } from '@countersign/operations';
 import type { Log } from '@countersign/cluster';
 import type { Authenticator, Settings, UserDocument } from '@countersign/verification';
 import type { CommandKeys } from '../commands/plan.ts';
-import { newEnrolmentCode, newInitialPin } from '../new-secrets.ts';
+import { findMade, newEnrolmentCode, newInitialPin } from '../new-secrets.ts';
 
 /** One mail to one person, as it would be sent now. */
 export type PlannedMail = MailMessage & {
@@ -95,6 +96,23 @@ const TO_ADMINISTRATORS: Record<string, ToAdministrators> = {
       when: new Date(at),
     },
   }),
+  'administrator.recover': ({ at, node, details }) => ({
+    situation: 'administratorRecovered',
+    values: {
+      user_name: String(details.administrator),
+      when: new Date(at),
+      server_name: node,
+    },
+  }),
+  'administrator.sign-in': ({ at, actor, node, reason }) => ({
+    situation: 'userLockedOut',
+    values: {
+      user_name: actor ?? '?',
+      when: new Date(at),
+      reason: reason ?? undefined,
+      server_name: node,
+    },
+  }),
   verification: ({ at, username, application, node, reason }, user) => ({
     situation: 'userLockedOut',
     values: {
@@ -107,14 +125,20 @@ const TO_ADMINISTRATORS: Record<string, ToAdministrators> = {
   }),
 };
 
+/** Break-glass, and who locks an administrator out, concern every administrator who has an address. */
+const TO_EVERY_ADMINISTRATOR: ReadonlySet<string> = new Set([
+  'administrator.recover',
+  'administrator.sign-in',
+]);
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** Verifications are worth a mail only where a lockout begins: they carry this among their details. */
+/** Verifications and sign-ins are worth a mail only where a lockout begins: they carry this among their details. */
 const LOCKOUT_MARK = 'beginsLockout';
 
 export const MAIL_EVENTS: EventChoice = {
   types: [...Object.keys(TO_USERS), ...Object.keys(TO_ADMINISTRATORS)].filter(
-    (type) => type !== 'verification',
+    (type) => type !== 'verification' && type !== 'administrator.sign-in',
   ),
   mark: LOCKOUT_MARK,
 };
@@ -152,11 +176,19 @@ export async function planMails(
   if (!tell) return [];
   const [user] = await findUsersById(options.db, aboutWhom(event));
   const letter = tell(event, user ?? null);
-  return settings.mail.administrators.map((address) => {
+  const addresses = [...settings.mail.administrators, ...(await ownAddresses(event, options))];
+  return [...new Set(addresses)].map((address) => {
     const to = readMailAddress(address);
     if (to === undefined) return null;
     return write(letter, {}, { event, to, key: to, user: user ?? null, options });
   });
+}
+
+/** Also those that administrators have themselves. */
+async function ownAddresses({ type }: PlacedEvent, { db }: Options): Promise<string[]> {
+  if (!TO_EVERY_ADMINISTRATOR.has(type)) return [];
+  const stored = (await listAdministrators(db)).filter(({ isRemoved }) => !isRemoved);
+  return stored.flatMap(({ document: { mail, disabled } }) => (mail && !disabled ? [mail] : []));
 }
 
 function aboutWhom({ userId, details }: PlacedEvent): string[] {
@@ -270,16 +302,21 @@ function tellMethod({ at, result, details }: PlacedEvent, user: UserDocument): L
 }
 
 /** The code follows from its command under a key of the agents; one that is spent or replaced is not sent any more. */
-function tellEnrolmentCode(
+async function tellEnrolmentCode(
   { details }: PlacedEvent,
   user: UserDocument,
   { keys }: Options,
-): Letter | null {
+): Promise<Letter | null> {
   const { enrolment } = user;
   if (!enrolment || typeof details.command !== 'string') return null;
   const { at, codeHash, expiresAt } = enrolment;
-  const code = newEnrolmentCode(keys['new-secret'], { commandId: details.command, at });
-  if (spareCodeHash(keys['spare-code'], 'enrolment', user.id, code) !== codeHash) return null;
+  const origin = { commandId: details.command, at };
+  const code = await findMade(
+    keys['new-secret'],
+    (key) => newEnrolmentCode(key, origin),
+    (made) => spareCodeHash(keys['spare-code'], 'enrolment', user.id, made) === codeHash,
+  );
+  if (code === null) return null;
   const values = { enrolment_code: code, expires: new Date(expiresAt) };
   return { situation: 'enrolmentCode', values };
 }
@@ -294,9 +331,13 @@ async function tellPin(
   if (mailed === undefined) return tellPinChanged(event, user);
   if (!settings.mail.pinMails || !user.pin || typeof command !== 'string') return null;
   const origin = { commandId: command, at: user.pin.setAt };
-  const pin = newInitialPin(keys['new-secret'], origin, Number(mailed));
-  if (!(await isPin(keys.pin, user.id, pin, user.pin))) return null;
-  return { situation: 'initialPin', values: { pin } };
+  const stored = user.pin;
+  const pin = await findMade(
+    keys['new-secret'],
+    (key) => newInitialPin(key, origin, Number(mailed)),
+    (made) => isPin(keys.pin, user.id, made, stored),
+  );
+  return pin === null ? null : { situation: 'initialPin', values: { pin } };
 }
 
 const endingOf = (number: string) => number.slice(-2);

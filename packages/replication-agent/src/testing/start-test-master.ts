@@ -6,6 +6,8 @@ import { authoriseCommand, proveSocket } from '../authorise.ts';
 import { describeResult } from '../describe-result.ts';
 import { AgentEvents } from '../events.ts';
 import { Mastership } from '../mastership.ts';
+import { authoriseJoin } from '../members/authorise-join.ts';
+import type { Joining } from '../members/describe-join.ts';
 import { Replica } from '../replica.ts';
 import { silent, type useTestLog } from './use-test-log.ts';
 
@@ -17,12 +19,19 @@ const node = 'node-1';
  */
 export async function startTestMaster(
   test: ReturnType<typeof useTestLog>,
-  { hold }: { hold?(command: Command): Promise<void> } = {},
+  {
+    hold,
+    joining,
+    keys = test.makeKeys(),
+  }: {
+    hold?(command: Command): Promise<void>;
+    joining?: Joining;
+    keys?: ReturnType<typeof test.makeKeys>;
+  } = {},
 ) {
   const link = test.connect();
   const incarnation = await test.beginIncarnation(link);
   const db = await test.openDatabase();
-  const keys = test.makeKeys();
   const sealer = sealerOf(keys.document);
   const instance = randomUUID();
   const replica = await Replica.open({
@@ -65,9 +74,11 @@ export async function startTestMaster(
     onRoleChange: () => undefined,
     authorise: async (command) => {
       await hold?.(command);
-      return authoriseCommand({ db, socketKey: keys['socket-proof'] }, command);
+      if (command.proof.kind === 'join-token') return authoriseJoin({ db, keys }, command);
+      return authoriseCommand({ db, keys }, command);
     },
-    describeResult: (command, result) => describeResult({ db, keys }, command, result),
+    describeResult: (command, result) =>
+      describeResult({ db, keys, ...(joining && { joining }) }, command, result),
   });
   const stop = new AbortController();
   const running = [replica.follow(stop.signal), lease.run(stop.signal)];

@@ -154,6 +154,14 @@ export const language: Language = {
           'Reason: <$reason$>\nApplication: <$application_name$>\nNode: <$server_name$>',
       ),
     },
+    administratorRecovered: {
+      subject: 'An owner was invited at the machine: <$user_name$>',
+      body: toAdministrators(
+        'On <$when$> somebody at the machine of <$server_name$> invited <$user_name$> as an owner, ' +
+          'who may do everything once the invitation is accepted.\n\n' +
+          'If nobody of you meant that, remove <$user_name$> and find out who was at that machine.',
+      ),
+    },
     approvalNeeded: {
       subject: 'Approval needed: <$count$> users of <$directory_name$>',
       body: toAdministrators(

@@ -154,6 +154,15 @@ export const language: Language = {
           'Reden: <$reason$>\nToepassing: <$application_name$>\nNode: <$server_name$>',
       ),
     },
+    administratorRecovered: {
+      subject: 'Een eigenaar is op de machine uitgenodigd: <$user_name$>',
+      body: toAdministrators(
+        'Op <$when$> heeft iemand op de machine van <$server_name$> <$user_name$> uitgenodigd als ' +
+          'eigenaar, die alles mag zodra de uitnodiging is aangenomen.\n\n' +
+          'Heeft niemand van u dat bedoeld, verwijder <$user_name$> dan en zoek uit wie er op die ' +
+          'machine was.',
+      ),
+    },
     approvalNeeded: {
       subject: 'Goedkeuring nodig: <$count$> gebruikers van <$directory_name$>',
       body: toAdministrators(

@@ -1,0 +1,16 @@
+export { BackupError } from './backup-error.ts';
+export type { BackupErrorCode } from './backup-error.ts';
+export type { BackupHeader } from './backup-header.ts';
+export { encodeLine } from './backup-lines.ts';
+export type { Counts, Manifest } from './backup-lines.ts';
+export { readBackupHeader } from './open-backup.ts';
+export { readBackup } from './read-backup.ts';
+export type { BackupSummary } from './read-backup.ts';
+export { readCluster } from './read-cluster.ts';
+export type { BackupSource } from './read-cluster.ts';
+export { restoreDatabase } from './restore-database.ts';
+export { sealBackup } from './seal-backup.ts';
+export { isRecipient, PASSPHRASE_MIN_LENGTH } from './secrets.ts';
+export type { OpenWith, SealTo } from './secrets.ts';
+export { hashFile, PARTIAL_SUFFIX, writeNewFile } from './write-new-file.ts';
+export type { WrittenFile } from './write-new-file.ts';

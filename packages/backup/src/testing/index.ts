@@ -1,0 +1,7 @@
+export {
+  makeExampleBackup,
+  makeExampleCluster,
+  openEmptyDatabase,
+  planted,
+  type ExampleCluster,
+} from './example-cluster.ts';

@@ -1,0 +1,60 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { PrivateFileError } from './private-file-error.ts';
+
+/**
+ * Writes a file only its owner may read; it is on the disk when this returns. Whoever reads it, also after a crash, sees
+ * what was there or the new text, never a part. `replace: false` never replaces one that is there.
+ * @throws PrivateFileError `exists`, or `unreadable` when it cannot be written; `what` names it
+ */
+export function writePrivateFile(
+  path: string,
+  text: string,
+  { what = 'the file', replace = true }: { what?: string; replace?: boolean } = {},
+): void {
+  const draft = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  try {
+    writeDraft(draft, text);
+    // Unlike a rename, a link fails when the name is taken: one creator wins, no reader sees half.
+    if (replace) renameSync(draft, path);
+    else linkSync(draft, path);
+    syncPath(dirname(path));
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new PrivateFileError('exists', `${what} ${path} already exists`, { cause });
+    }
+    const why = `cannot write ${what} ${path}: ${(cause as Error).message}`;
+    throw new PrivateFileError('unreadable', why, { cause });
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+/** What the system keeps of a file or folder is on the disk when this returns. */
+export function syncPath(path: string): void {
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function writeDraft(path: string, text: string): void {
+  const file = openSync(path, 'wx', 0o600);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}

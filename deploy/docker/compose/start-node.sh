@@ -1,0 +1,7 @@
+#!/bin/sh
+# Starts the node that COUNTERSIGN_NODE names.
+set -eu
+umask 077
+config=/run/countersign/node.jsonc
+node /opt/countersign/deploy/docker/compose/write-config.mjs "$COUNTERSIGN_NODE" >"$config"
+exec countersign node --config "$config"

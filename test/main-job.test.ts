@@ -23,6 +23,7 @@ type DemoFile = {
     postgresPid: number;
   }[];
   user: { username: string; otpauth: string };
+  admin: { username: string; password: string; otpauth: string };
 };
 
 const hasOathtool = spawnable('oathtool');
@@ -103,6 +104,18 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
     expect((await verifyFresh(before.user)).stdout).toContain('approved');
   });
 
+  it('has a first administrator, who signs in with what demo.json says', async () => {
+    const { nodes, admin } = readDemo();
+    // That of the present step may have been spent on the invitation.
+    const code = codeAt(admin.otpauth, Math.floor(Date.now() / 30_000) + 1);
+    const response = await fetch(`${nodes[0]!.url}/api/v1/sessions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ username: admin.username, password: admin.password, code }),
+    });
+    expect(await response.json()).toMatchObject({ username: 'admin', roles: ['owner'] });
+  });
+
   it('stops everything it started on SIGTERM', async () => {
     const pids = readDemo().nodes.flatMap((node) => [
       node.supervisorPid,
@@ -123,7 +136,6 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
 
 /** A code is accepted once, so the next one is that of the next step. */
 async function verifyFresh(user: DemoFile['user']) {
-  const secret = new URL(user.otpauth).searchParams.get('secret')!;
   const last = lastStep;
   const step = await waitFor(
     'the next code',
@@ -135,11 +147,16 @@ async function verifyFresh(user: DemoFile['user']) {
     { timeoutMs: 40_000, everyMs: 250 },
   );
   lastStep = step;
-  const now = `--now=@${step * 30 + 5}`;
-  const code = execFileSync('oathtool', ['--totp', '-b', now, secret]).toString().trim();
+  const code = codeAt(user.otpauth, step);
   return { ...(await countersign(['verify', user.username, code])), code };
 }
 let lastStep = 0;
+
+function codeAt(otpauth: string, step: number): string {
+  const secret = new URL(otpauth).searchParams.get('secret')!;
+  const now = `--now=@${step * 30 + 5}`;
+  return execFileSync('oathtool', ['--totp', '-b', now, secret]).toString().trim();
+}
 
 /** Right after a death the log may still be electing: who is told so tries again. */
 async function promote(name: string) {

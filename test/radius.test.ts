@@ -7,10 +7,12 @@ import {
   takeFreePorts,
   type TestSlapd,
 } from '@countersign/testing';
-import { decodeBase32, hotp } from '@countersign/verification';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
+import { importPeople } from './harness/directories.ts';
 import { keepNatsDead } from './harness/keep-dead.ts';
+import { enrolPerson, type Person } from './harness/people.ts';
+import { addVpn } from './harness/radius-clients.ts';
 import { report } from './harness/report.ts';
 
 const SECRET = 'shared with all three nodes';
@@ -21,8 +23,7 @@ type Answer = { kind: 'accept' | 'reject' | 'challenge' | 'silent'; state: strin
 let slapd: TestSlapd;
 let cluster: TestCluster;
 const ports = new Map<string, number>();
-let secret: Buffer;
-let counter = 0;
+let alice: Person;
 
 beforeAll(async () => {
   if (!canRun) return;
@@ -36,33 +37,9 @@ beforeAll(async () => {
     },
   });
   const api = cluster.api(await cluster.master());
-  await api.done('POST', '/api/v1/directories', {
-    name: 'people',
-    type: 'ldap',
-    domains: ['example.test'],
-    servers: [slapd.ldapUrl],
-    account: slapd.reader,
-    baseDn: slapd.baseDn,
-  });
-  const { people } = await api.done<{ people: { object: string }[] }>(
-    'GET',
-    '/api/v1/directories/people/people?search=alice&limit=1',
-  );
-  const objects = people.map(({ object }) => object);
-  await api.done('POST', '/api/v1/directories/people/import', { objects });
-  const { otpauth } = await api.done<{ otpauth: string }>(
-    'POST',
-    '/api/v1/users/alice/authenticators',
-    { type: 'hotp' },
-  );
-  secret = decodeBase32(new URL(otpauth).searchParams.get('secret')!);
-  await api.done('POST', '/api/v1/applications', { name: 'vpn' });
-  await api.done('POST', '/api/v1/radius/clients', {
-    name: 'vpn',
-    application: 'vpn',
-    addresses: ['127.0.0.1'],
-    secret: SECRET,
-  });
+  await importPeople(api, slapd, ['alice']);
+  alice = await enrolPerson(api, 'alice');
+  await addVpn(api, { secret: SECRET });
   await cluster.untilWhole();
 });
 afterAll(async () => {
@@ -72,14 +49,14 @@ afterAll(async () => {
 
 describe.skipIf(!canRun)('a VPN that asks by RADIUS', () => {
   it('is let in by any node with the password and a code, once', async () => {
+    let used = '';
     for (const node of cluster.nodes) {
-      const typed = `${slapd.personPassword},${nextCode()}`;
-      expect(await untilServed(node, typed)).toMatchObject({ kind: 'accept' });
+      used = `${slapd.personPassword},${alice.nextCode()}`;
+      expect(await untilServed(node, used)).toMatchObject({ kind: 'accept' });
     }
-    const used = `${slapd.personPassword},${code(counter - 1)}`;
     const station = 'another place';
     expect(await ask(cluster.nodes[0]!, used, { station })).toMatchObject({ kind: 'reject' });
-    const wrong = `wrong,${code(counter)}`;
+    const wrong = `wrong,${alice.comingCode()}`;
     expect(await ask(cluster.nodes[1]!, wrong)).toMatchObject({ kind: 'reject' });
   });
 
@@ -87,13 +64,13 @@ describe.skipIf(!canRun)('a VPN that asks by RADIUS', () => {
     const [one, , three] = cluster.nodes as [TestNode, TestNode, TestNode];
     const asked = await ask(one, slapd.personPassword);
     expect(asked).toMatchObject({ kind: 'challenge', state: expect.any(String) });
-    const answered = await ask(three, nextCode(), { state: asked.state! });
+    const answered = await ask(three, alice.nextCode(), { state: asked.state! });
     expect(answered).toMatchObject({ kind: 'accept' });
   });
 
   it('is answered once where it sends to another node again: one sign-in, one approval', async () => {
     const [one, two] = cluster.nodes as [TestNode, TestNode];
-    const typed = `${slapd.personPassword},${nextCode()}`;
+    const typed = `${slapd.personPassword},${alice.nextCode()}`;
     const both = await Promise.all([ask(one, typed), ask(two, typed)]);
     expect(both.map(({ kind }) => kind)).toEqual(['accept', 'accept']);
     const elsewhere = await ask(two, typed, { station: 'another place' });
@@ -105,7 +82,7 @@ describe.skipIf(!canRun)('a VPN that asks by RADIUS', () => {
     const [one, two] = cluster.others(master.name) as [TestNode, TestNode];
     await master.killAll();
     const killedAt = performance.now();
-    const typed = `${slapd.personPassword},${nextCode()}`;
+    const typed = `${slapd.personPassword},${alice.nextCode()}`;
     expect(await ask(one, typed)).toMatchObject({ kind: 'accept' });
     report('a RADIUS sign-in beside a killed master', {
       tookMs: Math.round(performance.now() - killedAt),
@@ -115,7 +92,7 @@ describe.skipIf(!canRun)('a VPN that asks by RADIUS', () => {
     await cluster.untilWhole();
     const leaveThem = keepNatsDead(cluster.nodes);
     try {
-      const alone = `${slapd.personPassword},${nextCode()}`;
+      const alone = `${slapd.personPassword},${alice.nextCode()}`;
       expect(await ask(two, alone)).toMatchObject({ kind: 'accept' });
     } finally {
       await leaveThem();
@@ -123,15 +100,6 @@ describe.skipIf(!canRun)('a VPN that asks by RADIUS', () => {
     await cluster.untilWhole();
   });
 });
-
-function code(at: number): string {
-  return hotp(secret, at, { algorithm: 'SHA1', digits: 6 });
-}
-
-function nextCode(): string {
-  counter += 1;
-  return code(counter - 1);
-}
 
 /** A new client is in force on a node half a second after its settings are. */
 async function untilServed(node: TestNode, password: string): Promise<Answer> {

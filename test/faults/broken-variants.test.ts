@@ -29,8 +29,8 @@ const answersBeforeTheWrite: Patch = {
   find: 'await states.write(',
   replace: 'await inBackground(states)(',
   append: `
-function inBackground(states: UserStates) {
-  return async (...args: Parameters<UserStates['write']>) => {
+function inBackground(states: VerifierOptions['states']) {
+  return async (...args: Parameters<VerifierOptions['states']['write']>) => {
     states.write(...args).catch(() => undefined);
     return { kind: 'written' as const, revision: 0 };
   };

@@ -26,6 +26,12 @@ describe.skipIf(!canMount)('a full disk (only root can mount one)', () => {
         const database = SmallDisk.mount(folder, 320);
         disks.set(name, { database, log: SmallDisk.mount(join(folder, 'nats'), 96) });
       },
+      release() {
+        for (const { log, database } of disks.values()) {
+          log.unmount();
+          database.unmount();
+        }
+      },
       configure: (config) => ({
         ...config,
         limits: { changesBytes: 32 * MIB, statesBytes: 32 * MIB, eventsBytes: 16 * MIB },
@@ -41,12 +47,6 @@ describe.skipIf(!canMount)('a full disk (only root can mount one)', () => {
     }
   });
   afterAll(async () => {
-    await Promise.all(cluster?.nodes.map((node) => node.stop()) ?? []);
-    if (process.env.COUNTERSIGN_KEEP) return;
-    for (const { log, database } of disks.values()) {
-      log.unmount();
-      database.unmount();
-    }
     await cluster?.[Symbol.asyncDispose]();
   });
 

@@ -10,9 +10,13 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
-import { createClusterKeyFile } from '@countersign/keys';
+import type { Authority } from '@countersign/identity';
+import { createTestCluster } from '@countersign/identity/testing';
+import { createClusterKeyFile, deriveKeys, open, readClusterKey } from '@countersign/keys';
 import {
+  foundCluster,
   readRunFile,
   writeNodeConfig,
   type NodeConfigInput,
@@ -36,9 +40,19 @@ export type ClusterOptions = {
   relays?: boolean;
   /** Called for each node's empty folder, before anything lies in it. */
   prepare?: (folder: string, name: string) => void;
+  /** Called when all is laid out and nothing runs yet. */
+  beforeStart?: (nodes: TestNode[]) => Promise<void>;
+  /** Called at the end, also of a start that failed, when nothing runs in those folders any more. */
+  release?: () => void;
   /** Nodes that a test starts itself, with {@link TestCluster.startLater}. */
   later?: string[];
   configure?: (config: NodeConfigInput, name: string) => NodeConfigInput;
+  /** The nodes have certificates, which this process trusts. */
+  isHttps?: boolean;
+  /** The nodes have identities of one cluster, as `init` and `join` make them: everything is TLS. */
+  isSecured?: boolean;
+  /** The first node is founded as `init` does it; the others are for a test to let in. */
+  isFounded?: boolean;
   /** The command line of another copy of the product. */
   programOf?: (name: string) => string | undefined;
   /** Added to the environment of a node's processes. */
@@ -146,12 +160,24 @@ export class TestNode {
     await ended;
   }
 
-  /** A new disk: only the configuration and the cluster's key are left. The node must not run. */
+  /** A new disk: only the configuration, the cluster's key and the identity are left. The node must not run. */
   deleteData(): void {
     for (const name of readdirSync(this.folder)) {
-      if (['node.json', 'cluster.key', 'console.log'].includes(name)) continue;
+      if (['node.json', 'cluster.key', 'identity', 'console.log'].includes(name)) continue;
       rmSync(join(this.folder, name), { recursive: true, force: true });
     }
+  }
+
+  /** A new machine: only the configuration is left. The node must not run. */
+  deleteEverything(): void {
+    for (const name of readdirSync(this.folder)) {
+      if (name === 'node.json') continue;
+      rmSync(join(this.folder, name), { recursive: true, force: true });
+    }
+  }
+
+  get configFile(): string {
+    return this.#configFile;
   }
 
   /** kill -9 of the supervisor, which takes everything of the node with it: how a test ends, not a fault. */
@@ -194,22 +220,31 @@ export class TestCluster implements AsyncDisposable {
   /** What clients and faults did. */
   readonly history: History;
   apiKey = '';
+  /** Of a secured cluster: what signs its certificates and member lists. */
+  readonly authority: Authority | null;
   readonly #later: TestNode[];
   readonly #gone: TestNode[] = [];
+  readonly #release: (() => void) | undefined;
 
   private constructor(
-    about: Pick<TestCluster, 'folder' | 'nodes' | 'relays' | 'history'> & { later: TestNode[] },
+    about: Pick<TestCluster, 'folder' | 'nodes' | 'relays' | 'history' | 'authority'> & {
+      later: TestNode[];
+      release: (() => void) | undefined;
+    },
   ) {
+    this.#release = about.release;
     this.folder = about.folder;
     this.nodes = about.nodes;
     this.#later = about.later;
     this.relays = about.relays;
     this.history = about.history;
+    this.authority = about.authority;
   }
 
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
     const cluster = await TestCluster.#layOut(options);
     try {
+      await options.beforeStart?.(cluster.nodes);
       for (const node of cluster.nodes) node.start();
       await Promise.all(cluster.nodes.map((node) => node.untilReady()));
       cluster.apiKey = await waitFor('the first API key', () => cluster.#readApiKey(), {
@@ -238,6 +273,7 @@ export class TestCluster implements AsyncDisposable {
       clientPort: ports[count + i]!,
       routePort: ports[2 * count + i]!,
     }));
+    let authority = options.isSecured ? await makeIdentities(folder, names) : null;
     const keyFile = join(folder, 'cluster.key');
     createClusterKeyFile(keyFile);
     const relays: TestCluster['relays'] = [];
@@ -250,11 +286,13 @@ export class TestCluster implements AsyncDisposable {
         else logServers.push(await relayTo(server, name, relays));
       }
       const dataDirectory = join(folder, name);
-      mkdirSync(dataDirectory, { mode: 0o711 });
+      mkdirSync(dataDirectory, { mode: 0o711, recursive: true });
       options.prepare?.(dataDirectory, name);
       const clusterKeyFile = join(dataDirectory, 'cluster.key');
       writeFileSync(clusterKeyFile, readFileSync(keyFile), { mode: 0o600 });
-      const url = `http://127.0.0.1:${ports[i]}`;
+      const isTls = options.isHttps || options.isSecured || options.isFounded;
+      const scheme = isTls ? 'https' : 'http';
+      const url = `${scheme}://127.0.0.1:${ports[i]}`;
       const config: NodeConfigInput = {
         name,
         dataDirectory,
@@ -266,10 +304,12 @@ export class TestCluster implements AsyncDisposable {
         limits: { changesBytes: 256 << 20, statesBytes: 128 << 20, eventsBytes: 64 << 20 },
       };
       const configFile = join(dataDirectory, 'node.json');
-      writeNodeConfig(configFile, options.configure?.(config, name) ?? config);
-      const about = { name, url, folder: dataDirectory, configFile };
+      const configured = options.configure?.(config, name) ?? config;
+      writeNodeConfig(configFile, configured);
+      const about = { name, url: configured.url!, folder: dataDirectory, configFile };
       nodes.push(new TestNode(about, history, options));
     }
+    if (options.isFounded) authority = await found(nodes[0]!, keyFile);
     const isLater = ({ name }: TestNode) => options.later?.includes(name) ?? false;
     return new TestCluster({
       folder,
@@ -277,6 +317,8 @@ export class TestCluster implements AsyncDisposable {
       later: nodes.filter(isLater),
       relays,
       history,
+      authority,
+      release: options.release,
     });
   }
 
@@ -386,6 +428,7 @@ export class TestCluster implements AsyncDisposable {
     await Promise.all([...this.nodes, ...this.#gone].map((node) => node.end()));
     await Promise.all(this.relays.map(({ relay }) => relay.close()));
     if (process.env.COUNTERSIGN_KEEP) return;
+    this.#release?.();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -403,6 +446,38 @@ export class TestCluster implements AsyncDisposable {
     }
     return null;
   }
+}
+
+/** From here on this process trusts what they show. */
+async function makeIdentities(folder: string, names: string[]): Promise<Authority> {
+  for (const name of names) mkdirSync(join(folder, name), { mode: 0o711 });
+  const { authority } = await createTestCluster(
+    names.map((name) => ({ name, folder: join(folder, name, 'identity') })),
+  );
+  setDefaultCACertificates([...getCACertificates('default'), authority.certificatePem]);
+  return authority;
+}
+
+/** By `countersign init`; its CA's key is opened before its first start gives it to the log alone. */
+async function found({ name, folder }: TestNode, keyFile: string): Promise<Authority> {
+  const { clusterId } = await foundCluster({
+    name,
+    hosts: ['127.0.0.1'],
+    configFile: join(folder, 'node.json'),
+    dataDirectory: folder,
+    httpPort: 1,
+    nats: null,
+  });
+  const identity = join(folder, 'identity');
+  const { authority } = JSON.parse(readFileSync(join(identity, 'founding.json'), 'utf8')) as {
+    authority: { sealedKey: string };
+  };
+  const key = deriveKeys(readClusterKey(keyFile), ['authority']).authority;
+  const sealed = Buffer.from(authority.sealedKey, 'base64');
+  const keyPem = open(key, sealed, `authority/${clusterId}`).toString();
+  const certificatePem = readFileSync(join(identity, 'ca.pem'), 'utf8');
+  setDefaultCACertificates([...getCACertificates('default'), certificatePem]);
+  return { clusterId, certificatePem, keyPem };
 }
 
 function whatIsWrong(view: ClusterReply): string[] {

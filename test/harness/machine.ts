@@ -110,16 +110,16 @@ export class Machine implements AsyncDisposable {
     await ip(this, ['link', 'set', 'lo', 'up']);
   }
 
-  /** As nsenter takes it; `ip … netns PID` has to see our processes, not its. */
-  get network(): string {
-    return `--net=/proc/${this.#pid}/ns/net`;
+  /** For `nsenter --net=`; `ip … netns PID` has to see our processes, not its. */
+  get networkFile(): string {
+    return `/proc/${this.#pid}/ns/net`;
   }
 }
 
 /** ip(8) in the network of a machine or, null, in ours. */
-async function ip(at: Machine | null, args: readonly string[]): Promise<void> {
+export async function ip(at: Machine | null, args: readonly string[]): Promise<void> {
   const options = { timeout: COMMAND_MS };
-  if (at) await run('nsenter', [at.network, 'ip', ...args], options);
+  if (at) await run('nsenter', [`--net=${at.networkFile}`, 'ip', ...args], options);
   else await run('ip', args, options);
 }
 

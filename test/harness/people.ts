@@ -16,9 +16,15 @@ export class Person {
   }
 
   nextCode(): string {
+    const code = this.comingCode();
+    this.#counter += 1;
+    return code;
+  }
+
+  /** The next code, which stays the next one: for where it must not be spent. */
+  comingCode(): string {
     const code = hotp(this.#secret, this.#counter, { algorithm: 'SHA1', digits: 6 });
     this.#history.noteIssued(this.username, code, `hotp ${this.#counter}`);
-    this.#counter += 1;
     return code;
   }
 
@@ -48,12 +54,18 @@ export class TotpPerson {
     this.#history = history;
   }
 
-  codeNow(): string {
-    const step = totpStep(Date.now(), 30);
+  /** `ahead`: of a clock that goes so many steps fast. */
+  codeNow(ahead = 0): string {
+    const step = totpStep(Date.now(), 30) + ahead;
     const code = hotp(this.#secret, step, { algorithm: 'SHA1', digits: 6 });
     this.#history.noteIssued(this.username, code, `totp ${step}`);
     return code;
   }
+}
+
+/** Gives a user who is there already a HOTP token. */
+export async function enrolPerson(api: ApiClient, username: string): Promise<Person> {
+  return new Person(username, await addToken(api, username, 'hotp'), api.history);
 }
 
 /** Enrols `count` users called `prefix-…`, several writes at a time. */
@@ -84,14 +96,15 @@ async function enrol(
   const enrolNext = async () => {
     for (let name = names.shift(); name !== undefined; name = names.shift()) {
       await api.done('POST', '/api/v1/users', { username: name });
-      const { otpauth } = await api.done<{ otpauth: string }>(
-        'POST',
-        `/api/v1/users/${name}/authenticators`,
-        { type },
-      );
-      enrolled.push([name, decodeBase32(new URL(otpauth).searchParams.get('secret')!)]);
+      enrolled.push([name, await addToken(api, name, type)]);
     }
   };
   await Promise.all(Array.from({ length: 6 }, enrolNext));
   return enrolled;
+}
+
+async function addToken(api: ApiClient, username: string, type: 'hotp' | 'totp'): Promise<Buffer> {
+  const path = `/api/v1/users/${username}/authenticators`;
+  const { otpauth } = await api.done<{ otpauth: string }>('POST', path, { type });
+  return decodeBase32(new URL(otpauth).searchParams.get('secret')!);
 }

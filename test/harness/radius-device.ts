@@ -7,7 +7,7 @@ import {
   type UdpPeer,
 } from '@countersign/radius/testing';
 import { waitFor } from '@countersign/testing';
-import type { NetworkNamespace } from './network-namespace.ts';
+import type { Machine } from './machine.ts';
 import { openUdpPeerIn } from './udp-peer-in.ts';
 
 export type DeviceAnswer = { kind: 'accept' | 'reject' | 'challenge' };
@@ -24,16 +24,16 @@ export class RadiusDevice implements AsyncDisposable {
   readonly #secret: Buffer;
   #identifier = 0;
 
-  /** `to`: where it sends, `from`: its own address, in a namespace if one is given. */
+  /** `to`: where it sends, `from`: its own address, in a machine if one is given. */
   static async open(options: {
     to: { address: string; port: number };
     from: string;
     secret: string;
-    namespace?: NetworkNamespace;
+    machine?: Machine;
   }): Promise<RadiusDevice> {
-    const { to, from, namespace } = options;
+    const { to, from, machine } = options;
     const way = { ...to, from };
-    const peer = namespace ? await openUdpPeerIn(namespace, way) : await openUdpPeer(way);
+    const peer = machine ? await openUdpPeerIn(machine, way) : await openUdpPeer(way);
     return new RadiusDevice(peer, Buffer.from(options.secret));
   }
 

@@ -40,7 +40,8 @@ export function connectToLog(cluster: TestCluster, nodes = cluster.nodes): NatsL
       .filter((server) => server.name === name)
       .map(({ host, clientPort }) => `${host}:${clientPort}`),
   );
-  const clusterKey = readClusterKey(configs[0]!.clusterKeyFile);
+  // The first one, from which the password comes for ever: the nodes' own files change with the key.
+  const clusterKey = readClusterKey(join(cluster.folder, 'cluster.key'));
   return new NatsLink({
     servers,
     user: 'countersign',

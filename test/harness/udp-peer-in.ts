@@ -3,18 +3,18 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { UdpPeer } from '@countersign/radius/testing';
 import { waitFor } from '@countersign/testing';
-import type { NetworkNamespace } from './network-namespace.ts';
+import type { Machine } from './machine.ts';
 
 const PROGRAM = fileURLToPath(new URL('udp-peer-process.ts', import.meta.url));
 
 type Told = { port: number } | { bytes: string };
 
-/** As `openUdpPeer`, with its socket in a network namespace. */
+/** As `openUdpPeer`, with its socket in the network of a machine. */
 export async function openUdpPeerIn(
-  namespace: NetworkNamespace,
+  machine: Machine,
   to: { address: string; port: number; from: string },
 ): Promise<UdpPeer> {
-  const args = [`--net=${namespace.file}`, process.execPath, PROGRAM, to.from];
+  const args = [`--net=${machine.networkFile}`, process.execPath, PROGRAM, to.from];
   const child = spawn('/usr/bin/nsenter', args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   const received: Buffer[] = [];
   let port = 0;
@@ -22,7 +22,7 @@ export async function openUdpPeerIn(
     if ('port' in told) port = told.port;
     else received.push(Buffer.from(told.bytes, 'base64'));
   });
-  await waitFor('a socket in a namespace', () => port, { timeoutMs: 10_000 });
+  await waitFor('a socket in a machine', () => port, { timeoutMs: 10_000 });
   return {
     port,
     received,

@@ -8,10 +8,10 @@ import {
   waitFor,
   type TestSamba,
 } from '@countersign/testing';
-import { decodeBase32, hotp } from '@countersign/verification';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ApiClient, VerificationReply } from '../harness/api-client.ts';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPerson } from '../harness/people.ts';
 import { changesSince, readDirectoryUsers, readUsers } from '../harness/replica.ts';
 import { activeDirectory } from '../harness/directories.ts';
 import { report } from '../harness/report.ts';
@@ -169,25 +169,20 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
   it('sign in with the password of the directory, by every name, and then the code', async () => {
     const api = cluster.api(cluster.nodes[0]!);
     const name = 'many0150@corp.test';
-    const token = await api.done<{ otpauth: string }>(
-      'POST',
-      `/api/v1/users/${name}/authenticators`,
-      { type: 'hotp' },
-    );
-    const secret = decodeBase32(new URL(token.otpauth).searchParams.get('secret')!);
+    const person = await enrolPerson(api, name);
     const names = [name, 'CORP\\many0150', 'MANY0150', (await dnOfUser(name))!];
-    for (const [index, username] of names.entries()) {
-      const wrong = await verify(api, { username, password: 'guess', code: code(secret, index) });
+    for (const username of names) {
+      const wrong = await verify(api, { username, password: 'guess', code: person.comingCode() });
       expect(wrong, username).toMatchObject({ status: 'denied', reason: 'wrong_password' });
       const password = samba.personPassword;
       const asked = await verify(api, { username, password });
       expect(asked, username).toMatchObject({ status: 'challenge' });
-      const done = await verify(api, { username, password, code: code(secret, index) });
+      const done = await verify(api, { username, password, code: person.nextCode() });
       expect(done, username).toMatchObject({ status: 'approved' });
     }
     for (const username of ['Many Person 150', `corp.test/many0150`, '*)(uid=*']) {
       const password = samba.personPassword;
-      const denied = await verify(api, { username, password, code: code(secret, 9) });
+      const denied = await verify(api, { username, password, code: person.comingCode() });
       expect(denied, username).toMatchObject({ status: 'denied', reason: 'unknown_user' });
     }
   });
@@ -196,12 +191,7 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
     const node = await cluster.master();
     const api = cluster.api(node);
     const name = 'many0200@corp.test';
-    const token = await api.done<{ otpauth: string }>(
-      'POST',
-      `/api/v1/users/${name}/authenticators`,
-      { type: 'hotp' },
-    );
-    const secret = decodeBase32(new URL(token.otpauth).searchParams.get('secret')!);
+    const person = await enrolPerson(api, name);
     await api.done('PATCH', '/api/v1/directories/corp', { answerMs: 1000, connectMs: 1000 });
     samba.pause();
     try {
@@ -218,7 +208,7 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
       const slowest: number[] = [];
       for (let counter = 0; counter < 20; counter += 1) {
         const startedAt = performance.now();
-        const reply = await verify(api, { username: name, code: code(secret, counter) });
+        const reply = await verify(api, { username: name, code: person.nextCode() });
         expect(reply).toMatchObject({ status: 'approved' });
         slowest.push(performance.now() - startedAt);
       }
@@ -309,10 +299,6 @@ async function undelete(object: string): Promise<void> {
     '',
   ];
   await samba.modify(lines.join('\n'));
-}
-
-function code(secret: Buffer, counter: number): string {
-  return hotp(secret, counter, { algorithm: 'SHA1', digits: 6 });
 }
 
 type DirectoryUser = Awaited<ReturnType<typeof readDirectoryUsers>>[number];

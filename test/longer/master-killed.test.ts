@@ -38,7 +38,7 @@ async function promote(node: TestNode): Promise<Reply<Record<string, unknown>>> 
     const reply = await cluster
       .api(node)
       .call('POST', '/api/v1/cluster/promote', { body: { node: node.name }, timeoutMs: 30_000 });
-    const mayCome = ['no_quorum', 'master_alive'].includes(reply.body.code ?? '');
+    const mayCome = ['no_quorum', 'master_alive', 'not_active_yet'].includes(reply.body.code ?? '');
     if (!mayCome || performance.now() > until) return reply;
   }
 }

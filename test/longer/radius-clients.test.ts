@@ -7,11 +7,12 @@ import {
   waitFor,
   type TestSlapd,
 } from '@countersign/testing';
-import { decodeBase32, hotp } from '@countersign/verification';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { Conversation } from '../harness/conversation.ts';
+import { importPeople } from '../harness/directories.ts';
 import { canMakeMachines, canMakeTunnels, Machine } from '../harness/machine.ts';
+import { enrolPerson, type Person } from '../harness/people.ts';
 import { report } from '../harness/report.ts';
 import { hasSshd, SshServer } from '../harness/ssh-server.ts';
 import { hasVpn, VpnGateway, type VpnClient } from '../harness/vpn-gateway.ts';
@@ -43,8 +44,7 @@ let slapd: TestSlapd;
 let cluster: TestCluster;
 let vpnMachine: Machine;
 let sshMachine: Machine;
-let secret: Buffer;
-let counter = 0;
+let alice: Person;
 
 beforeAll(async () => {
   if (lacks(forAll)) return;
@@ -56,26 +56,8 @@ beforeAll(async () => {
     configure: (config, name) => ({ ...config, radius: { host: addressesOf(name) } }),
   });
   const api = cluster.api(await cluster.master());
-  await api.done('POST', '/api/v1/directories', {
-    name: 'people',
-    type: 'ldap',
-    domains: ['example.test'],
-    servers: [slapd.ldapUrl],
-    account: slapd.reader,
-    baseDn: slapd.baseDn,
-  });
-  const { people } = await api.done<{ people: { object: string }[] }>(
-    'GET',
-    '/api/v1/directories/people/people?search=alice&limit=1',
-  );
-  const objects = people.map(({ object }) => object);
-  await api.done('POST', '/api/v1/directories/people/import', { objects });
-  const { otpauth } = await api.done<{ otpauth: string }>(
-    'POST',
-    '/api/v1/users/alice/authenticators',
-    { type: 'hotp' },
-  );
-  secret = decodeBase32(new URL(otpauth).searchParams.get('secret')!);
+  await importPeople(api, slapd, ['alice']);
+  alice = await enrolPerson(api, 'alice');
   const clients = {
     ocserv: { addresses: [vpnMachine.address], messageAuthenticator: 'off' },
     servers: { addresses: [sshMachine.address], messageAuthenticator: 'off' },
@@ -115,14 +97,14 @@ describe.skipIf(lacks(forVpn))(`ocserv and openconnect${why(forVpn)}`, () => {
     client.type(slapd.personPassword);
     await client.untilSaid(QUESTION);
     await expect(client.sendInside(Buffer.from('too early'))).rejects.toThrow();
-    client.type(nextCode());
+    client.type(alice.nextCode());
     await expectTunnel(client);
     await client.hangUp();
     await expect(client.sendInside(Buffer.from('too late'))).rejects.toThrow();
   });
 
   it('the VPN takes a code in the password field, once', async () => {
-    const typed = `${slapd.personPassword},${nextCode()}`;
+    const typed = `${slapd.personPassword},${alice.nextCode()}`;
     await using client = await gateway.dial('alice');
     await client.untilSaid('Password:');
     client.type(typed);
@@ -140,7 +122,7 @@ describe.skipIf(lacks(forVpn))(`ocserv and openconnect${why(forVpn)}`, () => {
     await client.untilSaid('Password:');
     client.type(slapd.personPassword);
     await client.untilSaid(QUESTION);
-    client.type(wrongCode());
+    client.type(alice.wrongCode());
     // It gives up: ocserv asks again after a wrong password, not after a wrong answer.
     expect(await client.untilEnded()).not.toBe(0);
     expect(client.said).not.toContain('Configured as');
@@ -153,7 +135,7 @@ describe.skipIf(lacks(forVpn))(`ocserv and openconnect${why(forVpn)}`, () => {
       await client.untilSaid('Password:');
       client.type(slapd.personPassword);
       await client.untilSaid(QUESTION, 20_000);
-      client.type(nextCode());
+      client.type(alice.nextCode());
       await expectTunnel(client, 20_000);
       await client.hangUp();
     };
@@ -175,7 +157,7 @@ describe.skipIf(lacks(forSsh))(`sshd and pam_radius${why(forSsh)}`, () => {
   afterAll(async () => server?.[Symbol.asyncDispose]());
 
   it('ssh asks for the code behind the password, and a command runs as that user', async () => {
-    const typed = [slapd.personPassword, nextCode()];
+    const typed = [slapd.personPassword, alice.nextCode()];
     const login = await server.run('alice', typed, 'id -un');
     expect(login).toMatchObject({ code: 0, said: 'alice\n' });
     expect(login.prompts).toEqual([
@@ -185,7 +167,7 @@ describe.skipIf(lacks(forSsh))(`sshd and pam_radius${why(forSsh)}`, () => {
   });
 
   it('ssh takes a code in the password field, once', async () => {
-    const typed = [`${slapd.personPassword},${nextCode()}`];
+    const typed = [`${slapd.personPassword},${alice.nextCode()}`];
     const login = await server.run('alice', typed, 'id -un');
     expect(login).toMatchObject({ code: 0, said: 'alice\n' });
     expect(login.prompts).toHaveLength(1);
@@ -193,7 +175,7 @@ describe.skipIf(lacks(forSsh))(`sshd and pam_radius${why(forSsh)}`, () => {
   });
 
   it('ssh is refused with a wrong code, and with a wrong password', async () => {
-    const wrongs = [[slapd.personPassword, wrongCode()], [`wrong,${nextCode()}`]];
+    const wrongs = [[slapd.personPassword, alice.wrongCode()], [`wrong,${alice.nextCode()}`]];
     for (const typed of wrongs) {
       expect(await server.run('alice', typed, 'id -un')).toMatchObject(REFUSED);
     }
@@ -201,7 +183,7 @@ describe.skipIf(lacks(forSsh))(`sshd and pam_radius${why(forSsh)}`, () => {
 
   it('with the node that sshd asked killed, the next sign-in is taken by another', async () => {
     await withoutItsNode(async () => {
-      const typed = [slapd.personPassword, nextCode()];
+      const typed = [slapd.personPassword, alice.nextCode()];
       const login = await server.run('alice', typed, 'id -un');
       expect(login).toMatchObject({ code: 0, said: 'alice\n' });
     });
@@ -213,13 +195,15 @@ describe.skipIf(lacks(forAll))(`radclient and radtest${why(forAll)}`, () => {
     const [node] = addressesOf('node-2');
     const ask = (password: string, more = '') =>
       radclient(node!, 'auth', `User-Name=alice,User-Password="${password}"${more}`);
-    expect(await ask(`${slapd.personPassword},${nextCode()}`)).toContain('Received Access-Accept');
+    expect(await ask(`${slapd.personPassword},${alice.nextCode()}`)).toContain(
+      'Received Access-Accept',
+    );
     const asked = await ask(slapd.personPassword);
     expect(asked).toContain('Received Access-Challenge');
     expect(asked).toContain(`Reply-Message = "${QUESTION}`);
     const [, state] = /Challenge[^]*State = (0x[0-9a-f]+)/.exec(asked) ?? [];
-    expect(await ask(wrongCode(), `,State=${state}`)).toContain('Received Access-Reject');
-    expect(await ask(nextCode(), `,State=${state}`)).toContain('Received Access-Accept');
+    expect(await ask(alice.wrongCode(), `,State=${state}`)).toContain('Received Access-Reject');
+    expect(await ask(alice.nextCode(), `,State=${state}`)).toContain('Received Access-Accept');
   });
 
   it('radtest signs in with a code, and is shown the question without one', async () => {
@@ -230,7 +214,7 @@ describe.skipIf(lacks(forAll))(`radclient and radtest${why(forAll)}`, () => {
       await program.untilEnded(30_000);
       return program.said;
     };
-    const accepted = await radtest(`${slapd.personPassword},${nextCode()}`);
+    const accepted = await radtest(`${slapd.personPassword},${alice.nextCode()}`);
     expect(accepted).toContain('Received Access-Accept');
     expect(await radtest(slapd.personPassword)).toContain(`Reply-Message = "${QUESTION}`);
     expect(await radtest('wrong')).toContain('Received Access-Reject');
@@ -301,22 +285,4 @@ async function expectTunnel(client: VpnClient, timeoutMs?: number): Promise<void
     from: expect.stringMatching(/^10\.98\.0\./),
     sha256: createHash('sha256').update(bytes).digest('hex'),
   });
-}
-
-function code(at: number): string {
-  return hotp(secret, at, { algorithm: 'SHA1', digits: 6 });
-}
-
-function nextCode(): string {
-  counter += 1;
-  return code(counter - 1);
-}
-
-/** None that a counter within reach gives. */
-function wrongCode(): string {
-  const near = new Set(Array.from({ length: 40 }, (_, i) => code(Math.max(counter - 10, 0) + i)));
-  for (let tried = 0; ; tried += 1) {
-    const text = String(tried).padStart(6, '0');
-    if (!near.has(text)) return text;
-  }
 }

@@ -12,7 +12,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { BalancerNetwork } from '../harness/balancer-network.ts';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
-import { canMakeNamespaces } from '../harness/network-namespace.ts';
+import { canMakeMachines } from '../harness/machine.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
 import { RadiusDevice } from '../harness/radius-device.ts';
 import { report } from '../harness/report.ts';
@@ -36,7 +36,7 @@ const dead = new Set<TestNode>();
 
 beforeAll(async () => {
   gateway = await TextGateway.start();
-  if (canMakeNamespaces) network = await BalancerNetwork.make();
+  if (canMakeMachines) network = await BalancerNetwork.make();
   const free = await takeFreePorts(6);
   cluster = await TestCluster.start({
     configure: (config, name) => {
@@ -229,7 +229,7 @@ describe.skipIf(!hasNginxStream)('nginx before the nodes (needs libnginx-mod-str
   });
 });
 
-describe.skipIf(!hasNginxStream || !canMakeNamespaces)(
+describe.skipIf(!hasNginxStream || !canMakeMachines)(
   'nginx that sends from the address of each device (needs libnginx-mod-stream, iproute2, root)',
   () => {
     it('devices are clients of their own, each with its own secret', async () => {
@@ -366,7 +366,7 @@ async function startTransparentBalancer() {
     listen: `${address}:1812`,
     servers: cluster.nodes.map(({ name }) => `${nodesAddress}:${ports.get(name)}`),
     bind: '$remote_addr transparent',
-    namespace: balancer.file,
+    namespace: balancer.networkFile,
   });
   const nodeAt = (place: string) =>
     cluster.nodes.find(({ name }) => place === `${nodesAddress}:${ports.get(name)}`)!;
@@ -392,7 +392,7 @@ async function deviceAt(
   secret: string,
 ): Promise<RadiusDevice> {
   const { devices, deviceAddresses } = network!;
-  return RadiusDevice.open({ to, from: deviceAddresses[place], secret, namespace: devices });
+  return RadiusDevice.open({ to, from: deviceAddresses[place], secret, machine: devices });
 }
 
 function named(name: string) {

@@ -8,10 +8,12 @@ import {
   waitFor,
   type TestSlapd,
 } from '@countersign/testing';
-import { decodeBase32, hotp } from '@countersign/verification';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { importPeople } from '../harness/directories.ts';
 import { keepNatsDead } from '../harness/keep-dead.ts';
+import { enrolPerson, type Person } from '../harness/people.ts';
+import { addVpn } from '../harness/radius-clients.ts';
 import { report } from '../harness/report.ts';
 
 const SECRET = 'shared with all three nodes';
@@ -36,8 +38,7 @@ let slapd: TestSlapd;
 let first: FaultyTcp;
 let cluster: TestCluster;
 const ports = new Map<string, { authentication: number; accounting: number }>();
-let secret: Buffer;
-let counter = 0;
+let alice: Person;
 let sessions = 0;
 
 beforeAll(async () => {
@@ -55,36 +56,13 @@ beforeAll(async () => {
     },
   });
   const api = cluster.api(await cluster.master());
-  await api.done('POST', '/api/v1/directories', {
-    name: 'people',
-    type: 'ldap',
-    domains: ['example.test'],
+  await importPeople(api, slapd, PEOPLE, {
     servers: [`ldap://127.0.0.1:${first.port}`, slapd.ldapUrl],
-    account: slapd.reader,
-    baseDn: slapd.baseDn,
     connectMs: ANSWER_MS,
     answerMs: ANSWER_MS,
   });
-  const objects: string[] = [];
-  for (const uid of PEOPLE) {
-    const path = `/api/v1/directories/people/people?search=${uid}&limit=1`;
-    const { people } = await api.done<{ people: { object: string }[] }>('GET', path);
-    objects.push(...people.map(({ object }) => object));
-  }
-  await api.done('POST', '/api/v1/directories/people/import', { objects });
-  const { otpauth } = await api.done<{ otpauth: string }>(
-    'POST',
-    '/api/v1/users/alice/authenticators',
-    { type: 'hotp' },
-  );
-  secret = decodeBase32(new URL(otpauth).searchParams.get('secret')!);
-  await api.done('POST', '/api/v1/applications', { name: 'vpn' });
-  await api.done('POST', '/api/v1/radius/clients', {
-    name: 'vpn',
-    application: 'vpn',
-    addresses: ['127.0.0.1'],
-    secret: SECRET,
-  });
+  alice = await enrolPerson(api, 'alice');
+  await addVpn(api, { secret: SECRET });
   await cluster.untilWhole();
   for (const node of cluster.nodes) await untilServed(node);
 });
@@ -121,7 +99,7 @@ describe.skipIf(!hasSlapd)('RADIUS with parts of it gone (needs slapd)', () => {
       const { figures } = await allThatVpnsDo(one, two);
       // A wrong password has spent the first one's share of the limit.
       for (const username of PEOPLE) await sign(two, slapd.personPassword, { username });
-      const later = await sign(two, `${slapd.personPassword},${nextCode()}`);
+      const later = await sign(two, `${slapd.personPassword},${alice.nextCode()}`);
       expect(later.kind).toBe('accept');
       const laterMs = Math.round(later.tookMs);
       report('RADIUS beside dead log servers', { ...figures, laterMs });
@@ -137,7 +115,7 @@ describe.skipIf(!hasSlapd)('RADIUS with parts of it gone (needs slapd)', () => {
     for (const { degraded, result, details } of verified(events)) {
       expect([result, degraded], JSON.stringify(details)).toEqual([result, true]);
     }
-    const whole = await sign(one, `${slapd.personPassword},${nextCode()}`);
+    const whole = await sign(one, `${slapd.personPassword},${alice.nextCode()}`);
     expect(whole.kind).toBe('accept');
   });
 
@@ -177,19 +155,19 @@ async function allThatVpnsDo(
   one: TestNode,
   two: TestNode,
 ): Promise<{ typed: string; figures: Record<string, number> }> {
-  const typed = `${slapd.personPassword},${nextCode()}`;
+  const typed = `${slapd.personPassword},${alice.nextCode()}`;
   const accepted = await sign(one, typed);
   expect(accepted.kind).toBe('accept');
   const again = await sign(one, typed, { station: 'elsewhere' });
   expect(again.kind).toBe('reject');
   const asked = await sign(two, slapd.personPassword, { station: 'asked' });
   expect(asked.kind).toBe('challenge');
-  const answered = await sign(one, nextCode(), { station: 'asked', state: asked.state });
+  const answered = await sign(one, alice.nextCode(), { station: 'asked', state: asked.state });
   expect(answered.kind).toBe('accept');
-  const both = `${slapd.personPassword},${nextCode()}`;
+  const both = `${slapd.personPassword},${alice.nextCode()}`;
   const joined = await Promise.all([one, two].map((node) => sign(node, both)));
   expect(joined.map(({ kind }) => kind)).toEqual(['accept', 'accept']);
-  const wrong = await sign(one, `wrong ${counter},${code(counter)}`);
+  const wrong = await sign(one, `wrong ${sessions},${alice.comingCode()}`);
   expect(wrong.kind).toBe('reject');
   sessions += 1;
   const counted = await startSession(two, `session ${sessions}`);
@@ -271,13 +249,4 @@ async function waitForEvents(
 
 function verified(events: Recorded[]): Recorded[] {
   return events.filter(({ type, user }) => type === 'verification' && user === 'alice');
-}
-
-function code(at: number): string {
-  return hotp(secret, at, { algorithm: 'SHA1', digits: 6 });
-}
-
-function nextCode(): string {
-  counter += 1;
-  return code(counter - 1);
 }

@@ -41,7 +41,7 @@ export async function runSoak(options: {
   if (!disks) log(`skipped: full disks${options.fillsDisks ? ' (only root can mount them)' : ''}`);
   await using cluster = await TestCluster.start({
     relays: true,
-    ...(disks && { prepare: disks.mount, configure: withSmallLog }),
+    ...(disks && { prepare: disks.mount, release: disks.unmount, configure: withSmallLog }),
     environmentOf: (folder, name) => clockEnvironment(clockFileOf(folder, name)),
   });
   const api = cluster.api(await cluster.master());
@@ -79,11 +79,6 @@ export async function runSoak(options: {
     throw new Error(`seed ${seed}, round ${rounds}: ${String(error)}\nagain: ${again}`, {
       cause: error,
     });
-  } finally {
-    if (disks) {
-      await Promise.all(cluster.nodes.map((node) => node.end()));
-      disks.unmount();
-    }
   }
   return { rounds, quietPoints, faults, ...soakFigures(cluster.history.records) };
 }

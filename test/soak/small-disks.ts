@@ -1,4 +1,3 @@
-import { cpSync, existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { SmallDisk } from '../harness/small-disk.ts';
 import type { FillDisk } from './strike.ts';
@@ -23,15 +22,11 @@ export class SmallDisks {
     return async () => disk.makeRoom();
   };
 
-  /** Nothing may run there any more. What the nodes logged stays in their folders. */
-  unmount(): void {
+  /** Nothing may run there any more. */
+  readonly unmount = (): void => {
     for (const { nats, postgres } of this.#disks.values()) {
-      const logs = join(postgres.folder, 'logs');
-      const kept = `${postgres.folder}.logs`;
-      if (existsSync(logs)) cpSync(logs, kept, { recursive: true });
       nats.unmount();
       postgres.unmount();
-      if (existsSync(kept)) renameSync(kept, logs);
     }
-  }
+  };
 }

@@ -54,12 +54,19 @@ async function killAmidst(args: string[], begun: () => boolean, socket?: string)
   }
 }
 
-/** With a token made at that node. */
+/** With a token made at that node, which may have to become the master first. */
 async function letIn(by: TestNode, node: TestNode): Promise<void> {
-  const made = await runCli(by, ['join-token', 'create']);
-  const [token] = /cs_join_[\w-]+/.exec(made.stdout) ?? [];
+  const token = await waitFor(
+    'a join token',
+    async () => {
+      const made = await runCli(by, ['join-token', 'create']);
+      if (made.code !== 0) throw new Error(made.stderr);
+      return /cs_join_[\w-]+/.exec(made.stdout)?.[0];
+    },
+    { timeoutMs: 40_000 },
+  );
   const tokenFile = join(folder, 'token');
-  writeFileSync(tokenFile, token ?? made.stderr);
+  writeFileSync(tokenFile, token);
   const about = ['--name', node.name, '--host', '127.0.0.1', '--config', node.configFile];
   const joined = await runCli(node, [
     ...['join', '--server', by.url, '--token-file', tokenFile],

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -21,7 +21,10 @@ afterEach(() => {
 describe('the cluster key', () => {
   it('is made once by a node that is alone', async () => {
     const { ring } = await KeptKeyRing.prepare(configure({}));
+    const draft = join(dataDirectory, 'cluster.key.0123456789ab.tmp');
+    writeFileSync(draft, 'with a key that is retired by now');
     expect((await KeptKeyRing.prepare(configure({}))).ring).toEqual(ring);
+    expect(existsSync(draft)).toBe(false);
   });
 
   it('is made by the founder of a cluster, and by no other member', async () => {

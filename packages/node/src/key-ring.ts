@@ -15,6 +15,7 @@ import {
   type KeyRing,
   type KeyWrapping,
 } from '@countersign/keys';
+import { removeDrafts } from '@countersign/private-files';
 import type {
   KeyRingMessage,
   KeyRingReport,
@@ -50,6 +51,8 @@ export class KeptKeyRing {
     const { clusterKeyFile } = config;
     const wrapping = findWrapping(config);
     if (!existsSync(clusterKeyFile)) makeKeyFile(config);
+    // They hold keys that may have been retired since.
+    removeDrafts(clusterKeyFile);
     const { ring, isWrapped } = await readKeyRing(clusterKeyFile, wrapping);
     const kept = new KeptKeyRing(clusterKeyFile, wrapping, ring);
     if (wrapping && !isWrapped) await kept.replace(ring);

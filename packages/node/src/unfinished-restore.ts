@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
-import { writePrivateFile } from '@countersign/private-files';
+import { removeDrafts, writePrivateFile } from '@countersign/private-files';
 import { z } from 'zod';
 
 import type { NodeConfig } from './config.ts';
@@ -19,8 +19,6 @@ const MADE = [
   'identity',
   'identity.founding',
 ];
-/** The mark itself, half written: of a restore that was killed before it did anything. */
-const MARK_DRAFT = /^restore-unfinished\.json\.[0-9a-f]{12}\.tmp$/;
 /** What a file system or an operator has there before anything else. */
 const HARMLESS = ['lost+found', MARK];
 
@@ -54,7 +52,7 @@ export function beginRestore(
 ): { left: boolean; leftInDatabase: string | undefined } {
   const { dataDirectory, clusterKeyFile } = config;
   const left = removeEarlier(config);
-  removeDrafts(dataDirectory);
+  removeDrafts(join(dataDirectory, MARK));
   const own = resolve(about.configFile);
   const isHarmless = (name: string) =>
     HARMLESS.includes(name) ||
@@ -105,25 +103,11 @@ function removeEarlier({ dataDirectory, clusterKeyFile }: NodeConfig): Mark | nu
   if (!left) return null;
   for (const name of MADE) rmSync(join(dataDirectory, name), { recursive: true, force: true });
   // It was not there when that restore began.
-  if (left.clusterKeyFile === clusterKeyFile) removeKey(clusterKeyFile);
+  if (left.clusterKeyFile === clusterKeyFile) {
+    removeDrafts(clusterKeyFile);
+    rmSync(clusterKeyFile, { force: true });
+  }
   return left;
-}
-
-function removeDrafts(dataDirectory: string): void {
-  for (const name of readdirSync(dataDirectory)) {
-    if (MARK_DRAFT.test(name)) rmSync(join(dataDirectory, name));
-  }
-}
-
-/** With drafts of it that were never finished. */
-function removeKey(clusterKeyFile: string): void {
-  const folder = dirname(clusterKeyFile);
-  if (!existsSync(folder)) return;
-  const own = basename(clusterKeyFile);
-  for (const name of readdirSync(folder)) {
-    const end = name.startsWith(own) ? name.slice(own.length) : 'another file';
-    if (/^(\.[0-9a-f]{12}\.tmp)?$/.test(end)) rmSync(join(folder, name), { force: true });
-  }
 }
 
 function readMark(dataDirectory: string): Mark | null {

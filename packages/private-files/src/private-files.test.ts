@@ -10,7 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { readPrivateFile, writePrivateFile } from './index.ts';
+import { readPrivateFile, removeDrafts, writePrivateFile } from './index.ts';
 
 const limits = { what: 'note', maxBytes: 100 };
 let folder: string;
@@ -28,6 +28,16 @@ it('is read as it was written, is its owner’s alone, and leaves no draft besid
   expect(readPrivateFile(path, limits)).toBe('two');
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(readdirSync(folder)).toEqual(['note']);
+});
+
+it('loses the drafts of writes that were killed, and nothing else goes', () => {
+  writePrivateFile(path, 'one');
+  const others = ['note.old', 'note.tmp', 'other.0123456789ab.tmp', 'note.0123456789ab.tmp.kept'];
+  for (const name of [...others, 'note.0123456789ab.tmp', 'note.ba9876543210.tmp']) {
+    writeFileSync(join(folder, name), 'half');
+  }
+  removeDrafts(path);
+  expect(readdirSync(folder).toSorted()).toEqual(['note', ...others].toSorted());
 });
 
 it('takes the place of no other where that is not wanted', () => {

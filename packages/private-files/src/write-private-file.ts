@@ -4,12 +4,15 @@ import {
   fsyncSync,
   linkSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { PrivateFileError } from './private-file-error.ts';
+
+const DRAFT_END = /^[0-9a-f]{12}\.tmp$/;
 
 /**
  * Writes a file only its owner may read; it is on the disk when this returns. Whoever reads it, also after a crash, sees
@@ -36,6 +39,23 @@ export function writePrivateFile(
     throw new PrivateFileError('unreadable', why, { cause });
   } finally {
     rmSync(draft, { force: true });
+  }
+}
+
+/**
+ * Removes what writes of that file have left that were killed, as far as this process may. For the file's only writer,
+ * while it writes nothing.
+ */
+export function removeDrafts(path: string): void {
+  const folder = dirname(path);
+  const start = `${basename(path)}.`;
+  try {
+    for (const name of readdirSync(folder)) {
+      const isDraft = name.startsWith(start) && DRAFT_END.test(name.slice(start.length));
+      if (isDraft) rmSync(join(folder, name));
+    }
+  } catch {
+    // A folder that is missing, or that somebody else has to look after.
   }
 }
 

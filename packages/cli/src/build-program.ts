@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, Help, type Option } from 'commander';
 import { addAdminCommands } from './commands/admin.ts';
 import { addApplicationCommands } from './commands/application.ts';
 import { addAuthenticatorCommands } from './commands/authenticator.ts';
@@ -34,7 +34,7 @@ export function buildProgram(): Command {
     .description('Two-step verification that keeps verifying')
     .version(readVersion(), '--version', 'print the version of this command line')
     .exitOverride()
-    .configureHelp({ showGlobalOptions: true, minWidthToWrap: 24 })
+    .configureHelp({ showGlobalOptions: true, minWidthToWrap: 24, optionDescription })
     .option('--server <urls>', 'nodes to ask, separated by commas; the first that answers is used')
     .option('--api-key <key>', 'API key (better: --api-key-file or COUNTERSIGN_API_KEY)')
     .option('--api-key-file <file>', 'file that holds the API key')
@@ -70,6 +70,13 @@ export function buildProgram(): Command {
   addNatsConfigCommand(program);
   addDemoCommand(program);
   return program;
+}
+
+/** An empty list is no default worth a word. */
+function optionDescription(option: Option): string {
+  const { defaultValue, description } = option;
+  const isNothing = Array.isArray(defaultValue) && defaultValue.length === 0;
+  return isNothing ? description : new Help().optionDescription(option);
 }
 
 function readVersion(): string {

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { parsePort } from './parse-port.ts';
+import { collect } from './setting-arguments.ts';
 
 export const CONFIG_FILE = '/etc/countersign/node.jsonc';
 const DATA_DIRECTORY = '/var/lib/countersign';
@@ -23,7 +24,7 @@ export function addNewNodeOptions(command: Command): Command {
     .requiredOption(
       '--host <host>',
       'address or name by which the other nodes and clients reach it; repeat for several, the first is for the nodes',
-      gather,
+      collect,
     )
     .option('--config <file>', 'its configuration; written if it is not there', CONFIG_FILE)
     .option('--data <directory>', 'its data, where there is no configuration yet', DATA_DIRECTORY)
@@ -31,7 +32,7 @@ export function addNewNodeOptions(command: Command): Command {
     .option(
       '--nats-url <url>',
       'server of a NATS of your own (tls://HOST:4222) that keeps the log, where there is no configuration yet; repeat for several, the nearest first',
-      gather,
+      collect,
       [],
     )
     .option('--nats-ca <file>', 'PEM of who signs the certificates of those servers');
@@ -48,8 +49,4 @@ export function newNodeOf(options: NewNodeOptions) {
     httpPort: port,
     nats: natsUrl.length > 0 ? { urls: natsUrl, ...authority } : null,
   };
-}
-
-function gather(text: string, before: string[] = []): string[] {
-  return [...before, text];
 }

@@ -56,11 +56,6 @@ export async function readPairs(pairs: readonly string[]): Promise<Record<string
 }
 
 /** For an option that may come several times. */
-export function collect(value: string, before: string[]): string[] {
+export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
-}
-
-/** The same where nothing is an answer too: `--help` shows no empty list. */
-export function collectAny(value: string, before: string[] | undefined): string[] {
-  return [...(before ?? []), value];
 }

@@ -16,6 +16,7 @@ import { printJson, printLines, printTable } from '../print.ts';
 import { printStop, printWrite } from '../print-write.ts';
 import { readInputLine, readNewSecret } from '../read-input.ts';
 import { openSession, type Session } from '../session.ts';
+import { collect } from '../setting-arguments.ts';
 import { readCode } from './login.ts';
 
 type Administrator = {
@@ -77,10 +78,6 @@ function pathOf(name: string, rest = ''): string {
   return `${PATH}/${encodeURIComponent(name)}${rest}`;
 }
 
-function gather(text: string, before: string[] = []): string[] {
-  return [...before, text];
-}
-
 function addAdministrator(admin: Command): void {
   admin
     .command('add')
@@ -89,7 +86,7 @@ function addAdministrator(admin: Command): void {
     .requiredOption(
       '--role <role>',
       'owner, administrator, helpdesk or auditor; repeatable',
-      gather,
+      collect,
     )
     .option('--display-name <text>')
     .option('--mail <address>')
@@ -146,7 +143,7 @@ function setAdministrator(admin: Command): void {
     .command('set')
     .description('change roles, name or mail; disable, enable or unlock')
     .argument('<name>')
-    .option('--role <role>', 'instead of those so far; repeatable', gather)
+    .option('--role <role>', 'instead of those so far; repeatable', collect)
     .option('--display-name <text>', 'empty: none')
     .option('--mail <address>', 'empty: none')
     .option('--disable', 'no session of theirs counts any more')

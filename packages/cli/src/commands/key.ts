@@ -5,6 +5,7 @@ import { parseCount } from '../parse-count.ts';
 import { printJson, printLines, printTable } from '../print.ts';
 import { printStop, printWrite } from '../print-write.ts';
 import { openSession } from '../session.ts';
+import { collect } from '../setting-arguments.ts';
 
 type ApiKey = {
   id: string;
@@ -33,9 +34,9 @@ function addKey(key: Command): void {
       'print a new API key, only this once; it can do no more than the one it is made with',
     )
     .argument('<name>', 'who it is for')
-    .requiredOption('--scope <scope>', 'what it may do; repeat for several', gather)
-    .option('--application <name>', 'only for this application; repeat for several', gather)
-    .option('--network <range>', 'only from there, like 192.0.2.0/24; repeat for several', gather)
+    .requiredOption('--scope <scope>', 'what it may do; repeat for several', collect)
+    .option('--application <name>', 'only for this application; repeat for several', collect)
+    .option('--network <range>', 'only from there, like 192.0.2.0/24; repeat for several', collect)
     .option('--days <n>', 'expires then; otherwise never', parseCount)
     .action(async (name: string, options: AddOptions, command: Command) => {
       const session = openSession(command);
@@ -57,10 +58,6 @@ function addKey(key: Command): void {
 }
 
 type AddOptions = { scope: string[]; application?: string[]; network?: string[]; days?: number };
-
-function gather(text: string, before: string[] = []): string[] {
-  return [...before, text];
-}
 
 function listKeys(key: Command): void {
   key

@@ -15,7 +15,7 @@ import {
 } from '../radius/fields.ts';
 import { radiusPath, readSharedSecret, writeRadius } from '../radius/write.ts';
 import { openSession } from '../session.ts';
-import { collectAny } from '../setting-arguments.ts';
+import { collect } from '../setting-arguments.ts';
 import { formatTable } from '../table.ts';
 
 const HELP = `
@@ -49,15 +49,15 @@ function addOne(client: Command): void {
     .description('add one; its secret is read from a file, from stdin, or asked for')
     .argument('<name>')
     .requiredOption('--application <name>', 'whose settings go, and whose name stands in events')
-    .option('--address <addresses>', 'where it asks from: addresses or networks', collectAny)
+    .option('--address <addresses>', 'where it asks from: addresses or networks', collect)
     .option('--first-factor <what>', 'directory, directory:NAME,NAME, radius:TARGET or none')
     .option('--secret-file <file>', 'that holds the shared secret; - for stdin')
     .option(
       '--reply <attribute=value>',
       'in every accept, as Class=staff; or of a group alone, as sales:Class=staff',
-      collectAny,
+      collect,
     )
-    .option('--set <name=value>', 'any other setting, below', collectAny)
+    .option('--set <name=value>', 'any other setting, below', collect)
     .addHelpText('after', HELP)
     .action(async (name: string, options: AddOptions, command: Command) => {
       const { application, address = [], firstFactor, secretFile, reply = [], set = [] } = options;
@@ -151,11 +151,7 @@ function setOne(client: Command): void {
     .argument('<name>')
     .argument('[settings...]', 'as name=value')
     .option('--secret-file <file>', 'that holds its new secret; - for stdin')
-    .option(
-      '--reply <attribute=value>',
-      'in place of all it has; repeat it for several',
-      collectAny,
-    )
+    .option('--reply <attribute=value>', 'in place of all it has; repeat it for several', collect)
     .option('--no-replies', 'add nothing to its accepts')
     .addHelpText('after', HELP)
     .action(async (name: string, settings: string[], options: SetOptions, command: Command) => {

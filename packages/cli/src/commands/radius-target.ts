@@ -13,7 +13,7 @@ import {
 } from '../radius/fields.ts';
 import { radiusPath, readSharedSecret, writeRadius } from '../radius/write.ts';
 import { openSession } from '../session.ts';
-import { collectAny } from '../setting-arguments.ts';
+import { collect } from '../setting-arguments.ts';
 import { formatTable } from '../table.ts';
 
 const HELP = `
@@ -39,13 +39,9 @@ function addOne(target: Command): void {
     .command('add')
     .description('add one; its secret is read from a file, from stdin, or asked for')
     .argument('<name>')
-    .option(
-      '--host <host:port>',
-      'a server (port 1812); repeat it for several, in order',
-      collectAny,
-    )
+    .option('--host <host:port>', 'a server (port 1812); repeat it for several, in order', collect)
     .option('--secret-file <file>', 'that holds the shared secret; - for stdin')
-    .option('--set <name=value>', 'any other setting, below', collectAny)
+    .option('--set <name=value>', 'any other setting, below', collect)
     .addHelpText('after', HELP)
     .action(async (name: string, options: AddOptions, command: Command) => {
       const { host = [], secretFile, set = [] } = options;

@@ -5,6 +5,7 @@ import { describeBackup } from '../describe-backup.ts';
 import { escapeAll } from '../escape-all.ts';
 import { printJson, printLines } from '../print.ts';
 import { readOpenWith, type OpenOptions } from '../read-backup-secret.ts';
+import { collect } from '../setting-arguments.ts';
 
 export function addRestoreCommand(program: Command): void {
   program
@@ -17,8 +18,8 @@ export function addRestoreCommand(program: Command): void {
     .option(
       '--host <host>',
       'found a secured cluster, as init does: address or name by which others reach this node; repeat for several',
-      (text: string, before: string[]) => [...before, text.toLowerCase()],
-      [] as string[],
+      collect,
+      [],
     )
     .option('--identity-file <file>', 'the other half of the public key (AGE-SECRET-KEY-1…)')
     .option(
@@ -43,7 +44,7 @@ export function addRestoreCommand(program: Command): void {
           configFile,
           backupFile: path,
           secret,
-          hosts: options.host,
+          hosts: options.host.map((each) => each.toLowerCase()),
         });
         if (command.optsWithGlobals<{ json?: boolean }>().json) {
           const { manifest, counts, users, review } = summary;

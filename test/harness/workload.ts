@@ -12,8 +12,8 @@ export type VerificationFigures = {
   failed: { at: number; node: string; what: string }[];
   /** Longest time without an approval on one node, ms. */
   longestGapMs: number;
-  /** On which node, and when it began (`performance.now()`). */
-  longestGapAt: { node: string; at: number };
+  /** All such times, and when each began (`performance.now()`). */
+  gaps: { at: number; ms: number }[];
   /** How long each approval took. */
   latenciesMs: number[];
 };
@@ -63,17 +63,16 @@ export class VerificationLoad implements AsyncDisposable {
     this.#stop.abort();
     await Promise.all(this.#running);
     const now = performance.now();
-    const gaps = [...this.#approvals].flatMap(([node, times]) =>
-      [...times.slice(1), now].map((to, i) => ({ node, at: times[i]!, ms: to - times[i]! })),
+    const gaps = [...this.#approvals.values()].flatMap((times) =>
+      [...times.slice(1), now].map((to, i) => ({ at: times[i]!, ms: to - times[i]! })),
     );
-    const longest = gaps.reduce((one, other) => (other.ms > one.ms ? other : one));
     return {
       approved: this.#approvedIds.length,
       approvedIds: this.#approvedIds,
       degraded: this.#degraded,
       failed: this.#failed,
-      longestGapMs: Math.round(longest.ms),
-      longestGapAt: { node: longest.node, at: longest.at },
+      longestGapMs: Math.round(Math.max(...gaps.map(({ ms }) => ms))),
+      gaps,
       latenciesMs: this.#latenciesMs,
     };
   }

@@ -70,7 +70,7 @@ async function hasFollowed(cluster: TestCluster): Promise<boolean> {
     const [row] = await db.sql<{ position: number }[]>`
       select revision - (incarnation ->> 'baseRevision')::bigint as position from applied where revision >= horizon`;
     if (!row || row.position < changes.lastSequence) return false;
-    if ((await unmergedClaims(db, 1)).length > 0) return false;
+    if ((await unmergedClaims(db, node.name, 1)).length > 0) return false;
   }
   return true;
 }

@@ -47,6 +47,7 @@ describe('merging degraded claims', () => {
     await openCircuit(db, 'test');
     const stop = new AbortController();
     const merging = mergeDegradedClaims({
+      node: 'node-1',
       db,
       states,
       worker: 'test',

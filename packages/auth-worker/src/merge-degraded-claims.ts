@@ -26,6 +26,7 @@ import type { WorkerEvents } from './events.ts';
 import { holdWorkerLock, pause } from './hold-worker-lock.ts';
 
 export type MergeOptions = {
+  node: string;
   db: Database;
   states: UserStates;
   /** Names this worker in probes. */
@@ -44,7 +45,8 @@ const CLOSE_AFTER_MS = 1000;
 const SWEEP_EVERY_MS = 10_000;
 const TIMEOUT_MS = 700;
 const BATCH = 200;
-const AT_ONCE = 16;
+/** Few: who signs in meanwhile comes first. */
+const AT_ONCE = 3;
 const MAX_TRIES = 5;
 
 /**
@@ -104,7 +106,7 @@ async function tend(options: MergeOptions, writes: Writes): Promise<void> {
 async function mergeAll(options: MergeOptions): Promise<boolean> {
   const { settings } = await readSettings(options.db);
   for (;;) {
-    const users = await unmergedClaims(options.db, BATCH);
+    const users = await unmergedClaims(options.db, options.node, BATCH);
     const { merged, isSilent } = await mergeUsers(options, users, settings);
     await markMerged(
       options.db,

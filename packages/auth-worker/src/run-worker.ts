@@ -220,6 +220,7 @@ export async function runWorker(
       signal: AbortSignal.any([work.signal, ending.signal]),
     });
     const merging = mergeDegradedClaims({
+      node: config.node,
       db,
       states,
       worker: `${config.node}-${config.index}`,

@@ -257,6 +257,7 @@ describe('verifying', () => {
     expect(await verifier.verify(attempt(user.username, 0))).toMatchObject({ degraded: false });
     const stop = new AbortController();
     const merging = mergeDegradedClaims({
+      node: 'node-1',
       db: test.db(),
       states: test.states(),
       worker: 'test',

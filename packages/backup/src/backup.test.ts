@@ -309,7 +309,9 @@ describe('a restored database', () => {
         expect(state?.state).toEqual((await readUserState(cluster.db, user.id))?.state);
       }
       expect(await readStopFacts(db)).toEqual(await readStopFacts(cluster.db));
-      expect(await unmergedClaims(db, 10)).toEqual(await unmergedClaims(cluster.db, 10));
+      expect(await unmergedClaims(db, 'node-1', 10)).toEqual(
+        await unmergedClaims(cluster.db, 'node-1', 10),
+      );
       expect(await listApiKeyNames(db, 10)).toEqual([planted.keyName]);
       expect(await listNodes(db)).toEqual([]);
       const events = await db.sql`select type, arrival from events`;

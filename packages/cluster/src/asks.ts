@@ -58,6 +58,9 @@ export type AsksOptions = {
  */
 type Clocks = { wallMs: number; ticksMs: number };
 
+/** `to`: a subject. */
+type Reply = { to: string; sealed: Uint8Array };
+
 type Waiting = { answers: Map<string, AskAnswer>; onAnswer(): void };
 
 /** The workers' own line between nodes: asks, their outcomes, who is alive, whose clock is off. */
@@ -69,8 +72,9 @@ export class Asks implements AsyncDisposable {
     string,
     { seenAt: number; clocks: Clocks; ticksOffsetMs: number; bestAt: number }
   >();
-  /** Answers of the last 150 ms: the same ask arrives by several ways, and again. */
-  readonly #answering = new Map<string, Promise<AskAnswer>>();
+  /** Of the last 150 ms, for the same ask arrives by several ways, and again by each. */
+  readonly #answers = new Map<string, Promise<Omit<AskAnswer, 'node'>>>();
+  readonly #replies = new Map<string, Promise<Reply | null>>();
   readonly #timer: NodeJS.Timeout;
   readonly #startedAt = performance.now();
   /** What was noted in the last 150 ms: it arrives by several ways too. */
@@ -178,8 +182,8 @@ export class Asks implements AsyncDisposable {
       callback: (error, message) => {
         if (error) return;
         const waiting = this.#waiting.get(message.subject.split('.').at(-1)!);
-        const answer = this.#open<AskAnswer>(message.data, 'answer');
-        if (!waiting || !answer) return;
+        const answer = waiting && this.#open<AskAnswer>(message.data, 'answer');
+        if (!answer) return;
         waiting.answers.set(answer.node, answer);
         waiting.onAnswer();
       },
@@ -228,25 +232,33 @@ export class Asks implements AsyncDisposable {
   }
 
   async #onAsk(data: Uint8Array, link: NatsLink): Promise<void> {
-    const ask = this.#open<Ask & { reply: string; sentAtTicksMs: number }>(data, 'ask');
-    if (!ask || ask.node === this.#options.node || this.#isStale(ask)) return;
     try {
-      link.publish(ask.reply, this.#seal(await this.#answer(ask), 'answer'));
+      // Sent again it is the same bytes.
+      const reply = await this.#once(Buffer.from(data).toString('latin1'), this.#replies, () =>
+        this.#replyTo(data),
+      );
+      if (reply) link.publish(reply.to, reply.sealed);
     } catch {
       // No answer is an answer: the asker counts this node as unreachable.
     }
   }
 
-  #answer(ask: Ask): Promise<AskAnswer> {
+  async #replyTo(data: Uint8Array): Promise<Reply | null> {
+    const ask = this.#open<Ask & { reply: string; sentAtTicksMs: number }>(data, 'ask');
+    const { node, answer } = this.#options;
+    if (!ask || ask.node === node || this.#isStale(ask)) return null;
     const key = `${ask.node} ${ask.attemptId} ${ask.item}`;
-    const running = this.#answering.get(key);
-    if (running) return running;
-    const answering = this.#options
-      .answer(ask)
-      .then((answer) => ({ ...answer, node: this.#options.node }));
-    this.#answering.set(key, answering);
-    setTimeout(() => this.#answering.delete(key), ASK_TIMEOUT_MS).unref();
-    return answering;
+    const answered = await this.#once(key, this.#answers, () => answer(ask));
+    return { to: ask.reply, sealed: this.#seal({ ...answered, node }, 'answer') };
+  }
+
+  #once<T>(key: string, kept: Map<string, Promise<T>>, make: () => Promise<T>): Promise<T> {
+    const before = kept.get(key);
+    if (before) return before;
+    const made = make();
+    kept.set(key, made);
+    setTimeout(() => kept.delete(key), ASK_TIMEOUT_MS).unref();
+    return made;
   }
 
   // A log server that hung delivers all it was given at once: nobody waits for those answers any more.

@@ -356,7 +356,7 @@ describe('an ask of another node', () => {
 describe('claims that wait to be merged', () => {
   it('are degraded approvals and failures, whole users, until they are marked', async () => {
     const own = postgres.open(await postgres.migratedDatabase());
-    const [one, two] = [randomUUID(), randomUUID()];
+    const [one, two, three] = [randomUUID(), randomUUID(), randomUUID()];
     const failure: Claim = { id: 'f', at: 1, failure: true, unlockedAt: 0 };
     const degraded = { phase: 'approved', degraded: true } as const;
     await beginAttempts(own, [
@@ -366,22 +366,31 @@ describe('claims that wait to be merged', () => {
       beginning(two, 'c', { item: 'totp:a:7', phase: 'asking', degraded: true }),
       beginning(two, 'g', { ...degraded, item: failureItem('g'), claim: failure }),
     ]);
-    const waiting = await unmergedClaims(own, 10);
+    await settleForeign(own, {
+      ...{ userId: three, item, attemptId: 'e', holder: 'node-9', outcome: 'approved' },
+      claim: approvalClaim('e'),
+    });
+    expect((await unmergedClaims(own, 'node-9', 1))[0]).toMatchObject({ userId: three });
+    const waiting = await unmergedClaims(own, 'node-1', 10);
     const items = waiting.map(({ userId, claims }) => [userId, claims.map((claim) => claim.item)]);
     expect(new Map(items as [string, string[]][])).toEqual(
       new Map([
         [one, ['failure:f', item]],
         [two, ['failure:g']],
+        [three, [item]],
       ]),
     );
-    expect(await unmergedClaims(own, 1)).toHaveLength(1);
+    expect(await unmergedClaims(own, 'node-1', 1)).toHaveLength(1);
     expect(await unmergedClaimsOf(own, two)).toEqual([failure]);
     await markMerged(own, [
       { userId: one, item: failureItem('f'), attemptId: 'f' },
       { userId: one, item, attemptId: 'another' },
       { userId: two, item: failureItem('g'), attemptId: 'g' },
     ]);
-    expect(await unmergedClaims(own, 10)).toMatchObject([{ userId: one, claims: [{ item }] }]);
+    expect(await unmergedClaims(own, 'node-1', 10)).toMatchObject([
+      { userId: one, claims: [{ item }] },
+      { userId: three },
+    ]);
   });
 
   it('survive the sweep that takes everything else that is old', async () => {

@@ -12,17 +12,23 @@ export type UnmergedClaims = {
 };
 
 /**
- * What was approved or counted without the quorum, by this node and by others, and is not in the
- * user's state yet: whole users, those that wait longest first, at most `limit` of them.
+ * What was approved or counted without the quorum, by this node and by others, and is not in the user's state yet: whole
+ * users, at most `limit` of them. Those that `node` itself let in come first, or all nodes would begin with the same ones;
+ * then those that wait longest.
  */
-export async function unmergedClaims(db: Database, limit: number): Promise<UnmergedClaims[]> {
+export async function unmergedClaims(
+  db: Database,
+  node: string,
+  limit: number,
+): Promise<UnmergedClaims[]> {
   return db.sql<UnmergedClaims[]>`
     select user_id as "userId", jsonb_agg(jsonb_build_object(
       'item', item, 'attemptId', attempt_id, 'holder', holder, 'claim', claim)
       order by created_at, item) as claims
     from reservations
     where phase = 'approved' and degraded and not merged and claim is not null
-    group by user_id order by min(created_at), user_id limit ${limit}`;
+    group by user_id
+    order by bool_or(holder = ${node}) desc, min(created_at), user_id limit ${limit}`;
 }
 
 /**

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { waitFor } from '@countersign/testing';
-import type { ApiClient, VerificationReply } from './harness/api-client.ts';
-import { TestCluster } from './harness/cluster.ts';
-import { keepNatsDead } from './harness/keep-dead.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { report } from './harness/report.ts';
-import { TextGateway } from './harness/text-gateway.ts';
+import type { ApiClient, VerificationReply } from '../harness/api-client.ts';
+import { TestCluster } from '../harness/cluster.ts';
+import { keepNatsDead } from '../harness/keep-dead.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { report } from '../harness/report.ts';
+import { TextGateway } from '../harness/text-gateway.ts';
 
 const IS_LONG = process.env.COUNTERSIGN_LONG === '1';
 const ROUNDS = IS_LONG ? 200 : 24;

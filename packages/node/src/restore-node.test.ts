@@ -139,6 +139,7 @@ describe('a restore', () => {
     makeFile('restore-unfinished.json', JSON.stringify(mark));
     makeFile('cluster.key.0123456789ab.tmp', 'a draft');
     makeFile('restore-unfinished.json.0123456789ab.tmp', '');
+    makeFile('log-layout.json.0123456789ab.tmp', '');
     await expect(runNode({ configFile })).rejects.toThrow('was not finished');
     const { left } = await restore();
     expect(left).toBe(true);

@@ -101,7 +101,10 @@ export function endRestore(dataDirectory: string): void {
 function removeEarlier({ dataDirectory, clusterKeyFile }: NodeConfig): Mark | null {
   const left = readMark(dataDirectory);
   if (!left) return null;
-  for (const name of MADE) rmSync(join(dataDirectory, name), { recursive: true, force: true });
+  for (const made of MADE.map((name) => join(dataDirectory, name))) {
+    rmSync(made, { recursive: true, force: true });
+    removeDrafts(made);
+  }
   // It was not there when that restore began.
   if (left.clusterKeyFile === clusterKeyFile) {
     removeDrafts(clusterKeyFile);

@@ -2,12 +2,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { readIdentity } from '@countersign/identity';
 import { takeFreePorts, waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { DIE_AT_STEP, killAtEveryStep, runUntilStep } from '../harness/kill-at-steps.ts';
+import { copyFolder, storeOf } from '../harness/log-stores.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
 import { isAlive, processesIn } from '../harness/processes.ts';
 import { report } from '../harness/report.ts';
@@ -125,6 +127,45 @@ describe('killed -9 at each of its steps, and then run again', () => {
     },
     LONG_MS,
   );
+
+  it(
+    'restore begins anew, and no node starts on half of it',
+    async () => {
+      const file = join(cluster.folder, 'lost.backup');
+      const made = await runCli(node, ['backup', file]);
+      expect(made, made.stderr).toMatchObject({ code: 0 });
+      await node.killAll();
+      node.deleteEverything();
+      const { configFile, folder } = node;
+      const mark = join(folder, 'restore-unfinished.json');
+      const args = ['restore', file, '--config', configFile, '--host', '127.0.0.1'];
+      let refusals = 0;
+      const restoreKilled = async (how: { env?: NodeJS.ProcessEnv; stride?: number }) => {
+        const { code, stderr, kills } = await killAtEveryStep(args, {
+          ...how,
+          async afterKill() {
+            if (!existsSync(mark)) return;
+            await expectRefused(configFile, /was not finished: run "countersign restore" again/);
+            refusals += 1;
+          },
+        });
+        const isDone = code === 0 || (code === 1 && stderr.includes('is not empty'));
+        expect([isDone, existsSync(mark)], stderr).toEqual([true, false]);
+        return kills;
+      };
+      const amidst = await restoreKilled({ stride: 12 });
+      node.deleteEverything();
+      const onFiles = await restoreKilled({ env: { COUNTERSIGN_TEST_DIE_PATH: folder } });
+      expect(refusals).toBeGreaterThan((amidst + onFiles) / 2);
+      const authority = readFileSync(join(folder, 'identity', 'ca.pem'), 'utf8');
+      setDefaultCACertificates([...getCACertificates('default'), authority]);
+      node.start();
+      await node.untilReady();
+      await expectVerifies();
+      report('restore, killed', { atEachFileStep: onFiles, atEveryTwelfthStep: amidst });
+    },
+    LONG_MS,
+  );
 });
 
 describe('a node killed -9 on the way', () => {
@@ -151,6 +192,35 @@ describe('a node killed -9 on the way', () => {
       const { code, stdout } = await runCli(node, ['doctor']);
       expect(code, stdout).toBe(0);
       report('first start, killed at every sixth step', { kills });
+      await cluster[Symbol.asyncDispose]();
+    },
+    LONG_MS,
+  );
+
+  it(
+    'of a rebuild of the log, its agent, comes to one log with everything in it',
+    async () => {
+      await startCluster({});
+      const [known, spent] = people as [Person, Person];
+      const spentCode = { username: spent.username, code: spent.nextCode() };
+      expect((await cluster.api(node).verify(spentCode)).body.status).toBe('approved');
+      const codes = [known.nextCode(), known.nextCode()];
+      await cluster.untilWhole();
+      await node.killAll();
+      rmSync(storeOf(node), { recursive: true });
+      const lost = join(cluster.folder, 'lost');
+      copyFolder(node.folder, lost);
+      let kills = 0;
+      for (let step = 1; await rebuildUntilStep(step); step += 6) {
+        kills += 1;
+        expect(await reasonsOf(known.username, codes)).toEqual(['approved', 'approved']);
+        expect(await reasonsOf(spent.username, [spentCode.code])).toEqual(['replayed']);
+        await cluster.api(node).done('POST', '/api/v1/users', { username: 'newcomer' });
+        await node.end();
+        copyFolder(lost, node.folder);
+      }
+      report('rebuild, its agent killed at every sixth step', { kills });
+      expect(kills).toBeGreaterThan(5);
       await cluster[Symbol.asyncDispose]();
     },
     LONG_MS,
@@ -190,6 +260,43 @@ async function startUntilStep(step: number): Promise<string> {
   return came;
 }
 
+/** Of a node whose log is lost. @returns whether its agent was killed before that step of a forced promotion */
+async function rebuildUntilStep(step: number): Promise<boolean> {
+  const armed = join(cluster.folder, 'armed');
+  node.start({
+    NODE_OPTIONS: `--import ${DIE_AT_STEP}`,
+    COUNTERSIGN_TEST_DIE_AT: String(step),
+    COUNTERSIGN_TEST_DIE_IN: 'replication-agent/src/main.ts',
+    COUNTERSIGN_TEST_DIE_SINCE: armed,
+  });
+  await node.untilReady();
+  const { agentPid } = node.pids;
+  writeFileSync(armed, '');
+  await waitFor(
+    'the forced promotion',
+    async () => {
+      const args = ['promote', node.name, '--force', '--yes'];
+      const { code, stderr } = await runCli(node, args);
+      // The one before had done it, or enough for the agent to end it by itself.
+      if (code !== 0 && !stderr.includes('without --force')) throw new Error(stderr);
+      return true;
+    },
+    { timeoutMs: 90_000, everyMs: 200 },
+  );
+  rmSync(armed, { force: true });
+  await cluster.untilWhole();
+  return node.pids.agentPid !== agentPid;
+}
+
+async function reasonsOf(username: string, codes: string[]): Promise<(string | undefined)[]> {
+  const reasons = [];
+  for (const code of codes) {
+    const { body } = await cluster.api(node).verify({ username, code });
+    reasons.push(body.reason ?? body.status);
+  }
+  return reasons;
+}
+
 /** @returns whether there was such a step, before which the supervisor was killed */
 async function changeKeyUntilStep(step: number): Promise<boolean> {
   const armedBy = (folder: string) => join(folder, 'armed');
@@ -214,7 +321,7 @@ async function changeKeyUntilStep(step: number): Promise<boolean> {
       },
       { timeoutMs: 60_000, everyMs: 50 },
     );
-    rmSync(armedBy(cluster.folder));
+    rmSync(armedBy(cluster.folder), { force: true });
     if (how === 'killed') {
       await waitFor('all of it to end', () => processesIn(node.folder).length === 0, {
         timeoutMs: 20_000,

@@ -9,12 +9,14 @@ const {
   COUNTERSIGN_TEST_DIE_AT: at,
   /** Only steps on paths with this in them count. */
   COUNTERSIGN_TEST_DIE_PATH: part,
-  /** They count from when this file is there. */
+  /** They count from when this file is there; it is gone with the program, whose next life lasts. */
   COUNTERSIGN_TEST_DIE_SINCE: since,
+  /** How the path of the program's main module ends. */
+  COUNTERSIGN_TEST_DIE_IN: main = 'cli/src/main.ts',
 } = process.env;
-const { existsSync, openSync, closeSync } = fs;
+const { existsSync, openSync, closeSync, rmSync } = fs;
 // What the program starts are processes of their own.
-const isProgram = process.argv[1]?.endsWith('cli/src/main.ts');
+const isProgram = process.argv[1]?.endsWith(main);
 let left = isProgram ? Number(at) : Infinity;
 
 /** Whether it counted. */
@@ -22,7 +24,10 @@ function step(path) {
   if (part !== undefined && !String(path).includes(part)) return false;
   if (since !== undefined && !existsSync(since)) return false;
   left -= 1;
-  if (left === 0) process.kill(process.pid, 'SIGKILL');
+  if (left === 0) {
+    if (since !== undefined) rmSync(since);
+    process.kill(process.pid, 'SIGKILL');
+  }
   return true;
 }
 

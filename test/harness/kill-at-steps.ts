@@ -34,7 +34,7 @@ export async function runUntilStep(
 }
 
 /**
- * Runs a command again and again, each time killed -9 a step later, until one comes to its end: over what the run before
+ * Runs a command again and again, each time killed -9 `stride` steps later, until one comes to its end: over what the run before
  * has left, unless `afterKill` clears that away when it has looked at it.
  * @returns that last run, and how many were killed
  */
@@ -42,12 +42,13 @@ export async function killAtEveryStep(
   args: string[],
   options: {
     env?: NodeJS.ProcessEnv;
+    stride?: number;
     afterKill?: () => Promise<void>;
   },
 ): Promise<Run & { kills: number }> {
-  const { env, afterKill } = options;
+  const { env, stride = 1, afterKill } = options;
   let kills = 0;
-  for (let step = 1; step < STEPS_MAX; step += 1) {
+  for (let step = 1; step < STEPS_MAX; step += stride) {
     const run = await runUntilStep(args, { step, ...(env && { env }) });
     if (!run.killed) return { ...run, kills };
     kills += 1;

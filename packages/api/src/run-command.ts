@@ -20,9 +20,7 @@ export async function runCommand(
   command: { name: CommandName; args: Record<string, unknown> },
   timeoutMs = COMMAND_TIMEOUT_MS,
 ): Promise<CommandDone> {
-  const reply = await ask(ports, request, command, timeoutMs);
-  if ('asStopFact' in reply) throw new Error(`${command.name} was accepted without the master`);
-  return reply;
+  return runCommandAs(ports, request, callerOf(request), command, timeoutMs);
 }
 
 /** As {@link runCommand}, on a route that is open: the command itself proves who asks. */
@@ -31,8 +29,9 @@ export async function runCommandAs(
   request: FastifyRequest,
   caller: Caller,
   command: { name: CommandName; args: Record<string, unknown> },
+  timeoutMs = COMMAND_TIMEOUT_MS,
 ): Promise<CommandDone> {
-  const reply = await ask(ports, request, command, COMMAND_TIMEOUT_MS, caller);
+  const reply = await ask(ports, request, caller, command, timeoutMs);
   if ('asStopFact' in reply) throw new Error(`${command.name} was accepted without the master`);
   return reply;
 }
@@ -43,15 +42,26 @@ export async function runStop(
   request: FastifyRequest,
   command: { name: CommandName; args: Record<string, unknown> },
 ): Promise<CommandDone | StoppedHere> {
-  return ask(ports, request, command, STOP_TIMEOUT_MS);
+  return ask(ports, request, callerOf(request), command, STOP_TIMEOUT_MS);
+}
+
+/** Ends sessions at once: the caller's own, or all of an administrator. */
+export async function endSessions(
+  ports: ApiPorts,
+  request: FastifyRequest,
+  args: { username?: string },
+): Promise<StoppedHere> {
+  const done = await runStop(ports, request, { name: 'session.revoke', args });
+  if (!('asStopFact' in done)) throw new Error('sessions end by stop facts');
+  return done;
 }
 
 async function ask(
   ports: ApiPorts,
   request: FastifyRequest,
+  caller: Caller,
   command: { name: CommandName; args: Record<string, unknown> },
   timeoutMs: number,
-  caller = callerOf(request),
 ): Promise<CommandDone | StoppedHere> {
   const reply = await ports.runCommand({
     ...command,

@@ -2,7 +2,7 @@ import { administratorState, ROLES, type AdministratorDocument } from '@counters
 import { z } from 'zod';
 import type { ApiServer } from '../api-server.ts';
 import type { ApiPorts } from '../ports.ts';
-import { runCommand, runStop, type CommandDone } from '../run-command.ts';
+import { endSessions, runCommand, runStop, type CommandDone } from '../run-command.ts';
 import {
   name,
   noQuery,
@@ -140,9 +140,7 @@ export function addAdministratorOperations(api: ApiServer, ports: ApiPorts): voi
       },
     },
     async (request) => {
-      const done = await runStop(ports, request, { name: 'session.revoke', args: request.params });
-      if (!('asStopFact' in done)) throw new Error('sessions end by stop facts');
-      return replyToStop(done);
+      return replyToStop(await endSessions(ports, request, request.params));
     },
   );
   addInvitation('invitation', {

@@ -5,16 +5,16 @@ import { runCommand } from '../run-command.ts';
 import { name, problemReply, timestamp, writeReply } from '../schemas.ts';
 
 /** As the master answers. */
-type Removed = {
-  removed: string;
-  keysRotate: boolean;
-  isWitness: boolean;
-  isOnline: boolean;
-  isLogServer: boolean;
-  joinTokens: string[];
-  invitations: string[];
-  apiKeys: { id: string; name: string; createdAt: string }[];
-};
+const removed = z.object({
+  removed: z.string(),
+  keysRotate: z.boolean(),
+  isWitness: z.boolean(),
+  isOnline: z.boolean(),
+  isLogServer: z.boolean(),
+  joinTokens: z.array(z.string()),
+  invitations: z.array(z.string()),
+  apiKeys: z.array(z.object({ id: z.string(), name: z.string(), createdAt: timestamp })),
+});
 
 export function removeNode(api: ApiServer, ports: ApiPorts): void {
   api.delete(
@@ -31,17 +31,7 @@ export function removeNode(api: ApiServer, ports: ApiPorts): void {
         querystring: z.strictObject({ evenOnline: z.enum(['true', 'false']).default('false') }),
         params: z.object({ node: name }),
         response: {
-          200: z.object({
-            removed: z.string(),
-            keysRotate: z.boolean(),
-            isWitness: z.boolean(),
-            isOnline: z.boolean(),
-            isLogServer: z.boolean(),
-            joinTokens: z.array(z.string()),
-            invitations: z.array(z.string()),
-            apiKeys: z.array(z.object({ id: z.string(), name: z.string(), createdAt: timestamp })),
-            ...writeReply,
-          }),
+          200: removed.extend(writeReply),
           ...problemReply,
         },
       },
@@ -51,7 +41,7 @@ export function removeNode(api: ApiServer, ports: ApiPorts): void {
         name: 'cluster.remove-node',
         args: { ...request.params, evenOnline: request.query.evenOnline === 'true' },
       });
-      return { ...(result as Removed), revision, applied };
+      return { ...(result as z.output<typeof removed>), revision, applied };
     },
   );
 }

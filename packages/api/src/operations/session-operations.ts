@@ -6,7 +6,7 @@ import { callerOf } from '../authenticate-caller.ts';
 import { holdUntilNextMark } from '../hold-until-next-mark.ts';
 import type { ApiPorts, Caller, SessionPorts, SignInOutcome } from '../ports.ts';
 import { ProblemError } from '../problem.ts';
-import { runCommand, runStop } from '../run-command.ts';
+import { endSessions, runCommandAs } from '../run-command.ts';
 import {
   noQuery,
   problemReply,
@@ -66,9 +66,7 @@ export function addSessionOperations(api: ApiServer, ports: ApiPorts): void {
       },
     },
     async (request) => {
-      const done = await runStop(ports, request, { name: 'session.revoke', args: {} });
-      if (!('asStopFact' in done)) throw new Error('sessions end by stop facts');
-      return replyToStop(done);
+      return replyToStop(await endSessions(ports, request, {}));
     },
   );
   const { sessions } = ports;
@@ -154,10 +152,10 @@ function addSignIn(api: ApiServer, ports: ApiPorts, sessions: SessionPorts): voi
     },
     async (request, reply) => {
       const { invitation: secret, ...args } = request.body;
-      request.caller = await invitedBy(request, sessions, secret);
-      const done = await runCommand(ports, request, { name: 'administrator.accept', args });
-      const { revision, applied } = done;
-      return reply.code(201).send({ username: request.caller.name, revision, applied });
+      const invited = await invitedBy(request, sessions, secret);
+      const command = { name: 'administrator.accept', args } as const;
+      const { revision, applied } = await runCommandAs(ports, request, invited, command);
+      return reply.code(201).send({ username: invited.name, revision, applied });
     },
   );
 }

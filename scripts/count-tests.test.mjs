@@ -21,13 +21,26 @@ async function count(testResults, { exitCode = 0, skipsFail = false } = {}) {
 const file = (...statuses) => ({
   name: 'a.test.ts',
   status: statuses.includes('failed') ? 'failed' : 'passed',
-  assertionResults: statuses.map((status) => ({ status, fullName: `a test that ${status}` })),
+  assertionResults: statuses.map((status) => ({
+    status,
+    fullName: `a test that ${status}`,
+    failureMessages: status === 'failed' ? ['\u001b[31mexpected 1\nto be 2\n    at a.ts:3'] : [],
+  })),
 });
 
 it('the last line counts the tests of all files', async () => {
   const { lines, exitCode } = await count([file('passed', 'passed'), file('passed')]);
   expect(lines.at(-1)).toBe('3 passed, 0 failed');
   expect(exitCode).toBe(0);
+});
+
+it('a failed test is named with what it found, on one line', async () => {
+  const { lines, exitCode } = await count([file('passed', 'failed')], { exitCode: 1 });
+  expect(lines).toEqual([
+    'FAILED: a.test.ts: a test that failed: expected 1 to be 2',
+    '1 passed, 1 failed',
+  ]);
+  expect(exitCode).toBe(1);
 });
 
 it('skipped tests are counted, and are named failures where every engine is required', async () => {
@@ -40,9 +53,17 @@ it('skipped tests are counted, and are named failures where every engine is requ
 });
 
 it('a file that breaks outside its tests is a failure', async () => {
-  const broken = { name: 'broken.test.ts', status: 'failed', assertionResults: [] };
+  const broken = {
+    name: 'broken.test.ts',
+    status: 'failed',
+    message: 'no such module',
+    assertionResults: [],
+  };
   const { lines, exitCode } = await count([file('passed'), broken], { exitCode: 1 });
-  expect(lines).toEqual(['FAILED outside its tests: broken.test.ts', '1 passed, 1 failed']);
+  expect(lines).toEqual([
+    'FAILED outside its tests: broken.test.ts: no such module',
+    '1 passed, 1 failed',
+  ]);
   expect(exitCode).toBe(1);
 });
 

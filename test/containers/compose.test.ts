@@ -223,8 +223,16 @@ describe('behind the balancer people sign in on, whatever happens to one node:',
     } finally {
       await heal();
     }
+    // The balancer may ask a node that has not heard yet that the others went on.
+    await waitFor(
+      'it to hold what it missed',
+      () => cluster.cli(alone, 'user', 'show', 'meanwhile'),
+      {
+        timeoutMs: 60_000,
+        everyMs: 500,
+      },
+    );
     await cluster.untilHealed();
-    expect(await cluster.cli(alone, 'user', 'show', 'meanwhile')).toContain('meanwhile');
   });
 
   it('a planned hand-over to the node that promote names', async () => {

@@ -34,8 +34,10 @@ export function authenticateCallers(
     const access = request.routeOptions.config.access;
     // Only the not-found handler has no access: onRoute above sees to that.
     if (access === undefined) return;
-    request.isMonitoring = isLocal || isFromMonitoring(request);
-    if ('open' in access || ('monitoring' in access && request.isMonitoring)) return;
+    if ('open' in access || 'monitoring' in access) {
+      request.isMonitoring = isLocal || isFromMonitoring(request);
+      if ('open' in access || request.isMonitoring) return;
+    }
 
     const bearer = bearerOf(request);
     if (bearer === null && !isLocal) throw unauthorized();

@@ -20,16 +20,22 @@ export async function listAdministrators(db: Database): Promise<StoredAdministra
     from administrators a order by a.document ->> 'createdAt', a.id limit ${LIST_MAX}`;
 }
 
+/** Every administrator but those whom a stop fact removed, oldest first. */
+export async function listStandingAdministrators(db: Database): Promise<AdministratorDocument[]> {
+  const standing = (await listAdministrators(db)).filter(({ isRemoved }) => !isRemoved);
+  return standing.map(({ document }) => document);
+}
+
 /** Whoever has this name, as typed; nobody where two have it, or who was removed by a stop fact. */
 export async function findAdministrator(
   db: Database,
   name: string,
 ): Promise<AdministratorDocument | null> {
   const key = usernameKey(name);
-  const found = (await listAdministrators(db)).filter(
-    ({ document, isRemoved }) => !isRemoved && usernameKey(document.username) === key,
+  const found = (await listStandingAdministrators(db)).filter(
+    ({ username }) => usernameKey(username) === key,
   );
-  return found.length === 1 ? found[0]!.document : null;
+  return found.length === 1 ? found[0]! : null;
 }
 
 /**
@@ -42,13 +48,12 @@ export async function findInvited(
 ): Promise<AdministratorDocument | null> {
   const applied = await readApplied(db);
   const disasterAtMs = Date.parse(applied?.incarnation.disasterAt ?? '');
-  const found = (await listAdministrators(db)).find(({ document, isRemoved }) => {
-    const { invitation, disabled } = document;
-    if (!invitation || disabled || isRemoved || invitation.codeHash !== codeHash) return false;
+  const found = (await listStandingAdministrators(db)).find(({ invitation, disabled }) => {
+    if (!invitation || disabled || invitation.codeHash !== codeHash) return false;
     const isVoid = Date.parse(invitation.at) <= disasterAtMs;
     return !isVoid && nowMs < Date.parse(invitation.expiresAt);
   });
-  return found?.document ?? null;
+  return found ?? null;
 }
 
 export type SessionRead = {

@@ -4,6 +4,7 @@ export {
   findAdministrator,
   findInvited,
   listAdministrators,
+  listStandingAdministrators,
   readForSession,
 } from './administrators.ts';
 export type { SessionRead, StoredAdministrator } from './administrators.ts';

@@ -1,12 +1,24 @@
+import { listStandingAdministrators, type Database } from '@countersign/database';
 import {
   FRESH_MINUTES,
   rightsOf,
+  usernameKey,
   type AdministratorDocument,
   type Right,
   type Role,
 } from '@countersign/verification';
 
-type Refusal = { kind: 'refused'; status: number; code: string; detail: string };
+export type Refusal = { kind: 'refused'; status: number; code: string; detail: string };
+
+/** Whoever has the name, and everybody whom no stop fact removed. */
+export async function findAdministrators(
+  db: Database,
+  username: string,
+): Promise<{ named: AdministratorDocument | null; all: AdministratorDocument[] }> {
+  const all = await listStandingAdministrators(db);
+  const named = all.find((one) => usernameKey(one.username) === usernameKey(username));
+  return { named: named ?? null, all };
+}
 
 /**
  * Nobody grants rights they lack or acts on a holder of rights they lack, and nobody's own account is theirs to change:
@@ -39,14 +51,23 @@ export const LAST_OWNER = refused(
   'this is the last owner: without one only the local socket of a node can make administrators',
 );
 
-export const STALE_FACTOR = refused(
+const STALE_FACTOR = refused(
   403,
   'second_factor_too_old',
   `this needs a second factor of the last ${FRESH_MINUTES} minutes: countersign step-up`,
 );
 
-export const NO_REASON = refused(400, 'reason_required', 'this needs a reason: --why TEXT');
+const NO_REASON = refused(400, 'reason_required', 'this needs a reason: --why TEXT');
 
-function refused(status: number, code: string, detail: string): Refusal {
+/** What a session lacks for a command that needs a fresh second factor and a reason; times are Unix ms. */
+export function lackOfFactor(
+  { secondFactorAt, reason }: { secondFactorAt: number; reason: string | null },
+  nowMs: number,
+): Refusal | null {
+  if (Math.abs(nowMs - secondFactorAt) > FRESH_MINUTES * 60_000) return STALE_FACTOR;
+  return reason ? null : NO_REASON;
+}
+
+export function refused(status: number, code: string, detail: string): Refusal {
   return { kind: 'refused', status, code, detail };
 }

@@ -42,10 +42,10 @@ export { isSameContent, runCommand, type CommandPath } from './send-command.ts';
 export { askSignIn, type SignInPath } from './ask-sign-in.ts';
 export { replicaPorts, type ReplicaPorts } from './replica-ports.ts';
 export {
+  findAdministrators,
+  lackOfFactor,
   LAST_OWNER,
-  NO_REASON,
   overreachOf,
-  STALE_FACTOR,
   UNKNOWN_ADMINISTRATOR,
 } from './administrator-rules.ts';
 export { FRAUD_REASON, LAST_FULL_KEY } from './stop-without-master.ts';

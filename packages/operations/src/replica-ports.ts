@@ -3,7 +3,7 @@ import type { Incarnation, Membership, NatsLink } from '@countersign/cluster';
 import {
   eventsAfter,
   findUser,
-  listAdministrators,
+  listStandingAdministrators,
   listApiKeys,
   listEvents,
   listUsers,
@@ -49,10 +49,7 @@ export function replicaPorts(options: ReplicaPortsOptions): ReplicaPorts {
     findUser: (username) => findUser(db, username),
     readPerson: (username) => readPerson(db, username),
     listUsers: (page) => listUsers(db, page),
-    listAdministrators: async () =>
-      (await listAdministrators(db))
-        .filter(({ isRemoved }) => !isRemoved)
-        .map(({ document }) => document),
+    listAdministrators: () => listStandingAdministrators(db),
     listApiKeys: () => listApiKeys(db),
     readSettings: () => readSettings(db),
     listEvents: (filter) => listEvents(db, filter),

@@ -5,7 +5,6 @@ import {
   addStopFact,
   beginAttempts,
   findUser,
-  listAdministrators,
   listApiKeys,
   readApplied,
   readSettings,
@@ -13,7 +12,6 @@ import {
   type Database,
 } from '@countersign/database';
 import {
-  FRESH_MINUTES,
   isLastFullKey,
   isLastOwner,
   SESSION_HOURS,
@@ -21,15 +19,16 @@ import {
   STOP_FACTS_PER_USER_MAX,
   type AdministratorDocument,
   type StopFact,
-  usernameKey,
 } from '@countersign/verification';
 import { v7 as uuidv7 } from 'uuid';
 import {
+  findAdministrators,
+  lackOfFactor,
   LAST_OWNER,
-  NO_REASON,
   overreachOf,
-  STALE_FACTOR,
+  refused,
   UNKNOWN_ADMINISTRATOR,
+  type Refusal,
 } from './administrator-rules.ts';
 
 export type StopPath = { db: Database; node: string; stopFacts: StopFacts<StopFact> };
@@ -66,8 +65,6 @@ export function isOnlyStop(commandName: string): boolean {
 
 /** The settings do not want it stopped: it is written down. */
 type Told = { isOnlyTold: true; event: Subject['event'] };
-
-type Refusal = Extract<CommandReply, { kind: 'refused' }>;
 
 /** Whether this reply to such a command leaves it undone, or perhaps undone: a stop must not be a maybe. */
 export function wantsStopFact(request: CommandRequest, reply: CommandReply): boolean {
@@ -169,9 +166,9 @@ async function stopAdministrator(
   if ('status' in found) return found;
   const { target, all } = found;
   if (caller.session) {
-    const ageMs = Math.abs(nowMs - caller.session.secondFactorAt);
-    if (ageMs > FRESH_MINUTES * 60_000) return STALE_FACTOR;
-    if (!reasonOf(caller)) return NO_REASON;
+    const { secondFactorAt } = caller.session;
+    const lack = lackOfFactor({ secondFactorAt, reason: reasonOf(caller) }, nowMs);
+    if (lack) return lack;
   }
   if (isLastOwner(all, target.id)) return LAST_OWNER;
   return stopOf('administrator', target, { id: target.id, expiresAt: null, caller });
@@ -186,9 +183,8 @@ async function stopSessions(
 ): Promise<Subject | Refusal> {
   if (typeof args.username !== 'string') {
     if (!caller.session) return refused(409, 'no_session', 'There is no session to end.');
-    const { id, administratorId: own, expiresAt } = caller.session;
-    const [target] = (await listAdministrators(db)).filter(({ document }) => document.id === own);
-    const who = target?.document ?? { username: caller.name };
+    const { id, expiresAt } = caller.session;
+    const who = { username: caller.name };
     return stopOf('session', who, { id, expiresAt: new Date(expiresAt).toISOString(), caller });
   }
   const found = await findTarget(db, args.username, caller, { isOwnAllowed: true });
@@ -231,10 +227,7 @@ async function findTarget(
   caller: CommandRequest['caller'],
   { isOwnAllowed = false } = {},
 ): Promise<{ target: AdministratorDocument; all: AdministratorDocument[] } | Refusal> {
-  const standing = (await listAdministrators(db)).filter(({ isRemoved }) => !isRemoved);
-  const all = standing.map(({ document }) => document);
-  const key = usernameKey(username);
-  const target = all.find((one) => usernameKey(one.username) === key);
+  const { named: target, all } = await findAdministrators(db, username);
   if (!target) return UNKNOWN_ADMINISTRATOR;
   const overreach = overreachOf(
     { scopes: [...caller.scopes], administratorId: caller.session?.administratorId },
@@ -292,8 +285,4 @@ function tooMany(outcome: 'too_many_of_subject' | 'too_many_of_node'): Refusal {
       ? `${STOP_FACTS_PER_USER_MAX} stop facts about it are in force already`
       : `this node has accepted ${STOP_FACTS_PER_MINUTE_MAX} stop facts within a minute`;
   return refused(429, 'too_many_stop_facts', `There is no master, and ${what}.`);
-}
-
-function refused(status: number, code: string, detail: string): Refusal {
-  return { kind: 'refused', status, code, detail };
 }

@@ -6,11 +6,9 @@ import {
   authenticateKey,
   authenticateSession,
   hashApiKey,
-  NO_REASON,
-  STALE_FACTOR,
+  lackOfFactor,
 } from '@countersign/operations';
 import {
-  FRESH_MINUTES,
   hasRight,
   RIGHTS,
   rightsOf,
@@ -123,9 +121,9 @@ async function authoriseSession(
   if (await areSessionsPaused({ db, keys })) return SESSIONS_PAUSED;
   const reason = reasonOf(command);
   if (needsFreshFactor(command.name, command.args)) {
-    const ageMs = Math.abs(nowMs - claims.secondFactorAt);
-    if (ageMs > FRESH_MINUTES * 60_000) return STALE_FACTOR;
-    if (reason === null) return NO_REASON;
+    const { secondFactorAt } = claims;
+    const stale = lackOfFactor({ secondFactorAt, reason }, nowMs);
+    if (stale) return stale;
   }
   return {
     kind: 'allowed',

@@ -1,11 +1,7 @@
+import { findAdministrators } from '@countersign/operations';
 import { ADMINISTRATORS_MAX, ROLES, type AdministratorDocument } from '@countersign/verification';
 import { z } from 'zod';
-import {
-  changeOf,
-  findAdministrators,
-  invitationOf,
-  refuseOverreach,
-} from './administrator-rules.ts';
+import { changeOf, invitationOf, refuseOverreach } from './administrator-rules.ts';
 import { deriveId } from './derive-id.ts';
 import { refuse, type Plan, type PlanContext } from './plan.ts';
 
@@ -23,7 +19,7 @@ export async function addAdministrator(
   context: PlanContext,
   { username, displayName, mail, roles }: z.output<typeof addAdministratorArgs>,
 ): Promise<Plan> {
-  const { named, all } = await findAdministrators(context, username);
+  const { named, all } = await findAdministrators(context.db, username);
   if (named) {
     return refuse(409, 'username_taken', `an administrator called ${username} exists already`);
   }

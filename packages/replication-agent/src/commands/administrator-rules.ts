@@ -1,26 +1,13 @@
-import { listAdministrators } from '@countersign/database';
 import { hashApiKey, LAST_OWNER, overreachOf } from '@countersign/operations';
 import {
   INVITATION_HOURS,
   isLastOwner,
-  usernameKey,
   type AdministratorDocument,
 } from '@countersign/verification';
 import { newInvitationCode } from '../new-secrets.ts';
 import type { Plan, PlanContext, Refusal } from './plan.ts';
 
 type Invitation = NonNullable<AdministratorDocument['invitation']>;
-
-/** Whoever has the name, and everybody who was not removed. */
-export async function findAdministrators(
-  { db }: Pick<PlanContext, 'db'>,
-  username: string,
-): Promise<{ named: AdministratorDocument | null; all: AdministratorDocument[] }> {
-  const standing = (await listAdministrators(db)).filter(({ isRemoved }) => !isRemoved);
-  const all = standing.map(({ document }) => document);
-  const named = all.find((one) => usernameKey(one.username) === usernameKey(username));
-  return { named: named ?? null, all };
-}
 
 /** {@link overreachOf} of whoever asks for this command. */
 export function refuseOverreach(

@@ -1,11 +1,6 @@
-import { UNKNOWN_ADMINISTRATOR } from '@countersign/operations';
+import { findAdministrators, UNKNOWN_ADMINISTRATOR } from '@countersign/operations';
 import { z } from 'zod';
-import {
-  changeOf,
-  findAdministrators,
-  invitationOf,
-  refuseOverreach,
-} from './administrator-rules.ts';
+import { changeOf, invitationOf, refuseOverreach } from './administrator-rules.ts';
 import type { Plan, PlanContext } from './plan.ts';
 
 export const inviteAdministratorArgs = z.strictObject({ username: z.string() });
@@ -18,7 +13,7 @@ export async function inviteAdministrator(
   context: PlanContext,
   { username }: z.output<typeof inviteAdministratorArgs>,
 ): Promise<Plan> {
-  const { named } = await findAdministrators(context, username);
+  const { named } = await findAdministrators(context.db, username);
   if (!named) return UNKNOWN_ADMINISTRATOR;
   const overreach = refuseOverreach(context, { target: named });
   if (overreach) return overreach;

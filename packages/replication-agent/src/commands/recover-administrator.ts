@@ -1,7 +1,8 @@
+import { findAdministrators } from '@countersign/operations';
 import { ADMINISTRATORS_MAX } from '@countersign/verification';
 import { z } from 'zod';
 import { newAdministrator } from './add-administrator.ts';
-import { changeOf, findAdministrators, invitationOf } from './administrator-rules.ts';
+import { changeOf, invitationOf } from './administrator-rules.ts';
 import { refuse, type Plan, type PlanContext } from './plan.ts';
 
 export const recoverAdministratorArgs = z.strictObject({ username: z.string() });
@@ -14,7 +15,7 @@ export async function recoverAdministrator(
   context: PlanContext,
   { username }: z.output<typeof recoverAdministratorArgs>,
 ): Promise<Plan> {
-  const { named, all } = await findAdministrators(context, username);
+  const { named, all } = await findAdministrators(context.db, username);
   if (!named && all.length >= ADMINISTRATORS_MAX) {
     return refuse(409, 'too_many_administrators', `there are ${ADMINISTRATORS_MAX}: name one`);
   }

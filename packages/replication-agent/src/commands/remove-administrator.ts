@@ -1,11 +1,6 @@
-import { UNKNOWN_ADMINISTRATOR } from '@countersign/operations';
+import { findAdministrators, UNKNOWN_ADMINISTRATOR } from '@countersign/operations';
 import { z } from 'zod';
-import {
-  changeOf,
-  findAdministrators,
-  refuseLastOwner,
-  refuseOverreach,
-} from './administrator-rules.ts';
+import { changeOf, refuseLastOwner, refuseOverreach } from './administrator-rules.ts';
 import type { Plan, PlanContext } from './plan.ts';
 
 export const removeAdministratorArgs = z.strictObject({ username: z.string() });
@@ -15,7 +10,7 @@ export async function removeAdministrator(
   context: PlanContext,
   { username }: z.output<typeof removeAdministratorArgs>,
 ): Promise<Plan> {
-  const { named, all } = await findAdministrators(context, username);
+  const { named, all } = await findAdministrators(context.db, username);
   if (!named) return UNKNOWN_ADMINISTRATOR;
   const refusal = refuseOverreach(context, { target: named }) ?? refuseLastOwner(all, named, null);
   if (refusal) return refusal;

@@ -1,14 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import { UNKNOWN_ADMINISTRATOR } from '@countersign/operations';
+import { findAdministrators, UNKNOWN_ADMINISTRATOR } from '@countersign/operations';
 import type { AdministratorDocument } from '@countersign/verification';
 import { z } from 'zod';
 import { administratorRoles } from './add-administrator.ts';
-import {
-  changeOf,
-  findAdministrators,
-  refuseLastOwner,
-  refuseOverreach,
-} from './administrator-rules.ts';
+import { changeOf, refuseLastOwner, refuseOverreach } from './administrator-rules.ts';
 import type { Plan, PlanContext } from './plan.ts';
 
 export const setAdministratorArgs = z.strictObject({
@@ -27,7 +22,7 @@ export async function setAdministrator(
   context: PlanContext,
   { username, changes }: z.output<typeof setAdministratorArgs>,
 ): Promise<Plan> {
-  const { named: before, all } = await findAdministrators(context, username);
+  const { named: before, all } = await findAdministrators(context.db, username);
   if (!before) return UNKNOWN_ADMINISTRATOR;
   const { roles, disabled, unlock, displayName, mail } = changes;
   const at = context.now.toISOString();

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   findUsersById,
-  listAdministrators,
+  listStandingAdministrators,
   type Database,
   type EventChoice,
   type PlacedEvent,
@@ -187,8 +187,8 @@ export async function planMails(
 /** Also those that administrators have themselves. */
 async function ownAddresses({ type }: PlacedEvent, { db }: Options): Promise<string[]> {
   if (!TO_EVERY_ADMINISTRATOR.has(type)) return [];
-  const stored = (await listAdministrators(db)).filter(({ isRemoved }) => !isRemoved);
-  return stored.flatMap(({ document: { mail, disabled } }) => (mail && !disabled ? [mail] : []));
+  const standing = await listStandingAdministrators(db);
+  return standing.flatMap(({ mail, disabled }) => (mail && !disabled ? [mail] : []));
 }
 
 function aboutWhom({ userId, details }: PlacedEvent): string[] {

@@ -27,7 +27,7 @@ export {
 } from './join-token.ts';
 export type { JoinRequest, JoinToken } from './join-token.ts';
 export { makeMember, publicKeysOf } from './make-member.ts';
-export { MAX_MEMBERS, signMembers, verifyMembers, versionAfter } from './member-list.ts';
+export { MAX_MEMBERS, signMembers, signNextMembers, verifyMembers } from './member-list.ts';
 export type { Member, MemberList, MemberRole } from './member-list.ts';
 export { isSignedByUser, isUserPublicKey, publicKeyOfSeed, signAsUser } from './nkey-users.ts';
 export { writeDurably } from './private-files.ts';

@@ -39,14 +39,6 @@ export type MemberList = {
 /** More nodes than a cluster remembers at all. */
 export const MAX_MEMBERS = 64;
 
-/**
- * The version of the list after this one: Unix seconds, so that what is signed after a forced promotion is newer than
- * what only the nodes left behind have seen; more than the last one in any case.
- */
-export function versionAfter({ version }: Pick<MemberList, 'version'>, nowMs: number): number {
-  return Math.max(version + 1, Math.floor(nowMs / 1000));
-}
-
 /** Signs the list as `version`; members are put in the order of their names. */
 export function signMembers(
   authority: Authority,
@@ -58,6 +50,20 @@ export function signMembers(
   const key = createPrivateKey(authority.keyPem);
   const signature = sign('sha256', canonicalBytes(unsigned), key).toString('base64');
   return { ...unsigned, signature };
+}
+
+/**
+ * Signs the list after this one. Its version is Unix seconds, so that what is signed after a forced promotion is newer
+ * than what only the nodes left behind have seen; more than the last one in any case.
+ */
+export function signNextMembers(
+  authority: Authority,
+  { version }: Pick<MemberList, 'version'>,
+  members: readonly Member[],
+  nowMs: number,
+): MemberList {
+  const next = Math.max(version + 1, Math.floor(nowMs / 1000));
+  return signMembers(authority, { version: next, members: [...members] });
 }
 
 /**

@@ -63,7 +63,6 @@ import { followKeyRing } from './keys/follow-key-ring.ts';
 import { KeyRotation } from './keys/key-rotation.ts';
 import { runMailJob } from './mail/run-mail-job.ts';
 import { answerJoinTokens } from './members/answer-join-tokens.ts';
-import { authoriseJoin } from './members/authorise-join.ts';
 import type { Joining } from './members/describe-join.ts';
 import { handleJoin, knownLogServers } from './members/handle-join.ts';
 import { askForCertificate, runMemberDuties } from './members/run-member-duties.ts';
@@ -244,9 +243,7 @@ export class AgentLife {
     const limitKeeper = new LimitKeeper({ link, limits, log });
     const policy = new FailoverPolicy(db, log);
     const authorise = (command: Parameters<typeof authoriseCommand>[1]) =>
-      command.proof.kind === 'join-token'
-        ? authoriseJoin({ db, keys }, command)
-        : authoriseCommand({ db, keys }, command);
+      authoriseCommand({ db, keys }, command);
     const replica = await untilWorks(
       () =>
         Replica.open({

@@ -17,6 +17,7 @@ import {
   type Right,
 } from '@countersign/verification';
 import { areSessionsPaused } from './keys/are-sessions-paused.ts';
+import { authoriseJoin } from './members/authorise-join.ts';
 import { needsFreshFactor, reasonOf } from './needs-fresh-factor.ts';
 import { scopeOf } from './plan-command.ts';
 
@@ -85,6 +86,7 @@ export async function authoriseCommand(
       : refused(401, 'unauthorized', 'the proof of the local socket does not open');
   }
   if (proof.kind === 'session') return authoriseSession(options, command, Date.now());
+  if (proof.kind === 'join-token') return authoriseJoin(options, command);
   if (proof.kind === 'invitation') return authoriseInvitation(options.db, command, Date.now());
   if (proof.kind !== 'api-key' || typeof proof.secret !== 'string') {
     return refused(401, 'unauthorized', 'the command carries no proof of its caller');

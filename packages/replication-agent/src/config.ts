@@ -100,9 +100,10 @@ export type KeyRingMessage = { type: 'key-ring'; document: KeyRingDocument };
 
 /** A generation that nobody has yet, sealed for supervisors under the active one. */
 export type SealedGeneration = { id: string; madeAt: string; sealed: string };
-/** To the supervisor, which answers with {@link GenerationMessage}. */
-export type MakeGenerationMessage = { type: 'make-generation' };
+/** From the supervisor, to `make-generation`. */
 export type GenerationMessage = { type: 'generation'; generation: SealedGeneration };
+/** From the supervisor, to `whole-keys-wanted`: the cluster's keys as a backup holds them. */
+export type WholeKeysMessage = { type: 'whole-keys'; text: string };
 
 /** Every so often a backup into that folder, the newest few of which are kept. */
 export type BackupPlan = {

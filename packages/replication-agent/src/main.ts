@@ -1,7 +1,7 @@
 import { CHILD_LOG, runAsChild } from '@countersign/operations';
 import type { CertificateNotice } from '@countersign/tls';
 import { pino } from 'pino';
-import { askKeys } from './ask-keys.ts';
+import { askSupervisor } from './ask-supervisor.ts';
 import type { WrappedKeyMessage } from './members/supervisor-line.ts';
 import type {
   AgentConfig,
@@ -9,6 +9,7 @@ import type {
   GenerationMessage,
   KeysMessage,
   SealedGeneration,
+  WholeKeysMessage,
 } from './config.ts';
 import { runAgent } from './run-agent.ts';
 
@@ -51,22 +52,21 @@ runAsChild<AgentConfig>((config, signal) =>
   }),
 );
 
-const GENERATION_MS = 5000;
-
-/** Made by the supervisor, which answers in the order it was asked. */
 async function makeGeneration(): Promise<SealedGeneration> {
-  const made = Promise.withResolvers<SealedGeneration>();
-  const hear = (message: GenerationMessage | { type: '' }) => {
-    if (message.type === 'generation') made.resolve(message.generation);
-  };
-  const giveUp = () => made.reject(new Error('the supervisor made no key'));
-  const deadline = setTimeout(giveUp, GENERATION_MS);
-  process.on('message', hear);
-  try {
-    process.send?.({ type: 'make-generation' }, undefined, undefined, () => {});
-    return await made.promise;
-  } finally {
-    clearTimeout(deadline);
-    process.off('message', hear);
-  }
+  const { generation } = await askSupervisor<GenerationMessage>({
+    wanted: 'make-generation',
+    answeredBy: 'generation',
+    otherwise: 'the supervisor made no key',
+  });
+  return generation;
+}
+
+/** The cluster's keys as a backup holds them, of the supervisor, which alone has them whole. */
+async function askKeys(): Promise<string> {
+  const { text } = await askSupervisor<WholeKeysMessage>({
+    wanted: 'whole-keys-wanted',
+    answeredBy: 'whole-keys',
+    otherwise: 'the supervisor did not say the keys of the cluster',
+  });
+  return text;
 }

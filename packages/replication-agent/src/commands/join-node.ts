@@ -7,9 +7,8 @@ import {
   isUserPublicKey,
   issueCertificate,
   MAX_MEMBERS,
-  signMembers,
+  signNextMembers,
   splitCertificates,
-  versionAfter,
   type IssuedCertificate,
   type JoinRequest,
   type Member,
@@ -77,14 +76,16 @@ export async function joinNode(
     refuseMember(request, members, authority);
   if (refusal) return refusal;
   const { settings } = await readSettings(context.db);
+  const opened = openAuthority(authority, context.keys.authority);
+  const nowMs = context.now.getTime();
   const issued = await issueOrRefuse({
-    authority: openAuthority(authority, context.keys.authority),
+    authority: opened,
     requestPem: request.certificateRequest,
     name: request.name,
     hosts: request.hosts,
     otherNodes: members.map(({ name }) => name),
     lifeMs: settings.certificates.nodeDays * DAY_MS,
-    nowMs: context.now.getTime(),
+    nowMs,
   });
   if ('kind' in issued) return issued;
   const { name, role, hosts, agentKey, workerKey, supervisorKey } = request;
@@ -96,10 +97,7 @@ export async function joinNode(
   };
   const content: MembersDocument = {
     ...document,
-    list: signMembers(openAuthority(authority, context.keys.authority), {
-      version: versionAfter(document.list, context.now.getTime()),
-      members: [...members, member],
-    }),
+    list: signNextMembers(opened, document.list, [...members, member], nowMs),
     spentTokens: [...spentTokens, { id: token.id, expiresAt: token.expiresAt }],
   };
   return {

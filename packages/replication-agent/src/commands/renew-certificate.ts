@@ -2,9 +2,8 @@ import { readSettings } from '@countersign/database';
 import {
   checkCertificateRequest,
   IdentityError,
-  signMembers,
+  signNextMembers,
   splitCertificates,
-  versionAfter,
 } from '@countersign/identity';
 import type { MembersDocument } from '@countersign/verification';
 import { z } from 'zod';
@@ -39,6 +38,7 @@ export async function renewCertificate(
   }
   const { settings } = await readSettings(context.db);
   const opened = openAuthority(authority, context.keys.authority);
+  const nowMs = context.now.getTime();
   const issued = await issueOrRefuse({
     authority: opened,
     requestPem: certificateRequest,
@@ -46,7 +46,7 @@ export async function renewCertificate(
     hosts: member.hosts,
     otherNodes: [],
     lifeMs: settings.certificates.nodeDays * DAY_MS,
-    nowMs: context.now.getTime(),
+    nowMs,
   });
   if ('kind' in issued) return issued;
   const renewed = {
@@ -54,12 +54,10 @@ export async function renewCertificate(
     certificateSerial: issued.serial,
     certificateExpiresAt: issued.expiresAt,
   };
+  const next = members.map((one) => (one === member ? renewed : one));
   const content: MembersDocument = {
     ...document,
-    list: signMembers(opened, {
-      version: versionAfter(document.list, context.now.getTime()),
-      members: members.map((one) => (one === member ? renewed : one)),
-    }),
+    list: signNextMembers(opened, document.list, next, nowMs),
   };
   return {
     kind: 'change',

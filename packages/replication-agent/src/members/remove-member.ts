@@ -1,4 +1,4 @@
-import { signMembers, versionAfter } from '@countersign/identity';
+import { signNextMembers } from '@countersign/identity';
 import type { PurposeKey } from '@countersign/keys';
 import type { MembersDocument } from '@countersign/verification';
 import type { Mastership } from '../mastership.ts';
@@ -37,12 +37,11 @@ export async function removeMember(
       const removed = members.find((member) => member.name === name);
       if (!removed) return null;
       const at = new Date(nowMs).toISOString();
+      const opened = openAuthority(authority, from.keys.authority);
+      const left = members.filter((member) => member !== removed);
       return {
         ...document,
-        list: signMembers(openAuthority(authority, from.keys.authority), {
-          version: versionAfter(document.list, nowMs),
-          members: members.filter((member) => member !== removed),
-        }),
+        list: signNextMembers(opened, document.list, left, nowMs),
         rotationDueSince: removed.role === 'node' ? at : document.rotationDueSince,
         ...(isHostile && removed.role === 'node' && { hostileSince: at }),
       };

@@ -1,6 +1,6 @@
 import type { Log } from '@countersign/cluster';
 import { countDocuments, readApplied, type Database } from '@countersign/database';
-import { signMembers, versionAfter, type MemberList } from '@countersign/identity';
+import { signNextMembers, type MemberList } from '@countersign/identity';
 import type { PurposeKey } from '@countersign/keys';
 import type { AuthorityDocument, MembersDocument } from '@countersign/verification';
 import type { Mastership } from '../mastership.ts';
@@ -62,9 +62,8 @@ export async function signAfterDisaster(duty: Duty, nowMs = Date.now()): Promise
       const [authority, now] = await Promise.all([readAuthority(duty), readMembers(duty)]);
       if (!authority || !now || !isBefore(now.document.list)) return null;
       const { list } = now.document;
-      const version = versionAfter(list, nowMs);
       const opened = openAuthority(authority, keys.authority);
-      return { ...now.document, list: signMembers(opened, { version, members: list.members }) };
+      return { ...now.document, list: signNextMembers(opened, list, list.members, nowMs) };
     },
   });
 }

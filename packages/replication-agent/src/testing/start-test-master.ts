@@ -6,7 +6,6 @@ import { authoriseCommand, proveSocket } from '../authorise.ts';
 import { describeResult } from '../describe-result.ts';
 import { AgentEvents } from '../events.ts';
 import { Mastership } from '../mastership.ts';
-import { authoriseJoin } from '../members/authorise-join.ts';
 import type { Joining } from '../members/describe-join.ts';
 import { Replica } from '../replica.ts';
 import { silent, type useTestLog } from './use-test-log.ts';
@@ -74,7 +73,6 @@ export async function startTestMaster(
     onRoleChange: () => undefined,
     authorise: async (command) => {
       await hold?.(command);
-      if (command.proof.kind === 'join-token') return authoriseJoin({ db, keys }, command);
       return authoriseCommand({ db, keys }, command);
     },
     describeResult: (command, result) =>

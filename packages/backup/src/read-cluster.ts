@@ -7,7 +7,13 @@ import {
   type SnapshotDocument,
 } from '@countersign/database';
 import { BackupError } from './backup-error.ts';
-import { BACKUP_FORMAT, encodeLine, type BackupLine, type Counts } from './backup-lines.ts';
+import {
+  BACKUP_FORMAT,
+  encodeLine,
+  type BackupLine,
+  type Counts,
+  type Manifest,
+} from './backup-lines.ts';
 
 export type BackupSource = {
   node: string;
@@ -16,6 +22,8 @@ export type BackupSource = {
   /** The cluster's keys, as `encodeKeyRing` makes them: without them no seed opens. */
   readKeys(): Promise<string>;
   withEvents: boolean;
+  /** As soon as it is handed on. */
+  onManifest?(manifest: Manifest): void;
 };
 
 /**
@@ -36,17 +44,12 @@ async function* linesOf(snapshot: Snapshot, source: BackupSource): AsyncGenerato
   const keys = await source.readKeys();
   const createdAt = new Date().toISOString();
   const about = { id: randomUUID(), createdAt, node, version, clusterId };
-  yield encodeLine({
-    manifest: {
-      format: BACKUP_FORMAT,
-      ...about,
-      incarnation,
-      revision,
-      epoch,
-      digest,
-      withEvents,
-    },
-  });
+  const manifest: Manifest = {
+    ...{ format: BACKUP_FORMAT, ...about },
+    ...{ incarnation, revision, epoch, digest, withEvents },
+  };
+  source.onManifest?.(manifest);
+  yield encodeLine({ manifest });
   yield encodeLine({ clusterKey: keys });
   const counts: Counts = { documents: 0, userStates: 0, stopFacts: 0, reservations: 0, events: 0 };
   async function* page<R>(

@@ -61,34 +61,24 @@ export async function withSnapshot<T>(
   }, 'isolation level repeatable read read only');
 }
 
-async function* documents(tx: Transaction): AsyncGenerator<SnapshotDocument[]> {
-  let after = { kind: '', id: '' };
-  for (;;) {
-    const rows = await tx<SnapshotDocument[]>`
+function documents(tx: Transaction): AsyncGenerator<SnapshotDocument[]> {
+  return pages(
+    { kind: '', id: '' },
+    (after) => tx<SnapshotDocument[]>`
       select kind, id, revision, epoch, removed, bytes from documents
       where (kind, id) > (${after.kind}, ${after.id})
-      order by kind, id limit ${DOCUMENTS_AT_ONCE}`;
-    const last = rows.at(-1);
-    if (!last) return;
-    yield rows;
-    after = last;
-  }
+      order by kind, id limit ${DOCUMENTS_AT_ONCE}`,
+  );
 }
 
-async function* userStates(
-  tx: Transaction,
-): AsyncGenerator<{ userId: string; state: UserState }[]> {
-  let after = FIRST_ID;
-  for (;;) {
-    const rows = await tx<{ userId: string; state: UserState }[]>`
+function userStates(tx: Transaction): AsyncGenerator<{ userId: string; state: UserState }[]> {
+  return pages(
+    { userId: FIRST_ID },
+    (after) => tx<{ userId: string; state: UserState }[]>`
       select user_id as "userId", state from user_states
-      where state is not null and user_id > ${after}
-      order by user_id limit ${ROWS_AT_ONCE}`;
-    const last = rows.at(-1);
-    if (!last) return;
-    yield rows;
-    after = last.userId;
-  }
+      where state is not null and user_id > ${after.userId}
+      order by user_id limit ${ROWS_AT_ONCE}`,
+  );
 }
 
 /** At most 16 in force for each subject, and few subjects. */
@@ -97,20 +87,16 @@ async function stopFacts(tx: Transaction): Promise<StopFact[]> {
   return rows.map(({ fact }) => fact);
 }
 
-async function* unmergedReservations(tx: Transaction): AsyncGenerator<Reservation[]> {
-  let after = { userId: FIRST_ID, item: '' };
-  for (;;) {
-    const rows = await tx<Reservation[]>`
+function unmergedReservations(tx: Transaction): AsyncGenerator<Reservation[]> {
+  return pages(
+    { userId: FIRST_ID, item: '' },
+    (after) => tx<Reservation[]>`
       select user_id as "userId", item, attempt_id as "attemptId", holder, phase, degraded, claim, merged
       from reservations
       where phase = 'approved' and degraded and not merged and claim is not null
         and (user_id, item) > (${after.userId}, ${after.item})
-      order by user_id, item limit ${ROWS_AT_ONCE}`;
-    const last = rows.at(-1);
-    if (!last) return;
-    yield rows;
-    after = last;
-  }
+      order by user_id, item limit ${ROWS_AT_ONCE}`,
+  );
 }
 
 /** Day by day, because every day is a table of its own. */
@@ -121,18 +107,33 @@ async function* events(tx: Transaction): AsyncGenerator<ArrivedEvent[]> {
       select min(day)::text as day from events where day > ${day}::text::date`;
     if (!next?.day) return;
     day = next.day;
-    let after = FIRST_ID;
-    for (;;) {
-      const rows = await tx<(ArrivedEvent & { at: Date | string })[]>`
-        select id, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, type, node,
-          user_id as "userId", username, actor, application, client_address as "clientAddress", result,
-          reason, degraded, duration_ms as "durationMs", details, incarnation, arrival
-        from events where day = ${day}::text::date and id > ${after}
-        order by id limit ${ROWS_AT_ONCE}`;
-      const last = rows.at(-1);
-      if (!last) break;
-      yield rows;
-      after = last.id;
-    }
+    yield* eventsOf(tx, day);
+  }
+}
+
+function eventsOf(tx: Transaction, day: string): AsyncGenerator<ArrivedEvent[]> {
+  return pages(
+    { id: FIRST_ID },
+    (after) => tx<ArrivedEvent[]>`
+      select id, to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as at, type, node,
+        user_id as "userId", username, actor, application, client_address as "clientAddress", result,
+        reason, degraded, duration_ms as "durationMs", details, incarnation, arrival
+      from events where day = ${day}::text::date and id > ${after.id}
+      order by id limit ${ROWS_AT_ONCE}`,
+  );
+}
+
+/** Page after page, each of what comes after the last row of the one before, until one is empty. */
+async function* pages<Key, Row extends Key>(
+  first: Key,
+  read: (after: Key) => PromiseLike<Row[]>,
+): AsyncGenerator<Row[]> {
+  let after = first;
+  for (;;) {
+    const rows = await read(after);
+    const last = rows.at(-1);
+    if (!last) return;
+    yield rows;
+    after = last;
   }
 }

@@ -85,20 +85,20 @@ function renderAccess({ access, hasJetStream }: NatsSettings): string[] {
 
 /** The lines that let these in to an account. */
 export function renderNatsUsers(users: readonly NatsUser[]): string[] {
-  return ['    users: [', ...users.flatMap((user) => renderUser(user).split('\n')), '    ]'];
+  return ['    users: [', ...users.flatMap(renderUser), '    ]'];
 }
 
 function renderPassword({ user, password }: { user: string; password: string }): string {
   return `authorization { user: ${quote(user)}, password: ${quote(password)} }`;
 }
 
-function renderUser({ nkey, publish, subscribe }: NatsUser): string {
+function renderUser({ nkey, publish, subscribe }: NatsUser): string[] {
   const list = (subjects: readonly string[]) => `[${subjects.map(quote).join(', ')}]`;
   return [
     `      { nkey: ${nkey}, permissions: {`,
     `        publish: { allow: ${list(publish)} }, subscribe: { allow: ${list(subscribe)} }`,
     '      } }',
-  ].join('\n');
+  ];
 }
 
 /** The server takes TLS 1.2 and 1.3. */

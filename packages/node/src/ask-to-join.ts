@@ -6,6 +6,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import { fingerprintOf } from '@countersign/identity';
 
 import { NodeError } from './node-error.ts';
+import { hostOf } from './url-host.ts';
 
 const HANDSHAKE_MS = 5_000;
 /** Above the 30 s a server takes at most to say what became of a change. */
@@ -134,5 +135,4 @@ async function chainOf(socket: TLSSocket, url: URL): Promise<X509Certificate[]> 
   return chain;
 }
 
-const hostOf = ({ hostname }: URL) => hostname.replace(/^\[(.*)\]$/, '$1');
 const portOf = ({ port }: URL) => (port === '' ? 443 : Number(port));

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { IDENTITY_FILES } from '@countersign/identity';
 import {
   checkPair,
+  readCertificate,
   describeExpiry,
   TlsError,
   type CertificateKind,
@@ -176,7 +177,8 @@ function sourcesOf(config: NodeConfig): Source[] {
 
 async function readSource(source: Source, config: NodeConfig): Promise<Watched['held']> {
   const certificatePem = await readSmall(source.certificateFile);
-  if (source.keyFile === null) return { pair: null, certificate: readAuthority(certificatePem) };
+  // The newest stands first.
+  if (source.keyFile === null) return { pair: null, certificate: readCertificate(certificatePem) };
   const pair = { certificatePem, keyPem: await readSmall(source.keyFile) };
   return { pair, certificate: checkPair(pair, config.tls) };
 }
@@ -191,15 +193,6 @@ async function readSmall(file: string): Promise<string> {
     if (cause instanceof TlsError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
     throw new TlsError(`cannot read ${file} (${code})`, { cause });
-  }
-}
-
-/** The newest stands first. */
-function readAuthority(pem: string): X509Certificate {
-  try {
-    return new X509Certificate(pem);
-  } catch (cause) {
-    throw new TlsError('no certificate in PEM', { cause });
   }
 }
 

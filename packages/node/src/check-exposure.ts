@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 
-import { isLoopback, type NodeConfig } from './config.ts';
+import type { NodeConfig } from './config.ts';
 import { identityFolderOf } from './log-access.ts';
 import { NodeError } from './node-error.ts';
+import { isLoopback } from './url-host.ts';
 
 const makeOne =
   'make one with "countersign init" (the first node) or "countersign join" (every other)';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { isIP, isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 
 import { NODE_NAME } from '@countersign/cluster';
@@ -177,7 +177,7 @@ export const nodeConfigSchema = z
     url: config.url ?? null,
     logServers: config.nats
       ? natsAddresses(config.nats.urls)
-      : (config.logServers ?? [loneServer(config.name)]),
+      : (config.logServers ?? [usualServer(config.name)]),
   }))
   .superRefine(checkLogServers);
 
@@ -285,12 +285,9 @@ export function logServersByDistance(config: NodeConfig): LogServer[] {
   );
 }
 
-export function isLoopback(host: string): boolean {
-  return host === '::1' || (isIPv4(host) && host.startsWith('127.'));
-}
-
-function loneServer(name: string): LogServer {
-  return { name, host: '127.0.0.1', clientPort: 4222, routePort: 6222 };
+/** A log server at the ports that NATS usually has. */
+export function usualServer(name: string, host = '127.0.0.1'): LogServer {
+  return { name, host, clientPort: 4222, routePort: 6222 };
 }
 
 function checkLogServers(

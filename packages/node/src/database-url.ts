@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 
 import { NodeError } from './node-error.ts';
+import { hostOf, isLoopback } from './url-host.ts';
 import type { DatabaseAddress } from './start-engines.ts';
 
 /** A PostgreSQL that the operator runs; paths are absolute. */
@@ -34,7 +34,7 @@ export function flawOfDatabaseUrl(
   }
   if (mode !== 'disable') return `sslmode must be verify-full, or disable on loopback`;
   if (files.authorityFile) return 'has sslmode=disable, and there is an authorityFile';
-  if (isLoopbackHost(url.hostname)) return null;
+  if (isLoopback(hostOf(url))) return null;
   return `sslmode=disable is for loopback only (127.x.x.x or [::1]): ${url.hostname} is not`;
 }
 
@@ -46,7 +46,7 @@ export function readDatabaseAddress(database: OwnDatabase): DatabaseAddress {
     ? read('database.passwordFile', passwordFile).replace(/\r?\n$/, '')
     : decodeURIComponent(url.password);
   return {
-    host: url.hostname.replace(/^\[|\]$/g, ''),
+    host: hostOf(url),
     port: Number(url.port || 5432),
     user: decodeURIComponent(url.username),
     database: decodeURIComponent(url.pathname.slice(1)),
@@ -62,8 +62,4 @@ function read(key: string, file: string): string {
     const { code } = cause as NodeJS.ErrnoException;
     throw new NodeError(`${key}: cannot read ${file} (${code})`, { cause });
   }
-}
-
-function isLoopbackHost(host: string): boolean {
-  return host === '[::1]' || (isIPv4(host) && host.startsWith('127.'));
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { isLoopback, parseNodeConfig } from './config.ts';
+import { parseNodeConfig } from './config.ts';
+import { isLoopback } from './url-host.ts';
 import { layOutDemo } from './demo-layout.ts';
 
 const lay = (nodes: number, basePort = 8080) =>

@@ -1,7 +1,8 @@
 import { basename, dirname, join } from 'node:path';
 
-import { isLoopback, type NodeConfig } from './config.ts';
+import type { NodeConfig } from './config.ts';
 import { isDemoFolder } from './demo-state.ts';
+import { isLoopback } from './url-host.ts';
 
 /** In the folder of the demo, shared by its nodes. */
 export const demoOutboxFiles = ['outbox.jsonl', 'outbox.jsonl.1'] as const;

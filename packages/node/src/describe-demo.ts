@@ -1,4 +1,4 @@
-import { quote } from '@countersign/doctor';
+import { quote } from '@countersign/doctor/finding';
 import type { DemoCluster } from './demo-api.ts';
 import { demoUsername } from './demo-api.ts';
 import type { DemoFileNode, DemoRadius } from './demo-file.ts';

@@ -12,7 +12,7 @@ import {
 import { deriveKeys, type KeyRing } from '@countersign/keys';
 import { sealAuthority, type Founding } from '@countersign/replication-agent';
 
-import { writeNodeConfig } from './config.ts';
+import { usualServer, writeNodeConfig } from './config.ts';
 import { KeptKeyRing } from './key-ring.ts';
 import { foundingFileOf } from './node-identity.ts';
 import {
@@ -24,8 +24,6 @@ import {
   type NewNode,
 } from './prepare-membership.ts';
 
-const CLIENT_PORT = 4222;
-const ROUTE_PORT = 6222;
 // What the setting certificates.nodeDays says in a new cluster.
 const LIFE_MS = 90 * 86_400_000;
 
@@ -38,8 +36,7 @@ export async function foundCluster(
   node: NewNode,
 ): Promise<{ clusterId: string; isConfigNew: boolean; dataDirectory: string }> {
   const { configFile, name, hosts } = node;
-  const own = { name, host: hosts[0]!, clientPort: CLIENT_PORT, routePort: ROUTE_PORT };
-  const input = firstConfig(node, [own]);
+  const input = firstConfig(node, [usualServer(name, hosts[0]!)]);
   const { config, isThere } = findConfig(node, input);
   const { dataDirectory } = config;
   return inNewDataFolder(config, { kind: 'founding', hosts }, async () => {

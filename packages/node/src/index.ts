@@ -11,6 +11,7 @@ export {
 export { unwrapKeyRing } from './key-ring.ts';
 import type { ExaminedNode } from '@countersign/doctor';
 import type { JoinOptions } from './join-cluster.ts';
+import { findLockHolder } from './lock-folder.ts';
 import type { NewNode } from './prepare-membership.ts';
 
 export { NodeError } from './node-error.ts';
@@ -50,7 +51,6 @@ export async function joinCluster(options: JoinOptions) {
 /** Whether a node or witness runs in that data directory, as its lock says. */
 export async function isSupervised(dataDirectory: string): Promise<boolean> {
   if (!existsSync(dataDirectory)) return false;
-  const { findLockHolder } = await import('./lock-folder.ts');
   return findLockHolder(dataDirectory, 'supervisor') !== undefined;
 }
 

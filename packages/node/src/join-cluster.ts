@@ -28,9 +28,14 @@ import { decodeKeyRing, type KeyRing } from '@countersign/keys';
 import { z } from 'zod';
 
 import { fetchPinnedAuthority, postJoin, type Answer } from './ask-to-join.ts';
-import { writeNodeConfig, type LogServer, type NodeConfig } from './config.ts';
+import { usualServer, writeNodeConfig, type LogServer, type NodeConfig } from './config.ts';
 import { installKeyRing } from './key-ring.ts';
-import { parseNotedLayout, writeLayoutFile, type NotedLayout } from './layout-file.ts';
+import {
+  layoutFileIn,
+  parseNotedLayout,
+  writeLayoutFile,
+  type NotedLayout,
+} from './layout-file.ts';
 import { identityFolderOf } from './log-access.ts';
 import { NodeError } from './node-error.ts';
 import { clusterKeyContext } from './node-identity.ts';
@@ -41,7 +46,6 @@ import {
   finishIdentity,
   firstConfig,
   inNewDataFolder,
-  layoutFileIn,
   type NewNode,
 } from './prepare-membership.ts';
 
@@ -52,8 +56,6 @@ export interface JoinOptions extends NewNode {
   role: MemberRole;
 }
 
-const CLIENT_PORT = 4222;
-const ROUTE_PORT = 6222;
 const MAX_LOG_SERVERS = 5;
 const TRIES = 6;
 const PAUSE_MS = 2_000;
@@ -103,7 +105,7 @@ export async function joinCluster(options: JoinOptions): Promise<{
   const { configFile, name, hosts, role } = options;
   const token = parseJoinToken(options.token);
   const url = parseServer(options.serverUrl);
-  const own = { name, host: hosts[0]!, clientPort: CLIENT_PORT, routePort: ROUTE_PORT };
+  const own = usualServer(name, hosts[0]!);
   const { config, isThere } = findConfig(options, firstConfig(options, [own]));
   const { dataDirectory } = config;
   return inNewDataFolder(config, { kind: 'joining', hosts }, async () => {

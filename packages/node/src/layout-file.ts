@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { FIRST_LAYOUT_TAG, runsServerOf, type LogLayout } from '@countersign/cluster';
 import { writePrivateFile } from '@countersign/private-files';
 import { z } from 'zod';
 
 import type { NodeConfig } from './config.ts';
 import { NodeError } from './node-error.ts';
+import { parseJson } from './parse-json.ts';
 
 const noted = z.strictObject({
   layout: z.strictObject({
@@ -40,6 +42,8 @@ export type NotedLayout = {
 };
 
 const MAX_LEFT = 64;
+
+export const layoutFileIn = (dataDirectory: string) => join(dataDirectory, 'log-layout.json');
 
 /** What to note when the node goes on in another layout. */
 export function noteMove(noted: NotedLayout, layout: LogLayout, node: string): NotedLayout {
@@ -83,12 +87,4 @@ export function firstLayout(config: NodeConfig): LogLayout {
     );
   }
   return { tag: FIRST_LAYOUT_TAG, servers: config.logServers, by: null, disasterAt: null };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 
 import { formatHostPort, type LogServerAddress, type OperatorsTls } from '@countersign/cluster';
 
 import { NodeError } from './node-error.ts';
+import { hostOf, isLoopback } from './url-host.ts';
 
 /** A NATS that the operator runs; paths are absolute. */
 export interface OperatorsNats {
@@ -46,7 +46,7 @@ export function flawOfNatsUrls(nats: OperatorsNats): string | null {
   }
   if (nats.authorityFile || nats.certificateFile)
     return 'must begin with tls://: there are files for TLS';
-  const open = urls.find(({ hostname }) => !isLoopbackHost(hostname));
+  const open = urls.find((url) => !isLoopback(hostOf(url)));
   if (!open) return null;
   return `nats:// is for loopback only (127.x.x.x or [::1]), tls:// for ${open.hostname}`;
 }
@@ -54,9 +54,9 @@ export function flawOfNatsUrls(nats: OperatorsNats): string | null {
 /** Where they are; the order stays. */
 export function natsAddresses(urls: readonly string[]): LogServerAddress[] {
   return urls.map((text) => {
-    const { hostname, port } = new URL(text);
-    const host = hostname.replace(/^\[|\]$/g, '');
-    const clientPort = Number(port || CLIENT_PORT);
+    const url = new URL(text);
+    const host = hostOf(url);
+    const clientPort = Number(url.port || CLIENT_PORT);
     return { name: formatHostPort(host, clientPort), host, clientPort, routePort: clientPort };
   });
 }
@@ -77,8 +77,4 @@ export function natsPassword({ user, passwordFile }: OperatorsNats) {
     const { code } = cause as NodeJS.ErrnoException;
     throw new NodeError(`nats.passwordFile: cannot read ${passwordFile} (${code})`, { cause });
   }
-}
-
-function isLoopbackHost(host: string): boolean {
-  return host === '[::1]' || (isIPv4(host) && host.startsWith('127.'));
 }

@@ -1,13 +1,11 @@
 import { lookup } from 'node:dns/promises';
 import { existsSync, readdirSync, renameSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { join } from 'node:path';
 
 import { readIdentity } from '@countersign/identity';
 import { syncPath } from '@countersign/private-files';
 
 import {
-  isLoopback,
   parseNodeConfig,
   readNodeConfig,
   type NodeConfig,
@@ -17,6 +15,7 @@ import { identityFolderOf } from './log-access.ts';
 import { lockFolder } from './lock-folder.ts';
 import { makeDataFolder } from './make-data-folder.ts';
 import { NodeError } from './node-error.ts';
+import { isLoopback } from './url-host.ts';
 import { roleOf } from './role-of.ts';
 
 /** How the new node is to be called and reached; what the configuration says too, where there is one. */
@@ -136,5 +135,3 @@ export function finishIdentity(dataDirectory: string, kind: Kind): void {
   renameSync(draft, identityFolderOf(dataDirectory));
   syncPath(dataDirectory);
 }
-
-export const layoutFileIn = (dataDirectory: string) => join(dataDirectory, 'log-layout.json');

@@ -18,7 +18,7 @@ import { syncPath } from '@countersign/private-files';
 import { ownLogServer, readNodeConfig, type LogServer, type NodeConfig } from './config.ts';
 import { draftFounder } from './found-cluster.ts';
 import { readDatabaseAddress } from './database-url.ts';
-import { writeLayoutFile, type NotedLayout } from './layout-file.ts';
+import { layoutFileIn, writeLayoutFile, type NotedLayout } from './layout-file.ts';
 import { readLogAccess } from './log-access.ts';
 import { lockFolder } from './lock-folder.ts';
 import { makeDataFolder } from './make-data-folder.ts';
@@ -92,9 +92,7 @@ export async function restoreNode(options: {
     const noted = server
       ? await noteNewServer(config, server, filled)
       : operatorsLayout(config, filled);
-    const layoutFile = join(config.dataDirectory, 'log-layout.json');
-    writeLayoutFile(layoutFile, noted);
-    for (const path of [layoutFile, config.dataDirectory]) syncPath(path);
+    writeLayoutFile(layoutFileIn(config.dataDirectory), noted);
     if (clusterId !== null) finishIdentity(config.dataDirectory, 'founding');
     endRestore(config.dataDirectory);
     syncPath(config.dataDirectory);

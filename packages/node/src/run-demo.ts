@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join, relative } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { quote } from '@countersign/doctor';
+import { quote } from '@countersign/doctor/finding';
 
 import {
   chooseDemoDirectory,

@@ -34,7 +34,8 @@ export class RunFile {
     this.#pids = { ...this.#pids, ...changed };
     clearTimeout(this.#retry);
     try {
-      writePrivateFile(this.#path, `${JSON.stringify(this.#pids)}\n`);
+      // After a power cut none of these run.
+      writePrivateFile(this.#path, `${JSON.stringify(this.#pids)}\n`, { isDurable: false });
     } catch {
       this.#retry = setTimeout(() => this.update({}), retryMs).unref();
     }

@@ -18,7 +18,13 @@ import { examinedNode } from './examined-node.ts';
 import { findNats } from './find-nats.ts';
 import { hasStoreGoneBack } from './has-store-gone-back.ts';
 import { KeptRunning } from './keep-running.ts';
-import { noteMove, readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
+import {
+  layoutFileIn,
+  noteMove,
+  readLayoutFile,
+  writeLayoutFile,
+  type NotedLayout,
+} from './layout-file.ts';
 import { lockFolder } from './lock-folder.ts';
 import { readLogAccess } from './log-access.ts';
 import { makeDataFolder } from './make-data-folder.ts';
@@ -87,7 +93,7 @@ async function supervise(
   const { nats } = config;
   const readLog = () => readLogAccess({ dataDirectory, nodeName, clusterKey: keyRing.ring, nats });
   const log = readLog();
-  const before = readLayoutFile(layoutFileOf(config));
+  const before = readLayoutFile(layoutFileIn(config.dataDirectory));
   if (before) refuseOtherLog(config, before.layout);
   if (nats && !(await checkOperatorsNats(config, log))) events.natsAway();
 
@@ -111,6 +117,7 @@ async function supervise(
   const layout = noted.runsLogServer ? noted.layout : null;
   const engines = startEmbeddedEngines({
     config,
+    log,
     readLog,
     natsBinary,
     layout,
@@ -443,10 +450,6 @@ function backupStatusFileOf(config: NodeConfig): string {
   return join(agentFolderOf(config), 'backups.json');
 }
 
-function layoutFileOf(config: NodeConfig): string {
-  return join(config.dataDirectory, 'log-layout.json');
-}
-
 const storeOf = (config: NodeConfig, tag: string) => join(config.dataDirectory, 'nats', tag);
 
 /** Where this node follows the log: as noted, or chosen now and noted. */
@@ -462,7 +465,7 @@ async function findLayout(options: {
     seal: (plain, context) => seal(key, plain, context),
     open: (sealed, context) => open(key, sealed, context),
   };
-  const file = layoutFileOf(config);
+  const file = layoutFileIn(config.dataDirectory);
   const noted = readLayoutFile(file);
   if (config.nats) {
     const own = operatorsLayout(config, noted?.layout);
@@ -492,7 +495,7 @@ async function findLayout(options: {
 /** The store's folder first: where it is missing later, it was lost. */
 async function noteLayout(config: NodeConfig, noted: NotedLayout): Promise<void> {
   if (noted.runsLogServer) await makePrivateFolder(storeOf(config, noted.layout.tag));
-  writeLayoutFile(layoutFileOf(config), noted);
+  writeLayoutFile(layoutFileIn(config.dataDirectory), noted);
 }
 
 // The kernel cuts a socket's path at 107 bytes.

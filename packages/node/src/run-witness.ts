@@ -1,4 +1,4 @@
-import { randomUUID, X509Certificate } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,8 +18,8 @@ import {
   readNodeCertificate,
   replaceCertificate,
   replaceMembers,
-  splitCertificates,
   type Identity,
+  type NodeCertificate,
 } from '@countersign/identity';
 import { watchLogServer, type DiskReport } from '@countersign/replication-agent';
 import { describeExpiry } from '@countersign/tls';
@@ -29,12 +29,12 @@ import { chooseLog, joinLog, type Told } from './choose-log.ts';
 import { ownLogServer, readNodeConfig, type LogServer, type NodeConfig } from './config.ts';
 import { findNats } from './find-nats.ts';
 import { KeptLogServer } from './keep-log-server.ts';
-import { readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
+import { layoutFileIn, readLayoutFile, writeLayoutFile, type NotedLayout } from './layout-file.ts';
 import { lockFolder } from './lock-folder.ts';
 import { identityFolderOf, readWitnessAccess } from './log-access.ts';
 import { makeDataFolder } from './make-data-folder.ts';
 import { NodeError } from './node-error.ts';
-import { layoutFileIn, refuseHalfDone } from './prepare-membership.ts';
+import { refuseHalfDone } from './prepare-membership.ts';
 import { readVersion } from './read-version.ts';
 import { roleOf } from './role-of.ts';
 import { RunFile } from './run-file.ts';
@@ -78,7 +78,8 @@ export async function runWitness({ configFile }: { configFile: string }): Promis
 }
 
 async function supervise(config: NodeConfig, events: SupervisorEvents): Promise<void> {
-  const own = readOwnServer(config, readWitnessIdentity(config));
+  const identity = readWitnessIdentity(config);
+  const own = readOwnServer(config, identity);
   await assertPortsFree(own);
   const natsBinary = await findNats();
   const noted = readLayoutFile(layoutFileIn(config.dataDirectory));
@@ -102,7 +103,7 @@ async function supervise(config: NodeConfig, events: SupervisorEvents): Promise<
     },
     onKill: () => killAtOnce('a second signal came'),
   });
-  const witness = new Witness({ config, own, natsBinary, noted, runFile, events });
+  const witness = new Witness({ config, identity, own, natsBinary, noted, runFile, events });
   try {
     await witness.run(stopping.signal);
   } finally {
@@ -129,6 +130,7 @@ class Witness {
   readonly #closing: (() => void)[] = [];
   readonly #told = new Map<string, Told>();
   readonly #startedAt = performance.now();
+  readonly #version = readVersion();
   #identity: Identity;
   #noted: NotedLayout;
   #nonces: string[] = [];
@@ -148,6 +150,7 @@ class Witness {
 
   constructor(options: {
     config: NodeConfig;
+    identity: Identity;
     own: LogServer;
     natsBinary: string;
     noted: NotedLayout;
@@ -159,7 +162,7 @@ class Witness {
     this.#own = own;
     this.#events = events;
     this.#noted = options.noted;
-    this.#identity = readWitnessIdentity(config);
+    this.#identity = options.identity;
     const { dataDirectory, name } = config;
     this.#logServer = new KeptLogServer({
       ...options,
@@ -277,7 +280,7 @@ class Witness {
     const { layout, runsLogServer } = this.#noted;
     this.#line.send({
       name: this.#config.name,
-      version: readVersion(),
+      version: this.#version,
       nonce,
       logServer: this.#own,
       tag: layout.tag,
@@ -289,7 +292,7 @@ class Witness {
       certificateRequest: isDueForRenewal(certificate, Date.now())
         ? await this.#requestFor(certificate.serial)
         : null,
-      problems: this.#problems(),
+      problems: this.#problems(certificate),
     });
   }
 
@@ -309,9 +312,9 @@ class Witness {
     return this.#request.pem;
   }
 
-  #problems(): string[] {
-    const [leaf] = splitCertificates(this.#identity.certificatePem);
-    const expiry = describeExpiry(new X509Certificate(leaf!), 'renewed', new Date());
+  #problems({ startsAtMs, endsAtMs }: NodeCertificate): string[] {
+    const life = { validFromDate: new Date(startsAtMs), validToDate: new Date(endsAtMs) };
+    const expiry = describeExpiry(life, 'renewed', new Date());
     return [
       ...(expiry === null ? [] : [`its certificate in the cluster ${expiry}`]),
       ...this.#disks

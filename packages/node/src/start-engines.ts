@@ -43,6 +43,7 @@ export interface Engines {
 
 export interface EmbeddedEnginesOptions {
   config: NodeConfig;
+  log: LogAccess;
   /** As it is now: who may sign in changes while the node runs. */
   readLog(): LogAccess;
   /** Undefined where this node runs no log server. */
@@ -68,7 +69,7 @@ export function startEmbeddedEngines(options: EmbeddedEnginesOptions): Engines {
   });
   return {
     database: postgres.address,
-    log: readLog(),
+    log: options.log,
     moveTo: (next) => logServer.moveTo(next),
     logServer,
     stop: async () => {

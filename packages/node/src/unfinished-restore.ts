@@ -6,6 +6,7 @@ import { z } from 'zod';
 
 import type { NodeConfig } from './config.ts';
 import { NodeError } from './node-error.ts';
+import { parseJson } from './parse-json.ts';
 
 const MARK = 'restore-unfinished.json';
 /** What a restore makes in a data directory. */
@@ -124,12 +125,4 @@ function readMark(dataDirectory: string): Mark | null {
 function writeMark(dataDirectory: string, left: Mark): void {
   // On the disk before anything else: also after a power cut no node starts on half of it.
   writePrivateFile(join(dataDirectory, MARK), `${JSON.stringify(left, null, 2)}\n`);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

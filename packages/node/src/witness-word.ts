@@ -10,6 +10,7 @@ import { z } from 'zod';
 
 import { parseNotedLayout } from './layout-file.ts';
 import { NodeError } from './node-error.ts';
+import { parseJson } from './parse-json.ts';
 
 const server = z.object({
   name: z.string().max(63),
@@ -79,12 +80,4 @@ function newerOf(value: unknown, { caPem, clusterId, members }: Identity): Membe
 export function explainDisbelief(error: unknown): string {
   const isExpected = error instanceof NodeError || error instanceof IdentityError;
   return isExpected ? error.message : String(error);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -16,21 +16,26 @@ const DRAFT_END = /^[0-9a-f]{12}\.tmp$/;
 
 /**
  * Writes a file only its owner may read; it is on the disk when this returns. Whoever reads it, also after a crash, sees
- * what was there or the new text, never a part. `replace: false` never replaces one that is there.
+ * what was there or the new text, never a part. `replace: false` never replaces one that is there; with
+ * `isDurable: false` a power cut may take it or leave half of it.
  * @throws PrivateFileError `exists`, or `unreadable` when it cannot be written; `what` names it
  */
 export function writePrivateFile(
   path: string,
   text: string,
-  { what = 'the file', replace = true }: { what?: string; replace?: boolean } = {},
+  {
+    what = 'the file',
+    replace = true,
+    isDurable = true,
+  }: { what?: string; replace?: boolean; isDurable?: boolean } = {},
 ): void {
   const draft = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
-    writeDraft(draft, text);
+    writeDraft(draft, text, isDurable);
     // Unlike a rename, a link fails when the name is taken: one creator wins, no reader sees half.
     if (replace) renameSync(draft, path);
     else linkSync(draft, path);
-    syncPath(dirname(path));
+    if (isDurable) syncPath(dirname(path));
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
       throw new PrivateFileError('exists', `${what} ${path} already exists`, { cause });
@@ -69,11 +74,11 @@ export function syncPath(path: string): void {
   }
 }
 
-function writeDraft(path: string, text: string): void {
+function writeDraft(path: string, text: string, isDurable: boolean): void {
   const file = openSync(path, 'wx', 0o600);
   try {
     writeFileSync(file, text);
-    fsyncSync(file);
+    if (isDurable) fsyncSync(file);
   } finally {
     closeSync(file);
   }

@@ -30,7 +30,8 @@ export function checkPair(pair: CertificatePair, terms: TlsTerms): X509Certifica
   return certificate;
 }
 
-function readCertificate(pem: string): X509Certificate {
+/** The first of these. Throws TlsError where there is none. */
+export function readCertificate(pem: string): X509Certificate {
   try {
     return new X509Certificate(pem);
   } catch (cause) {

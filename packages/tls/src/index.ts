@@ -1,6 +1,6 @@
 export { boundHandshakes, HANDSHAKE_TIMEOUT_MS } from './bound-handshakes.ts';
 export type { CertificateNotice } from './certificate-notice.ts';
-export { checkPair, type CertificatePair } from './check-pair.ts';
+export { checkPair, readCertificate, type CertificatePair } from './check-pair.ts';
 export { describeExpiry, type CertificateKind } from './describe-expiry.ts';
 export {
   flawOfCiphers,

@@ -8,7 +8,7 @@ export function addInitCommand(program: Command): void {
     .command('init')
     .description('found a cluster on this machine: its keys, its CA and its first node');
   addNewNodeOptions(init).action(async (options: NewNodeOptions, command: Command) => {
-    const { quote } = await import('@countersign/doctor');
+    const { quote } = await import('@countersign/doctor/finding');
     const { foundCluster } = await import('@countersign/node');
     const node = newNodeOf(options);
     const founded = await foundCluster(node);

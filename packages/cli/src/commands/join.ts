@@ -28,7 +28,7 @@ export function addJoinCommand(program: Command): void {
       const serverUrl = server ?? process.env.COUNTERSIGN_SERVER;
       if (!serverUrl) throw new CliError('give --server https://HOST:PORT', { exitCode: 2 });
       const token = await readToken(argument, options.tokenFile);
-      const { quote } = await import('@countersign/doctor');
+      const { quote } = await import('@countersign/doctor/finding');
       const { joinCluster } = await import('@countersign/node');
       const node = newNodeOf(options);
       const role = options.witness ? 'witness' : 'node';

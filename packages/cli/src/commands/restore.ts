@@ -38,7 +38,7 @@ export function addRestoreCommand(program: Command): void {
         const { readBackupHeader } = await import('@countersign/backup');
         await readBackupHeader(path);
         const secret = await readOpenWith(options);
-        const { quote } = await import('@countersign/doctor');
+        const { quote } = await import('@countersign/doctor/finding');
         const { restoreNode } = await import('@countersign/node');
         const { node, summary, left, clusterId } = await restoreNode({
           configFile,

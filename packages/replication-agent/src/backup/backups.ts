@@ -1,11 +1,18 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BackupError, readCluster, sealBackup, writeNewFile } from '@countersign/backup';
+import {
+  BackupError,
+  readCluster,
+  sealBackup,
+  writeNewFile,
+  type BackupSource,
+  type Manifest,
+} from '@countersign/backup';
 import type { Log } from '@countersign/cluster';
 import { openDatabase } from '@countersign/database';
 import { readBackupStatus, writeBackupStatus, type BackupStatus } from '@countersign/operations';
-import type { AgentConfig } from '../config.ts';
+import type { AgentConfig, BackupPlan } from '../config.ts';
 import type { AgentEvents } from '../events.ts';
 import { backupName, keepBackups } from './keep-backups.ts';
 
@@ -49,11 +56,9 @@ export class Backups {
     const { events } = this.#options;
     const to = 'the socket of the node';
     let revision = 0;
-    const noteRevision = (line: string) => {
-      revision ||= revisionIn(line);
-    };
+    const onManifest = (manifest: Manifest) => (revision = manifest.revision);
     try {
-      await this.#read(how, (lines) => take(tapped(lines, noteRevision)));
+      await this.#read({ ...how, onManifest }, take);
     } catch (error) {
       // Nothing had left the node where it was refused at once.
       if (revision > 0) events.backupFailed({ to, problem: textOf(error) });
@@ -72,7 +77,7 @@ export class Backups {
     while (!signal.aborted) {
       let waitMs = LOOK_EVERY_MS;
       try {
-        if (this.#isDue()) await this.#backUpAsPlanned(config.backup, signal);
+        if (this.#isDue(config.backup)) await this.#backUpAsPlanned(config.backup, signal);
       } catch (error) {
         if (signal.aborted) return;
         const text = textOf(error);
@@ -105,19 +110,14 @@ export class Backups {
     return [`${age}, one is due every ${backup.everyHours} h${why}`];
   }
 
-  #isDue(): boolean {
-    const { backup } = this.#options.config;
+  #isDue({ everyHours }: BackupPlan): boolean {
     const { last } = this.#status;
-    if (!backup) return false;
     const ageMs = last ? Date.now() - Date.parse(last.at) : Infinity;
     // A clock that was set back must not end the backups.
-    return ageMs >= backup.everyHours * HOUR_MS || ageMs < -HOUR_MS;
+    return ageMs >= everyHours * HOUR_MS || ageMs < -HOUR_MS;
   }
 
-  async #backUpAsPlanned(
-    plan: NonNullable<AgentConfig['backup']>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #backUpAsPlanned(plan: BackupPlan, signal: AbortSignal): Promise<void> {
     const { config, events, log } = this.#options;
     const { directory, recipient, withEvents, keep } = plan;
     // Not made here: where a disk is not mounted, the one below it is not to be filled.
@@ -128,11 +128,9 @@ export class Backups {
     const name = backupName(config.node, at);
     const file = join(directory, name);
     let revision = 0;
-    const written = await this.#read({ withEvents, signal }, (lines) =>
-      writeNewFile(
-        file,
-        sealBackup(lines, { recipient }, (manifest) => (revision = manifest.revision)),
-      ),
+    const onManifest = (manifest: Manifest) => (revision = manifest.revision);
+    const written = await this.#read({ withEvents, signal, onManifest }, (lines) =>
+      writeNewFile(file, sealBackup(lines, { recipient })),
     );
     this.#waitsFor = null;
     this.#note({ last: { at: at.toISOString(), file, revision, ...written }, problem: null });
@@ -146,7 +144,7 @@ export class Backups {
   }
 
   async #read<T>(
-    how: { withEvents: boolean; signal: AbortSignal },
+    how: Pick<BackupSource, 'withEvents' | 'onManifest'> & { signal: AbortSignal },
     take: (lines: AsyncIterable<string>) => Promise<T>,
   ): Promise<T> {
     if (this.#isBusy) {
@@ -162,8 +160,8 @@ export class Backups {
     try {
       const clusterId = identity?.clusterId ?? null;
       const source = { node, version, clusterId, readKeys: askKeys };
-      const { withEvents, signal } = how;
-      return await readCluster(db, { ...source, withEvents }, (lines) =>
+      const { signal, ...what } = how;
+      return await readCluster(db, { ...source, ...what }, (lines) =>
         take(untilAborted(lines, signal)),
       );
     } finally {
@@ -193,22 +191,6 @@ async function* untilAborted(
     }
     yield line;
   }
-}
-
-async function* tapped(
-  lines: AsyncIterable<string>,
-  look: (line: string) => void,
-): AsyncGenerator<string> {
-  for await (const line of lines) {
-    look(line);
-    yield line;
-  }
-}
-
-/** Of the manifest, which comes first; 0 in any other line. */
-function revisionIn(line: string): number {
-  if (!line.startsWith('{"manifest"')) return 0;
-  return (JSON.parse(line) as { manifest: { revision: number } }).manifest.revision;
 }
 
 function isNotNow(error: unknown): boolean {

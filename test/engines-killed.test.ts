@@ -32,8 +32,8 @@ describe('all nats-servers gone', () => {
   ])('leaves every node verifying and heals by itself: $how', async ({ how, takeAway }) => {
     await cluster.untilWhole();
     const spent = people[0]!;
-    const verifications = verifyOn(cluster.nodes, people.slice(1));
-    const writes = writeThrough(cluster.nodes, how.replaceAll(/\W+/g, '-'));
+    await using verifications = verifyOn(cluster.nodes, people.slice(1));
+    await using writes = writeThrough(cluster.nodes, how.replaceAll(/\W+/g, '-'));
     await waitFor('a workload', () => verifications.approved > 60 && writes.acknowledged > 20, {
       timeoutMs: 20_000,
     });
@@ -108,8 +108,8 @@ describe("a node's PostgreSQL killed -9", () => {
       const master = await cluster.untilWhole();
       const node = whose === 'the master' ? master : cluster.others(master.name)[0]!;
       const others = cluster.others(node.name);
-      const verifications = verifyOn([node, ...others], people.slice(1), { retry: true });
-      const writes = writeThrough(cluster.nodes, whose.replaceAll(' ', '-'));
+      await using verifications = verifyOn([node, ...others], people.slice(1), { retry: true });
+      await using writes = writeThrough(cluster.nodes, whose.replaceAll(' ', '-'));
       await waitFor('a workload', () => verifications.approved > 60 && writes.acknowledged > 20, {
         timeoutMs: 20_000,
       });

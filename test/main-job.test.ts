@@ -108,7 +108,8 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
     const { nodes, admin } = readDemo();
     // That of the present step may have been spent on the invitation.
     const code = codeAt(admin.otpauth, Math.floor(Date.now() / 30_000) + 1);
-    const response = await fetch(`${nodes[0]!.url}/api/v1/sessions`, {
+    const living = nodes.find(({ supervisorPid }) => isAlive(supervisorPid))!;
+    const response = await fetch(`${living.url}/api/v1/sessions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ username: admin.username, password: admin.password, code }),

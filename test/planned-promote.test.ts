@@ -25,8 +25,8 @@ describe('promote with the master alive', () => {
   it('goes round the nodes under write load without an error for any client', async () => {
     let master = await cluster.untilWhole();
     const { epoch } = await cluster.api(master).cluster();
-    const verifications = verifyOn(cluster.nodes);
-    const writes = new WriteLoad({
+    await using verifications = verifyOn(cluster.nodes);
+    await using writes = new WriteLoad({
       clients: cluster.nodes.map((node) => cluster.api(node)),
       prefix: 'round',
       everyMs: 50,

@@ -35,8 +35,8 @@ afterAll(async () => cluster?.[Symbol.asyncDispose]());
 describe('a cluster that begins with one node', () => {
   it('grows to three log servers by itself while it verifies and writes', async () => {
     expect(await writesLine(first)).toContain('0 of 1 log server may fail');
-    const verifications = verifyOn([first], people.slice(0, 12));
-    const writes = writeThrough([first], 'growing');
+    await using verifications = verifyOn([first], people.slice(0, 12));
+    await using writes = writeThrough([first], 'growing');
     await waitFor('writes', () => writes.acknowledged > 20, { timeoutMs: 10_000 });
 
     const startedAt = performance.now();
@@ -99,8 +99,8 @@ describe('a cluster that begins with one node', () => {
     await expectRefused(['replace', 'ghost', 'node-4'], 'ghost is none of the log servers');
     await expectRefused(['replace', lost.name, 'ghost'], 'ghost is not heard');
 
-    const verifications = verifyOn([master, kept], people.slice(12));
-    const writes = writeThrough([master, kept, fourth], 'replacing');
+    await using verifications = verifyOn([master, kept], people.slice(12));
+    await using writes = writeThrough([master, kept, fourth], 'replacing');
     await waitFor('writes', () => writes.acknowledged > 20, { timeoutMs: 10_000 });
     const askedAt = performance.now();
     const replaced = await runCli(master, ['node', 'replace', lost.name, 'node-4']);

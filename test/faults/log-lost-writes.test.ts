@@ -28,7 +28,7 @@ describe('a log whose servers all lost their last writes', () => {
     await away.stop();
     const there = [master, other];
     const spent = people.slice(0, 2);
-    const verifications = new VerificationLoad({
+    await using verifications = new VerificationLoad({
       clients: there.map((node) => ({ name: node.name, api: cluster.api(node) })),
       people: people.slice(2),
       everyMs: 40,
@@ -36,7 +36,7 @@ describe('a log whose servers all lost their last writes', () => {
     const before = await cluster.api(master).cluster();
 
     const copies = copyLogStores(there);
-    const writes = new WriteLoad({
+    await using writes = new WriteLoad({
       clients: there.map((node) => cluster.api(node)),
       prefix: 'tail',
       everyMs: 20,

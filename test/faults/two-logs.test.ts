@@ -122,7 +122,7 @@ describe('a node cut off and promoted by force while the other two go on', () =>
     ]);
     expect(await statusOfUser('only-there')).toContain(200);
 
-    const verifiedThere = new VerificationLoad({
+    await using verifiedThere = new VerificationLoad({
       clients: [{ name: alone.name, api: apiThere() }],
       // Not the one whose last code was accepted there before.
       people: there.slice(1),

@@ -36,7 +36,7 @@ describe('two of three nodes whose data are gone', () => {
     expect((await api.verify(spent)).body.status).toBe('approved');
     const load = people.slice(1);
     const clients = [{ name: survivor.name, api }];
-    const verifications = new VerificationLoad({ clients, people: load, everyMs: 25 });
+    await using verifications = new VerificationLoad({ clients, people: load, everyMs: 25 });
     await waitFor('verifications', () => verifications.approved > 20, { timeoutMs: 20_000 });
 
     const lost = [master, other];
@@ -64,7 +64,7 @@ describe('two of three nodes whose data are gone', () => {
     const { body: early } = await api.verify({ username: totp.username, code: earlyCode });
     expect(early).toMatchObject({ status: 'denied', reason: 'replayed' });
 
-    const writes = new WriteLoad({ clients: [api], prefix: 'after', everyMs: 100 });
+    await using writes = new WriteLoad({ clients: [api], prefix: 'after', everyMs: 100 });
     await waitFor('writes', () => writes.acknowledged > 3, { timeoutMs: 10_000 });
     for (const node of lost) node.start();
     await waitFor(

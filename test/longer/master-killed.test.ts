@@ -48,8 +48,8 @@ describe('the whole master node killed -9', () => {
     const master = await cluster.master();
     const others = cluster.others(master.name);
     const clients = others.map((node) => ({ name: node.name, api: cluster.api(node) }));
-    const verifications = new VerificationLoad({ clients, people, everyMs: 20 });
-    const writes = new WriteLoad({
+    await using verifications = new VerificationLoad({ clients, people, everyMs: 20 });
+    await using writes = new WriteLoad({
       clients: clients.map(({ api }) => api),
       prefix: 'auto',
       everyMs: 50,
@@ -92,7 +92,7 @@ describe('the whole master node killed -9', () => {
     const target = cluster.others(first.name)[0]!;
     const others = cluster.others(first.name);
     const clients = others.map((node) => ({ name: node.name, api: cluster.api(node) }));
-    const verifications = new VerificationLoad({ clients, people, everyMs: 20 });
+    await using verifications = new VerificationLoad({ clients, people, everyMs: 20 });
 
     await first.killAll();
     const killedAt = performance.now();

@@ -26,9 +26,9 @@ describe('the master cut off from the other two while clients still reach it', (
     const master = await cluster.untilWhole();
     const others = cluster.others(master.name);
     const replayed = people[0]!;
-    const verifiedThere = verifyOn([master], people.slice(1, 11));
-    const verifiedElsewhere = verifyOn(others, people.slice(11));
-    const writesElsewhere = writeThrough(others, 'majority');
+    await using verifiedThere = verifyOn([master], people.slice(1, 11));
+    await using verifiedElsewhere = verifyOn(others, people.slice(11));
+    await using writesElsewhere = writeThrough(others, 'majority');
     await waitFor('a workload', () => writesElsewhere.acknowledged > 20, { timeoutMs: 20_000 });
 
     cluster.cutOff(master.name);

@@ -19,11 +19,11 @@ afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
 describe('a rolling restart of all nodes', () => {
   it('fails no verification of a client that tries the next node', async () => {
-    const verifications = verifyOn(cluster.nodes);
+    await using verifications = verifyOn(cluster.nodes);
     let handOvers = 0;
     for (const node of cluster.nodes) {
       const wasMaster = (await cluster.untilWhole()) === node;
-      const writes = new WriteLoad({
+      await using writes = new WriteLoad({
         clients: cluster.others(node.name).map((other) => cluster.api(other)),
         prefix: `rolling-${node.name}`,
         everyMs: 50,
@@ -77,7 +77,7 @@ describe('a supervisor killed -9', () => {
   it('leaves no orphan, and its node starts again at once', async () => {
     const master = await cluster.untilWhole();
     const node = cluster.others(master.name)[0]!;
-    const verifications = verifyOn([...cluster.others(node.name), node]);
+    await using verifications = verifyOn([...cluster.others(node.name), node]);
     const pids = [...new Set([...node.allPids, ...processesIn(node.folder)])];
     expect(pids.length).toBeGreaterThan(5);
 

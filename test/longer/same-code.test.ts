@@ -47,7 +47,7 @@ afterAll(async () => cluster?.[Symbol.asyncDispose]());
 
 describe('the same code on all nodes at the same instant', () => {
   it('is approved exactly once in every round, whichever workers got it', async () => {
-    const load = steadyLoad();
+    await using load = steadyLoad();
     const rounds: Round[] = [];
     for (let i = 0; i < ROUNDS; i += 1) {
       const hotp = people[i % people.length]!;
@@ -67,7 +67,7 @@ describe('the same code on all nodes at the same instant', () => {
 
   it('is never approved twice while the JetStream leader is killed, nor burnt', async () => {
     const leader = await findStreamLeader(cluster, STATES);
-    const load = steadyLoad();
+    await using load = steadyLoad();
     const playing = new Rounds();
     await waitFor('rounds', () => playing.count > 20, { timeoutMs: 20_000 });
     const { natsPid } = leader.pids;
@@ -101,7 +101,7 @@ describe('the same code on all nodes at the same instant', () => {
     await untilOnRelays(slowNode);
     await findStreamLeader(cluster, STATES);
     const links = cluster.relays.filter(({ from }) => from === slowNode.name);
-    const load = steadyLoad();
+    await using load = steadyLoad();
     for (const { relay } of links) {
       relay.slow(2000, (name) => name.startsWith(`${slowNode.name} `) && !name.endsWith('asks'));
     }

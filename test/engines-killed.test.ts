@@ -193,9 +193,9 @@ function verifyOn(
   options: { retry?: boolean } = {},
 ): VerificationLoad {
   const clients = nodes.map((node) => ({ name: node.name, api: cluster.api(node) }));
-  return new VerificationLoad({ clients, people: some, everyMs: 50, ...options });
+  return new VerificationLoad({ clients, people: some, everyMs: 100, ...options });
 }
 
 function writeThrough(nodes: TestNode[], prefix: string): WriteLoad {
-  return new WriteLoad({ clients: nodes.map((node) => cluster.api(node)), prefix, everyMs: 50 });
+  return new WriteLoad({ clients: nodes.map((node) => cluster.api(node)), prefix, everyMs: 100 });
 }

@@ -17,6 +17,7 @@ export class AttemptIds {
   readonly #key: GenerationKey;
   readonly #others: readonly GenerationKey[];
   readonly #attempt: VerificationAttempt;
+  #keyHash: string | undefined;
   #waitId: string | undefined;
 
   constructor(keys: PurposeKey, attempt: VerificationAttempt) {
@@ -41,7 +42,8 @@ export class AttemptIds {
   get keyHash(): string | null {
     const { caller, idempotencyKey } = this.#attempt;
     if (idempotencyKey === null) return null;
-    return keyedHash(this.#key, 'key', caller.id, idempotencyKey).toString('hex');
+    this.#keyHash ??= keyedHash(this.#key, 'key', caller.id, idempotencyKey).toString('hex');
+    return this.#keyHash;
   }
 
   /** Shown to the caller; follows from the attempt id of the step that began it. */

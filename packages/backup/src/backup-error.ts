@@ -25,3 +25,7 @@ export class BackupError extends Error {
     this.code = code;
   }
 }
+
+export function damaged(how: string, cause?: unknown): BackupError {
+  return new BackupError('damaged', `the backup is damaged: ${how}`, { cause });
+}

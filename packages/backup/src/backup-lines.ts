@@ -1,6 +1,6 @@
 import { parseStopFact } from '@countersign/verification';
 import { z } from 'zod';
-import { BackupError } from './backup-error.ts';
+import { BackupError, damaged } from './backup-error.ts';
 
 /** The format of the lines; a later one is refused by versions that do not know it. */
 export const BACKUP_FORMAT = 1;
@@ -135,7 +135,7 @@ export function parseLine(text: string): BackupLine {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new BackupError('damaged', 'the backup is damaged: a line is no JSON');
+    throw damaged('a line is no JSON');
   }
   const parsed = line.safeParse(value);
   if (parsed.success) return parsed.data;
@@ -143,7 +143,7 @@ export function parseLine(text: string): BackupLine {
   const format = told?.format;
   if (typeof format === 'number' && format > BACKUP_FORMAT) throw newerFormat(format);
   const [kind = 'line'] = Object.keys(value ?? {});
-  throw new BackupError('damaged', `the backup is damaged: a ${kind.slice(0, 20)} is not valid`);
+  throw damaged(`a ${kind.slice(0, 20)} is not valid`);
 }
 
 export function newerFormat(format: number): BackupError {

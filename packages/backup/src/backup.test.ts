@@ -233,6 +233,25 @@ describe('what is not a whole backup', () => {
     });
   });
 
+  it('hands nothing on before its key, for a restore has nowhere to put it then', async () => {
+    const lines: string[] = [];
+    await readCluster(cluster.db, cluster.source, async (read) => {
+      for await (const text of read) lines.push(...text.split('\n').filter(Boolean));
+    });
+    const path = newFile();
+    const rest = lines.filter((line) => !/^\{"(clusterKey|document)"/.test(line));
+    expect(rest.some((line) => line.startsWith('{"userState"'))).toBe(true);
+    await writeNewFile(path, sealBackup(linesOf(rest), { recipient }));
+    const taken: unknown[] = [];
+    const reading = readBackup(
+      path,
+      { identity },
+      { userStates: async (rows) => void taken.push(rows) },
+    );
+    expect((await errorOf(reading)).code).toBe('damaged');
+    expect(taken).toEqual([]);
+  });
+
   it('is known where whoever holds the secret left something out or added something', async () => {
     const lines: string[] = [];
     await readCluster(cluster.db, cluster.source, async (read) => {

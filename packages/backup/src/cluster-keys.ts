@@ -1,6 +1,6 @@
 import type { Sealer } from '@countersign/cluster';
 import { decodeKeyRing, deriveKeys, open, seal, type KeyRing } from '@countersign/keys';
-import { BackupError } from './backup-error.ts';
+import { damaged } from './backup-error.ts';
 
 /**
  * The cluster's keys out of the text that a backup holds them as.
@@ -9,7 +9,7 @@ import { BackupError } from './backup-error.ts';
 export function parseKeys(text: string): KeyRing {
   const ring = decodeKeyRing(text);
   if (ring) return ring;
-  throw new BackupError('damaged', 'the backup is damaged: what should be the cluster key is none');
+  throw damaged('what should be the cluster key is none');
 }
 
 /** What opens documents of the log, whichever generation of the keys sealed them. */

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { createZstdDecompress } from 'node:zlib';
-import { BackupError } from './backup-error.ts';
+import { BackupError, damaged } from './backup-error.ts';
 import { encodeHeader, HEADER_MAX_BYTES, parseHeader, type BackupHeader } from './backup-header.ts';
 import { LINE_MAX_LENGTH, parseLine, type BackupLine, type Manifest } from './backup-lines.ts';
 import { decrypterWith, type OpenWith } from './secrets.ts';
@@ -118,8 +118,4 @@ function explainDecryption(error: unknown, isToPassphrase: boolean, secret: Open
   }
   const what = 'passphrase' in secret ? 'passphrase' : 'identity';
   return new BackupError('wrong_secret', `the ${what} does not open this backup`, { cause: error });
-}
-
-function damaged(how: string, cause?: unknown): BackupError {
-  return new BackupError('damaged', `the backup is damaged: ${how}`, { cause });
 }

@@ -1,6 +1,7 @@
 import { decodeChange, decodeEpochMark, type Sealer } from '@countersign/cluster';
 import {
   hashDocument,
+  xorHex,
   type ArrivedEvent,
   type ReceivedChange,
   type Reservation,
@@ -17,7 +18,7 @@ import {
   type UserDocument,
   type UserState,
 } from '@countersign/verification';
-import { BackupError } from './backup-error.ts';
+import { BackupError, damaged } from './backup-error.ts';
 import type { BackupLine, Counts, Manifest } from './backup-lines.ts';
 import { documentSealer, parseKeys } from './cluster-keys.ts';
 import { openBackup } from './open-backup.ts';
@@ -88,9 +89,10 @@ class Reading {
     events: 0,
   };
   readonly #review: BackupSummary['review'] = { blockedUsers: [], apiKeys: [], administrators: [] };
-  readonly #digest = Buffer.alloc(32);
-  #batch: Batches = emptyBatches();
+  /** Where in {@link ORDER} it is, and what of that was not handed on yet. */
   #at = 0;
+  #rows: unknown[] = [];
+  #digest = xorHex([]);
   #users = 0;
   #sealer: Sealer | null = null;
   #told: Counts | null = null;
@@ -111,13 +113,15 @@ class Reading {
       return;
     }
     if ('manifest' in line || 'failed' in line) throw damaged('a line is in the wrong place');
+    if (!this.#sealer) throw damaged('a line stands before its key');
     if ('end' in line) {
       await this.#flush();
       this.#told = line.end;
       return;
     }
-    if ('document' in line) await this.#put('documents', this.#readDocument(line.document));
-    else if ('userState' in line) await this.#put('userStates', readState(line.userState));
+    if ('document' in line) {
+      await this.#put('documents', this.#readDocument(line.document, this.#sealer));
+    } else if ('userState' in line) await this.#put('userStates', readState(line.userState));
     else if ('stopFact' in line) await this.#put('stopFacts', line.stopFact);
     else if ('reservation' in line) {
       await this.#put('reservations', line.reservation as unknown as Reservation);
@@ -126,14 +130,13 @@ class Reading {
 
   async finish(): Promise<BackupSummary> {
     const told = this.#told;
-    if (!told || !this.#sealer) throw damaged('it is cut off');
+    if (!told) throw damaged('it is cut off');
     for (const kind of ORDER) {
       if (told[kind] !== this.#counts[kind]) {
         throw damaged(`it holds ${this.#counts[kind]} ${kind}, and should hold ${told[kind]}`);
       }
     }
-    const digest = this.#digest.toString('hex');
-    if (digest !== this.#manifest.digest) {
+    if (this.#digest !== this.#manifest.digest) {
       const { revision } = this.#manifest;
       throw damaged(`its documents do not give the digest of revision ${revision}`);
     }
@@ -153,31 +156,31 @@ class Reading {
       this.#at = at;
     }
     this.#counts[kind] += 1;
-    const batch = this.#batch[kind] as Batches[K][number][];
-    batch.push(row);
-    if (batch.length >= BATCH) await this.#flush();
+    this.#rows.push(row);
+    if (this.#rows.length >= BATCH) await this.#flush();
   }
 
   async #flush(): Promise<void> {
     const kind = ORDER[this.#at]!;
-    const batch = this.#batch;
-    this.#batch = emptyBatches();
-    if (batch[kind].length === 0) return;
-    await (this.#sink[kind] as ((rows: unknown[]) => Promise<void>) | undefined)?.(batch[kind]);
+    const rows = this.#rows;
+    this.#rows = [];
+    if (rows.length === 0) return;
+    await (this.#sink[kind] as ((rows: unknown[]) => Promise<void>) | undefined)?.(rows);
   }
 
-  #readDocument(row: Extract<BackupLine, { document: unknown }>['document']): ReceivedChange {
+  #readDocument(
+    row: Extract<BackupLine, { document: unknown }>['document'],
+    sealer: Sealer,
+  ): ReceivedChange {
     const [kind, id, revision, epoch, removed, message] = row;
-    if (!this.#sealer) throw damaged('a document stands before its key');
     const place = Buffer.from(`${kind}\0${id}`);
     if (Buffer.compare(place, this.#previous) <= 0)
       throw damaged('its documents are in the wrong order');
     this.#previous = place;
     if (revision > this.#manifest.revision) throw damaged(`a ${kind} is newer than the backup`);
     const envelope = { kind: kind as ReceivedChange['kind'], id, revision, epoch, removed };
-    const change = openMessage(envelope, Buffer.from(message, 'utf8'), this.#sealer);
-    const hash = Buffer.from(hashDocument(change), 'hex');
-    for (let i = 0; i < hash.length; i += 1) this.#digest[i]! ^= hash[i]!;
+    const change = openMessage(envelope, Buffer.from(message, 'utf8'), sealer);
+    this.#digest = xorHex([this.#digest, hashDocument(change)]);
     this.#note(change);
     return change;
   }
@@ -242,14 +245,6 @@ function readState([userId, state]: [string, Record<string, unknown>]): {
   }
 }
 
-function emptyBatches(): Batches {
-  return { documents: [], userStates: [], stopFacts: [], reservations: [], events: [] };
-}
-
 function addName(names: string[], name: string): void {
   if (names.length < LISTED_MAX) names.push(name);
-}
-
-function damaged(how: string, cause?: unknown): BackupError {
-  return new BackupError('damaged', `the backup is damaged: ${how}`, { cause });
 }

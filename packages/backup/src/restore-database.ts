@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   finishRestore,
-  hashDocument,
+  xorHex,
   isSettingsKind,
   restoreDocuments,
   restoreEvents,
@@ -10,7 +10,6 @@ import {
   restoreUserStates,
   type ChangeKind,
   type Database,
-  type ReceivedChange,
 } from '@countersign/database';
 import type { KeyRing } from '@countersign/keys';
 import { readBackup, type BackupSummary } from './read-backup.ts';
@@ -47,19 +46,16 @@ export async function restoreDatabase(options: {
   const { path, secret, restoredAt } = options;
   const database = Promise.withResolvers<Database>();
   const db = () => database.promise;
-  const digest = Buffer.alloc(32);
+  let digest = xorHex([]);
   let settingsRevision = 0;
   const summary = await readBackup(path, secret, {
     begin: async (_manifest, keys) => database.resolve(await options.prepare(keys)),
     async documents(changes) {
       const kept = changes.filter(({ kind, removed }) => !removed && !LEFT_BEHIND.has(kind));
       if (kept.length === 0) return;
-      await restoreDocuments(await db(), kept);
-      for (const change of kept) {
-        addHash(digest, change);
-        if (isSettingsKind(change.kind)) {
-          settingsRevision = Math.max(settingsRevision, change.revision);
-        }
+      digest = xorHex([digest, ...(await restoreDocuments(await db(), kept))]);
+      for (const { kind, revision } of kept) {
+        if (isSettingsKind(kind)) settingsRevision = Math.max(settingsRevision, revision);
       }
     },
     userStates: async (rows) => restoreUserStates(await db(), rows),
@@ -81,13 +77,8 @@ export async function restoreDatabase(options: {
     },
     revision,
     epoch,
-    digest: digest.toString('hex'),
+    digest,
     settingsRevision,
   });
   return summary;
-}
-
-function addHash(digest: Buffer, change: ReceivedChange): void {
-  const hash = Buffer.from(hashDocument(change), 'hex');
-  for (let i = 0; i < hash.length; i += 1) digest[i]! ^= hash[i]!;
 }

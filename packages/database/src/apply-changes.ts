@@ -206,7 +206,8 @@ function newestSettings(changes: readonly ReceivedChange[]): number {
   return newest?.revision ?? 0;
 }
 
-function xorHex(hashes: string[]): string {
+/** The digest of documents with these hashes. */
+export function xorHex(hashes: string[]): string {
   const sum = hashes.reduce((total, hash) => total ^ BigInt(`0x${hash}`), 0n);
   return sum.toString(16).padStart(64, '0');
 }

@@ -15,6 +15,7 @@ export {
   ApplyError,
   applyChanges,
   hashDocument,
+  xorHex,
   isSettingsKind,
 } from './apply-changes.ts';
 export type { ChangeKind, ReceivedChange, ReceivedCommand } from './apply-changes.ts';

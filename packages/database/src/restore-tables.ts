@@ -28,14 +28,15 @@ export async function emptyDatabase(db: Database): Promise<void> {
   });
 }
 
-/** Documents in any order, each of them once. */
-export async function restoreDocuments(db: Database, changes: ReceivedChange[]): Promise<void> {
-  await db.transaction(async (tx) => {
-    await Promise.all([
+/** Documents in any order, each of them once. Returns their hashes. */
+export async function restoreDocuments(db: Database, changes: ReceivedChange[]): Promise<string[]> {
+  return db.transaction(async (tx) => {
+    const [hashes] = await Promise.all([
       writeDocuments(tx, changes),
       fillReadModels(tx, changes),
       recordCommands(tx, changes),
     ]);
+    return hashes;
   });
 }
 

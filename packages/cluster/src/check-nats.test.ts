@@ -68,7 +68,6 @@ describe("a NATS of the operator's own with keys", () => {
       signIn: signInOf(role, streamsOf),
       role,
       node: 'node-1',
-      hasPermissions: true,
       isNew,
     });
 
@@ -111,13 +110,13 @@ describe("a NATS of the operator's own with keys", () => {
     const other = await startOperatorsNats({ servers: 1 });
     closing.push(() => other.stop());
     const signIn = { ...signInOf('agent'), tls: { authorityFile: other.authorityFile! } };
-    const about = { signIn, role: 'agent' as const, node: 'node-1', hasPermissions: true };
+    const about = { signIn, role: 'agent' as const, node: 'node-1' };
     await expect(checkNats({ ...about, servers: nats.addresses })).rejects.toThrow(/certificate/);
   });
 
   it('is not known while nobody is there', async () => {
     const signIn = signInOf('agent');
-    const about = { signIn, role: 'agent' as const, node: 'node-1', hasPermissions: true };
+    const about = { signIn, role: 'agent' as const, node: 'node-1' };
     expect(await checkNats({ ...about, servers: ['127.0.0.1:9'] })).toBe(false);
   });
 
@@ -182,7 +181,7 @@ it('is refused without JetStream', async () => {
   const nats = await startOperatorsNats({ servers: 1, isTls: false, hasJetStream: false });
   closing.push(() => nats.stop());
   const signIn = { user: '', password: '', streamsOf: 'open' };
-  const about = { signIn, role: 'agent' as const, node: 'node-1', hasPermissions: false };
+  const about = { signIn, role: 'agent' as const, node: 'node-1' };
   await expect(checkNats({ ...about, servers: nats.addresses })).rejects.toThrow(
     /runs without JetStream/,
   );

@@ -1,7 +1,7 @@
-import { connect, type NatsConnection } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { flawOfNats } from './flaw-of-nats.ts';
 import { permissionsOf, type LogRole } from './log-permissions.ts';
-import { signInOptions, type LogSignIn } from './log-sign-in.ts';
+import { connectOnce, type LogSignIn } from './log-sign-in.ts';
 import { INCARNATION_STREAM } from './names.ts';
 import { flawOfAnswer } from './streams-claim.ts';
 
@@ -34,8 +34,6 @@ export async function checkNats(about: {
   signIn: LogSignIn & { streamsOf: string };
   role: LogRole;
   node: string;
-  /** What it may do depends on its key. */
-  hasPermissions: boolean;
   /** Nothing may be there yet, this cluster's neither. */
   isNew?: boolean;
 }): Promise<boolean> {
@@ -53,7 +51,8 @@ export async function checkNats(about: {
     const [first] = connections;
     if (!first) return false;
     await checkStreams(first, signIn.streamsOf, about.isNew ?? false);
-    if (about.hasPermissions) await checkPermissions(first, about);
+    // What a process may do depends on its key.
+    if ('seed' in signIn) await checkPermissions(first, about);
     return true;
   } finally {
     await Promise.all(connections.map((each) => each.close().catch(() => undefined)));
@@ -66,15 +65,7 @@ async function open(
   { signIn, role, node }: { signIn: LogSignIn; role: LogRole; node: string },
 ): Promise<NatsConnection | null> {
   try {
-    return await connect({
-      ...signInOptions(signIn),
-      servers: server,
-      name: `${node} check`,
-      reconnect: false,
-      timeout: CONNECT_MS,
-      ignoreClusterUpdates: true,
-      noAsyncTraces: true,
-    });
+    return await connectOnce(signIn, { server, name: `${node} check`, timeoutMs: CONNECT_MS });
   } catch (cause) {
     const error = cause as Error;
     if (/authori[sz]ation|authentication/i.test(`${error.name} ${error.message}`)) {

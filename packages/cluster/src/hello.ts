@@ -1,4 +1,4 @@
-import { connect, createInbox, type NatsConnection } from '@nats-io/transport-node';
+import type { NatsConnection } from '@nats-io/transport-node';
 import type { Incarnation } from './incarnation.ts';
 import {
   formatHostPort,
@@ -6,7 +6,7 @@ import {
   type LogLayout,
   type LogServerAddress,
 } from './log-layout.ts';
-import { signInOptions, type LogSignIn } from './log-sign-in.ts';
+import { connectOnce, createOwnInbox, type LogSignIn } from './log-sign-in.ts';
 import type { NatsLink, Sealer } from './nats-link.ts';
 import { HELLO_SUBJECT, NODE_NAME } from './names.ts';
 
@@ -77,14 +77,10 @@ async function surveyOne(
 ): Promise<Survey> {
   let connection: NatsConnection;
   try {
-    connection = await connect({
-      ...signInOptions(options.signIn),
-      servers: formatHostPort(server.host, server.clientPort),
+    connection = await connectOnce(options.signIn, {
+      server: formatHostPort(server.host, server.clientPort),
       name: `${options.name} survey`,
-      reconnect: false,
-      timeout: CONNECT_MS,
-      noAsyncTraces: true,
-      ignoreClusterUpdates: true,
+      timeoutMs: CONNECT_MS,
     });
   } catch {
     return { server, tag: null, hellos: [] };
@@ -102,7 +98,7 @@ async function collectHellos(
   { signIn, sealer }: { signIn: LogSignIn; sealer: Sealer },
 ): Promise<Hello[]> {
   const hellos = new Map<string, Hello>();
-  const inbox = createInbox('inboxPrefix' in signIn ? signIn.inboxPrefix : undefined);
+  const inbox = createOwnInbox(signIn);
   connection.subscribe(inbox, {
     callback: (error, message) => {
       if (error || hellos.size >= MAX_HELLOS) return;

@@ -1,4 +1,10 @@
-import { nkeyAuthenticator, type ConnectionOptions } from '@nats-io/transport-node';
+import {
+  connect,
+  createInbox,
+  nkeyAuthenticator,
+  type ConnectionOptions,
+  type NatsConnection,
+} from '@nats-io/transport-node';
 import { checkServerKey } from './server-keys.ts';
 
 /** Files of a secured node, by path: they are read anew for every connection, so a renewed one counts from then on. */
@@ -65,6 +71,27 @@ export function signInOptions(
       }),
     },
   };
+}
+
+/** To this one server (`host:port`) once: never made again, and to no other that it tells of. Throws what the library does. */
+export function connectOnce(
+  signIn: LogSignIn,
+  { server, name, timeoutMs }: { server: string; name: string; timeoutMs: number },
+): Promise<NatsConnection> {
+  return connect({
+    ...signInOptions(signIn),
+    servers: server,
+    name,
+    reconnect: false,
+    timeout: timeoutMs,
+    ignoreClusterUpdates: true,
+    noAsyncTraces: true,
+  });
+}
+
+/** A subject for answers, where whoever signs in so may listen. */
+export function createOwnInbox(signIn: LogSignIn): string {
+  return createInbox('inboxPrefix' in signIn ? signIn.inboxPrefix : undefined);
 }
 
 /** Which servers are members' own can be known only where members run them. */

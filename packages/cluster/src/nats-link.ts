@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   connect,
-  createInbox,
   errors,
   type Msg,
   type MsgHdrs,
@@ -10,7 +9,13 @@ import {
 import { tagOfServer } from './log-layout.ts';
 import { SilenceError } from './silence-error.ts';
 import { flawOfNats } from './flaw-of-nats.ts';
-import { membersFileOf, signInOptions, type LogSignIn } from './log-sign-in.ts';
+import {
+  connectOnce,
+  createOwnInbox,
+  membersFileOf,
+  signInOptions,
+  type LogSignIn,
+} from './log-sign-in.ts';
 import { isMemberKey } from './server-keys.ts';
 import { StreamsClaim } from './streams-claim.ts';
 
@@ -115,7 +120,7 @@ export class NatsLink implements AsyncDisposable {
 
   /** A subject of one's own for answers, where this process may listen. */
   createInbox(): string {
-    return createInbox('inboxPrefix' in this.#options ? this.#options.inboxPrefix : undefined);
+    return createOwnInbox(this.#options);
   }
 
   /** Resolves true once up, false after `timeoutMs`. */
@@ -299,15 +304,8 @@ export class NatsLink implements AsyncDisposable {
   async #isHeardAt(server: string): Promise<boolean> {
     let probe: NatsConnection | null = null;
     try {
-      probe = await connect({
-        ...signInOptions(this.#options),
-        servers: server,
-        name: this.#options.name,
-        reconnect: false,
-        timeout: HOME_WAIT_MS,
-        ignoreClusterUpdates: true,
-        noAsyncTraces: true,
-      });
+      const { name } = this.#options;
+      probe = await connectOnce(this.#options, { server, name, timeoutMs: HOME_WAIT_MS });
       if (!this.#isOurs(probe)) return false;
       const inbox = this.createInbox();
       const { promise: heard, resolve } = Promise.withResolvers<true>();

@@ -52,13 +52,11 @@ export async function checkOperatorsNats(
     const signIn = access[role];
     const { streamsOf } = signIn;
     if (streamsOf === undefined) throw new Error('not the access to a NATS of the operator');
-    const hasPermissions = access.clusterId !== null;
     return checkNats({
       servers,
       signIn: { ...signIn, streamsOf },
       role,
       node: config.name,
-      hasPermissions,
       isNew,
     });
   };

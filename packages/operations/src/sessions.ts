@@ -1,6 +1,7 @@
 import type { SessionRead } from '@countersign/database';
 import { generationsOf, open, seal, sealedUnder, type PurposeKey } from '@countersign/keys';
 import {
+  CLOCKS_DIFFER_MS,
   SESSION_HOURS,
   SESSION_IDLE_MINUTES,
   type AdministratorDocument,
@@ -9,8 +10,6 @@ import { z } from 'zod';
 
 /** Tells a session from an API key, which begins with `cs_`. */
 export const SESSION_PREFIX = 'css_';
-/** Clocks of nodes that take sessions differ by less. */
-const CLOCKS_DIFFER_MS = 60_000;
 const RENEW_AFTER_MS = 5 * 60_000;
 
 /** Times are Unix milliseconds. */

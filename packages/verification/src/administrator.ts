@@ -1,7 +1,6 @@
 import { z } from 'zod';
+import { id, instant, name, username } from './document-fields.ts';
 import { OTP_ALGORITHMS } from './otp.ts';
-import { isSafeText } from './safe-text.ts';
-import { checkUsername } from './username-key.ts';
 
 export const ROLES = ['owner', 'administrator', 'helpdesk', 'auditor'] as const;
 export type Role = (typeof ROLES)[number];
@@ -18,25 +17,11 @@ export const INVITATION_HOURS = 24;
 /** Listed as a whole. */
 export const ADMINISTRATORS_MAX = 200;
 
-const id = z.uuid().lowercase();
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
-const name = z
-  .string()
-  .min(1)
-  .refine((text) => Buffer.byteLength(text, 'utf8') <= 256, 'has more than 256 bytes')
-  .refine(isSafeText, 'has control, invisible or broken characters');
-
 /** Somebody who runs the cluster. Nobody whom a directory knows becomes one by it. */
 export const administratorDocument = z
   .strictObject({
     id,
-    username: z.string().superRefine((text, context) => {
-      const problem = checkUsername(text);
-      if (problem) context.addIssue({ code: 'custom', message: problem });
-    }),
+    username,
     displayName: name.optional(),
     mail: name.optional(),
     roles: z

@@ -1,14 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { parseSetting } from './change-settings.ts';
+import { instant } from './document-fields.ts';
 import type { SettingValue } from './setting.ts';
 import { applicationName } from './settings-schema.ts';
 import { isOverridable, SettingError } from './settings.ts';
-
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
 
 const overrides = z
   .record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.array(z.string())]))

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { id, instant } from './document-fields.ts';
 import { METHODS } from './methods.ts';
 import { isSafeText } from './safe-text.ts';
 
@@ -12,11 +13,6 @@ export const DIRECTORY_SERVERS_MAX = 10;
 export const PHONE_KINDS = ['business', 'home', 'mobile', 'pager', 'fax', 'ip', 'custom'] as const;
 export type PhoneKind = (typeof PHONE_KINDS)[number];
 
-const id = z.uuid().lowercase();
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
 const line = (max: number) =>
   z
     .string()

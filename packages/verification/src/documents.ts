@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { administratorDocument } from './administrator.ts';
 import { applicationDocument } from './application.ts';
 import { directoryDocument, directoryLink, directorySyncDocument } from './directory.ts';
+import { id, instant, name, nodeName, username } from './document-fields.ts';
 import { keyRingDocument } from './key-ring.ts';
 import { mailJobDocument } from './mail-job.ts';
 import { authorityDocument, joinTokenDocument, membersDocument } from './member-documents.ts';
@@ -10,26 +11,8 @@ import { OTP_ALGORITHMS } from './otp.ts';
 import { radiusClientDocument, radiusTargetDocument } from './radius.ts';
 import { isSafeText } from './safe-text.ts';
 import { settingsDocument } from './settings.ts';
-import { checkUsername } from './username-key.ts';
 
 /** The whole documents that changes carry. Unknown fields are refused, not silently lost. */
-
-const id = z.uuid().lowercase();
-// A time that cannot be read would compare as "not blocked", so it is refused here.
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
-const name = z
-  .string()
-  .min(1)
-  .refine((text) => Buffer.byteLength(text, 'utf8') <= 256, 'has more than 256 bytes')
-  .refine(isSafeText, 'has control, invisible or broken characters');
-
-const username = z.string().superRefine((text, context) => {
-  const problem = checkUsername(text);
-  if (problem) context.addIssue({ code: 'custom', message: problem });
-});
 
 const oathFields = {
   id,
@@ -229,8 +212,6 @@ export const apiKeyDocument = z.strictObject({
   createdAt: instant,
 });
 export type ApiKeyDocument = z.infer<typeof apiKeyDocument>;
-
-const nodeName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
 
 export const nodeDocument = z
   .strictObject({ id: nodeName, name: nodeName, addedAt: instant, version: name })

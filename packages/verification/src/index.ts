@@ -211,6 +211,7 @@ export type { SealSetting, SecretSetting, SettingChange } from './change-setting
 export { APPLICATIONS_MAX, GROUP_TITLES, SETTINGS, applicationName } from './settings-schema.ts';
 export type { SealedValue, Setting, SettingValue } from './setting.ts';
 export {
+  CLOCKS_DIFFER_MS,
   STOP_FACT_KINDS,
   STOP_FACTS_PER_MINUTE_MAX,
   STOP_FACTS_PER_USER_MAX,

@@ -1,11 +1,8 @@
 import { z } from 'zod';
+import { instant } from './document-fields.ts';
 import { isSafeText } from './safe-text.ts';
 
 const keyId = z.string().regex(/^[0-9a-f]{8}$/);
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
 const line = z
   .string()
   .min(1)

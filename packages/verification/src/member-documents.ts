@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { instant, nodeName } from './document-fields.ts';
 
 /** Who belongs to a cluster whose nodes are not all on one machine: what of it stands in the log. */
 
@@ -6,15 +7,10 @@ export const SPENT_TOKENS_MAX = 256;
 export const JOIN_TOKENS_MAX = 64;
 
 const MEMBERS_MAX = 64;
-const nodeName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
 const role = z.enum(['node', 'witness']);
 const clusterId = z.string().regex(/^[0-9a-f]{20}$/);
 const publicNkey = z.string().regex(/^U[A-Z2-7]{55}$/);
 const tokenId = z.uuid().lowercase();
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
 
 const member = z.strictObject({
   name: nodeName,

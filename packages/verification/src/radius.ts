@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { directoryName } from './directory.ts';
+import { id, instant } from './document-fields.ts';
 import { isSafeText } from './safe-text.ts';
 import { applicationName } from './settings-schema.ts';
 import { plainNetwork } from './trusted-address.ts';
@@ -15,12 +16,6 @@ export const RADIUS_REPLIES_MAX = 20;
 /** Shorter ones are taken, and warned of: RFC 2865 §3. */
 export const RADIUS_SECRET_ADVISED_BYTES = 16;
 export const RADIUS_SECRET_MAX_BYTES = 128;
-
-const id = z.uuid().lowercase();
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
 
 /** Of a client or a target. */
 export const radiusName = directoryName;

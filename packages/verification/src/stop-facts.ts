@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { UserDocument } from './documents.ts';
 import { SESSION_HOURS } from './administrator.ts';
+import { id, instant } from './document-fields.ts';
 import { isSafeText } from './safe-text.ts';
 
 /**
@@ -16,12 +17,6 @@ export const STOP_FACTS_PER_USER_MAX = 16;
 export const STOP_FACTS_PER_MINUTE_MAX = 60;
 export const STOP_REASON_MAX_BYTES = 500;
 
-const uuid = z.uuid().lowercase();
-const instant = z.iso
-  .datetime()
-  .max(30)
-  .refine((text) => Number.isFinite(Date.parse(text)), 'not a moment in time');
-
 function text(maxBytes: number) {
   return z
     .string()
@@ -33,7 +28,7 @@ function text(maxBytes: number) {
 /** Fields that a later version adds are carried along, so that an older node stops what it can read. */
 const stopFact = z
   .looseObject({
-    id: uuid,
+    id,
     kind: z.enum(STOP_FACT_KINDS),
     /** Id of the user, key, device or session. */
     subject: text(128),
@@ -47,8 +42,7 @@ const stopFact = z
     expiresAt: instant.nullable(),
   })
   .refine(
-    ({ kind, subject }) =>
-      kind === 'device' || kind === 'session' || uuid.safeParse(subject).success,
+    ({ kind, subject }) => kind === 'device' || kind === 'session' || id.safeParse(subject).success,
     'the subject is no id',
   );
 
@@ -72,8 +66,8 @@ export function parseStopFact(value: unknown): StopFact {
   throw new StopFactError(`not a stop fact: ${problems.join('; ')}`);
 }
 
-/** Clocks of nodes that take stop facts differ by less. */
-const CLOCKS_DIFFER_MS = 60_000;
+/** Clocks of nodes that take stop facts and sessions differ by less. */
+export const CLOCKS_DIFFER_MS = 60_000;
 /** All sessions of before are over by then. */
 const SESSION_FACT_LASTS_MS = (SESSION_HOURS + 1) * 3_600_000;
 

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CliError } from './cli-error.ts';
+import { readNamedFile } from './read-named-file.ts';
 import { findAuthorities } from './find-authorities.ts';
 import { readSession } from './session-file.ts';
 
@@ -119,12 +120,7 @@ function findSession(servers: readonly Server[], env: NodeJS.ProcessEnv): string
 }
 
 function readKeyFile(path: string | undefined): string | undefined {
-  if (path === undefined) return undefined;
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch (error) {
-    throw new CliError(`cannot read the API key from ${path}`, { cause: error });
-  }
+  return path === undefined ? undefined : readNamedFile(path, 'the API key').trim();
 }
 
 function readDemo(path: string): Connection {

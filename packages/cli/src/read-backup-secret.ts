@@ -3,7 +3,7 @@ import type { OpenWith, SealTo } from '@countersign/backup';
 import { CliError } from './cli-error.ts';
 import { readNewSecret, readSecret } from './read-input.ts';
 
-export type SecretOptions = { passphraseFile?: string };
+type SecretOptions = { passphraseFile?: string };
 export type SealOptions = SecretOptions & { recipient?: string };
 export type OpenOptions = SecretOptions & { identityFile?: string };
 

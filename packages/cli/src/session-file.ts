@@ -14,7 +14,7 @@ export type SavedSession = {
 };
 
 /** In the user's own folder for configuration. */
-export function sessionPath(env: NodeJS.ProcessEnv): string {
+function sessionPath(env: NodeJS.ProcessEnv): string {
   const named = env.COUNTERSIGN_SESSION_FILE;
   if (named) return named;
   const folder = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config');

@@ -42,8 +42,9 @@ function listPorts(node: Pick<ExaminedNode, 'name' | 'http' | 'radius' | 'logSer
 
 function explainTaken({ key, host, port, transport }: Port, code: string): Finding {
   const where = `${host}:${port} (${transport.toUpperCase()}, ${key})`;
+  const holder = holderOf(transport === 'udp' ? 'u' : 't', port);
   if (code === 'EADDRINUSE') {
-    const fix = `${holderOf(transport === 'udp' ? 'u' : 't', port)}; stop that program, or set another ${key}`;
+    const fix = `${holder}; stop that program, or set another ${key}`;
     return critical('ports', `${where} is taken by another program`, fix);
   }
   if (code === 'EADDRNOTAVAIL') {
@@ -54,5 +55,5 @@ function explainTaken({ key, host, port, transport }: Port, code: string): Findi
     const fix = `sysctl net.ipv4.ip_unprivileged_port_start; or set ${key} above 1023`;
     return critical('ports', `${where} may only be opened by root`, fix);
   }
-  return critical('ports', `${where} cannot be opened: ${code}`, holderOf('t', port));
+  return critical('ports', `${where} cannot be opened: ${code}`, holder);
 }

@@ -177,7 +177,7 @@ export const nodeConfigSchema = z
     url: config.url ?? null,
     logServers: config.nats
       ? natsAddresses(config.nats.urls)
-      : (config.logServers ?? [usualServer(config.name)]),
+      : (config.logServers ?? [usualServer(config.name, '127.0.0.1')]),
   }))
   .superRefine(checkLogServers);
 
@@ -286,7 +286,7 @@ export function logServersByDistance(config: NodeConfig): LogServer[] {
 }
 
 /** A log server at the ports that NATS usually has. */
-export function usualServer(name: string, host = '127.0.0.1'): LogServer {
+export function usualServer(name: string, host: string): LogServer {
   return { name, host, clientPort: 4222, routePort: 6222 };
 }
 

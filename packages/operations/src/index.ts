@@ -61,7 +61,5 @@ export {
   openSession,
   sealSession,
   SESSION_PREFIX,
-  type LiveSession,
   type SessionClaims,
-  type SessionKeys,
 } from './sessions.ts';

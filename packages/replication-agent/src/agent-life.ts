@@ -215,7 +215,7 @@ export class AgentLife {
           : null,
       link,
       layout,
-      incarnationNumber: () => number,
+      incarnationNumber: number,
       left: () => known.leftTags,
       logServers: () => knownLogServers(layout, membership),
       storeMarks: known.storeMarks,

@@ -8,8 +8,8 @@ const SAFE = ['fsync', 'full_page_writes'];
 export async function checkDatabase(db: Database): Promise<Finding[]> {
   const [about] = await db.sql<{ version: string }[]>`
     select current_setting('server_version') as version`;
-  const unsafe = await db.sql<{ name: string; file: string | null }[]>`
-    select name, sourcefile as file from pg_settings
+  const unsafe = await db.sql<{ name: string }[]>`
+    select name from pg_settings
     where name in ${db.sql(SAFE)} and setting = 'off' order by name`;
   if (unsafe.length === 0) return [fine('database', `PostgreSQL ${about!.version} answers`)];
   return unsafe.map(({ name }) =>

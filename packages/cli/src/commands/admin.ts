@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import {
   checkNewPassword,
   encodeBase32,
@@ -9,6 +8,7 @@ import {
 import type { Command } from 'commander';
 import { callApi, type ApiCall } from '../call-api.ts';
 import { CliError } from '../cli-error.ts';
+import { readNamedFile } from '../read-named-file.ts';
 import { findSignIn, type ConnectionOptions } from '../find-servers.ts';
 import { formatLocalTime } from '../format-time.ts';
 import { openLocalSession } from '../local-session.ts';
@@ -228,9 +228,5 @@ async function readInvitation(file: string | undefined): Promise<string> {
   if (file === undefined) {
     return process.env.COUNTERSIGN_INVITATION ?? (await readInputLine('invitation'));
   }
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    throw new CliError(`cannot read the invitation from ${file}`, { cause: error });
-  }
+  return readNamedFile(file, 'the invitation').trim();
 }

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { CliError } from '../cli-error.ts';
+import { readNamedFile } from '../read-named-file.ts';
 import { addNewNodeOptions, newNodeOf, type NewNodeOptions } from '../new-node-options.ts';
 import { printJson, printLines } from '../print.ts';
 import { readInputLine } from '../read-input.ts';
@@ -48,16 +48,10 @@ export function addJoinCommand(program: Command): void {
 
 async function readToken(argument: string | undefined, file: string | undefined): Promise<string> {
   if (argument !== undefined && argument !== '-') return argument;
-  if (argument === undefined && file !== undefined) return readTokenFile(file);
+  if (argument === undefined && file !== undefined) {
+    return readNamedFile(file, 'the join token').slice(0, TOKEN_FILE_MAX_CHARS);
+  }
   const fromEnvironment = process.env[TOKEN_VARIABLE];
   if (argument === undefined && fromEnvironment) return fromEnvironment;
   return readInputLine('the join token');
-}
-
-function readTokenFile(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').slice(0, TOKEN_FILE_MAX_CHARS);
-  } catch (error) {
-    throw new CliError(`cannot read the join token from ${file}`, { cause: error });
-  }
 }

@@ -88,7 +88,7 @@ function newTotp(
 
 function decoded(text: string): Buffer | null {
   try {
-    return Buffer.from(decodeBase32(text));
+    return decodeBase32(text);
   } catch (error) {
     if (error instanceof Base32Error) return null;
     throw error;

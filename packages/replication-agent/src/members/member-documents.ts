@@ -1,6 +1,6 @@
 import { decodeChange } from '@countersign/cluster';
 import { listDocumentsOfKind, readDocument, type Database } from '@countersign/database';
-import type { Authority, MemberList } from '@countersign/identity';
+import type { Authority } from '@countersign/identity';
 import { open, seal, type PurposeKey } from '@countersign/keys';
 import { sealerOf } from '@countersign/operations';
 import {
@@ -53,11 +53,6 @@ export function sealAuthority(authority: Authority, key: PurposeKey): AuthorityD
   const sealed = seal(key, Buffer.from(keyPem), authorityContext(clusterId));
   const sealedKey = sealed.toString('base64');
   return { id: 'authority', clusterId, certificatesPem: certificatePem, sealedKey };
-}
-
-/** The list as identities carry it. */
-export function listOf({ list }: MembersDocument): MemberList {
-  return list;
 }
 
 function authorityContext(clusterId: string): string {

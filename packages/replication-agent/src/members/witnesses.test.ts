@@ -56,7 +56,7 @@ beforeAll(async () => {
     identity: { agentSeed: node.agentSeed, caPem: node.caPem },
     link,
     layout,
-    incarnationNumber: () => 3,
+    incarnationNumber: 3,
     left: () => ['before'],
     logServers: () => [],
     storeMarks,

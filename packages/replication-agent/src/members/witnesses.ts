@@ -28,7 +28,7 @@ type Options = {
   link: NatsLink;
   layout: LogLayout;
   /** The incarnation that this node's log is in. */
-  incarnationNumber(): number;
+  incarnationNumber: number;
   /** Tags of the layouts this node has left. */
   left(): string[];
   logServers(): LogServerAddress[];
@@ -173,7 +173,7 @@ export class Witnesses {
       node,
       members: members.signature === seen.membersSignature ? null : members,
       layout,
-      incarnation: this.#options.incarnationNumber(),
+      incarnation: this.#options.incarnationNumber,
       left: this.#options.left(),
       logServers: this.#options.logServers(),
       storeMark,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { writeNodeConfig, type NodeConfigInput } from '@countersign/node';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { TestCluster, type TestNode } from './harness/cluster.ts';
 import { enrolPeople, type Person } from './harness/people.ts';
 import { report } from './harness/report.ts';
@@ -174,8 +175,8 @@ async function waitForPromotions(node: TestNode, since: number, count: number): 
 
 /** What an operator does: one line in the node's configuration, then a restart. */
 function forbidPromotion(node: TestNode): void {
-  const file = join(node.folder, 'node.json');
-  const config = JSON.parse(readFileSync(file, 'utf8')) as NodeConfigInput;
+  const file = join(node.folder, 'node.yaml');
+  const config = parse(readFileSync(file, 'utf8')) as NodeConfigInput;
   writeNodeConfig(file, { ...config, promotable: false });
 }
 

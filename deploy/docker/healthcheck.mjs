@@ -5,10 +5,10 @@ import { request as overHttp } from 'node:http';
 import { request as overHttps } from 'node:https';
 import { resolve } from 'node:path';
 
-import { stripJsonComments } from '../../packages/node/src/strip-json-comments.ts';
+import { parseYaml } from '../../packages/node/src/parse-yaml.ts';
 
-const [configFile = '/etc/countersign/node.jsonc', path = '/healthz'] = process.argv.slice(2);
-const config = JSON.parse(stripJsonComments(readFileSync(configFile, 'utf8')));
+const [configFile = '/etc/countersign/countersign.yaml', path = '/healthz'] = process.argv.slice(2);
+const config = parseYaml(readFileSync(configFile, 'utf8'));
 const { host = '127.0.0.1', port = 8080 } = config.http ?? {};
 const isHttps = config.http?.tls || existsSync(resolve(config.dataDirectory, 'identity'));
 const request = isHttps ? overHttps : overHttp;

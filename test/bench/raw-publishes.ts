@@ -14,7 +14,7 @@ export async function rawPublishesPerSecond(
   cluster: TestCluster,
   durationMs: number,
 ): Promise<number> {
-  const config = readNodeConfig(join(cluster.nodes[0]!.folder, 'node.json'));
+  const config = readNodeConfig(join(cluster.nodes[0]!.folder, 'node.yaml'));
   const key = deriveKeys(readClusterKey(config.clusterKeyFile), ['nats-password'])['nats-password'];
   await using link = new NatsLink({
     servers: config.logServers.map(({ host, clientPort }) => `${host}:${clientPort}`),

@@ -129,7 +129,7 @@ async function verifyOnce(
 }
 
 async function rawCompareAndSet(durationMs: number): Promise<Series> {
-  const config = readNodeConfig(join(cluster.nodes[0]!.folder, 'node.json'));
+  const config = readNodeConfig(join(cluster.nodes[0]!.folder, 'node.yaml'));
   const key = deriveKeys(readClusterKey(config.clusterKeyFile), ['nats-password'])['nats-password'];
   const servers = config.logServers.map(({ host, clientPort }) => `${host}:${clientPort}`);
   const log = { info() {}, warn() {} };

@@ -106,6 +106,6 @@ it('a node without a configuration says so in one line', async () => {
   const failed = docker(['run', '--rm', '--read-only', '--tmpfs', '/tmp', image]);
   await expect(failed).rejects.toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^[^\n]*\/etc\/countersign\/node\.jsonc[^\n]*\n?$/),
+    stderr: expect.stringMatching(/^[^\n]*\/etc\/countersign\/countersign\.yaml[^\n]*\n?$/),
   });
 });

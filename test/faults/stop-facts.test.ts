@@ -247,7 +247,7 @@ function keepDead(nodes: TestNode[]): () => Promise<void> {
 
 /** Waits until its nats-server takes connections again. */
 async function untilListens(node: TestNode): Promise<void> {
-  const config = readNodeConfig(join(node.folder, 'node.json'));
+  const config = readNodeConfig(join(node.folder, 'node.yaml'));
   const { clientPort } = config.logServers.find(({ name }) => name === node.name)!;
   await waitFor(
     `the nats-server of ${node.name}`,

@@ -163,7 +163,7 @@ export class TestNode {
   /** A new disk: only the configuration, the cluster's key and the identity are left. The node must not run. */
   deleteData(): void {
     for (const name of readdirSync(this.folder)) {
-      if (['node.json', 'cluster.key', 'identity', 'console.log'].includes(name)) continue;
+      if (['node.yaml', 'cluster.key', 'identity', 'console.log'].includes(name)) continue;
       rmSync(join(this.folder, name), { recursive: true, force: true });
     }
   }
@@ -171,7 +171,7 @@ export class TestNode {
   /** A new machine: only the configuration is left. The node must not run. */
   deleteEverything(): void {
     for (const name of readdirSync(this.folder)) {
-      if (name === 'node.json') continue;
+      if (name === 'node.yaml') continue;
       rmSync(join(this.folder, name), { recursive: true, force: true });
     }
   }
@@ -303,7 +303,7 @@ export class TestCluster implements AsyncDisposable {
         logServers,
         limits: { changesBytes: 256 << 20, statesBytes: 128 << 20, eventsBytes: 64 << 20 },
       };
-      const configFile = join(dataDirectory, 'node.json');
+      const configFile = join(dataDirectory, 'node.yaml');
       const configured = options.configure?.(config, name) ?? config;
       writeNodeConfig(configFile, configured);
       const about = { name, url: configured.url!, folder: dataDirectory, configFile };
@@ -463,7 +463,7 @@ async function found({ name, folder }: TestNode, keyFile: string): Promise<Autho
   const { clusterId } = await foundCluster({
     name,
     hosts: ['127.0.0.1'],
-    configFile: join(folder, 'node.json'),
+    configFile: join(folder, 'node.yaml'),
     dataDirectory: folder,
     httpPort: 1,
     nats: null,

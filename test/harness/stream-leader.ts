@@ -34,7 +34,7 @@ export async function untilStreamCurrent(cluster: TestCluster, stream: string): 
 
 /** To whichever of these nodes' log servers answers, round all relays. */
 export function connectToLog(cluster: TestCluster, nodes = cluster.nodes): NatsLink {
-  const configs = nodes.map((node) => readNodeConfig(join(node.folder, 'node.json')));
+  const configs = nodes.map((node) => readNodeConfig(join(node.folder, 'node.yaml')));
   const servers = configs.flatMap(({ name, logServers }) =>
     logServers
       .filter((server) => server.name === name)

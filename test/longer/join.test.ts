@@ -56,7 +56,7 @@ describe('a cluster founded by init', () => {
       // Once is all that a token is good for.
       const again = join(dirname(first.folder), `thief-of-${name}`);
       mkdirSync(again);
-      const stolen = await runJoin('node-9', again, token, `${again}/node.json`);
+      const stolen = await runJoin('node-9', again, token, `${again}/node.yaml`);
       expect(stolen.stderr).toContain('join_token_used');
       expect(existsSync(join(again, 'identity'))).toBe(false);
       cluster.startLater(name);
@@ -82,7 +82,7 @@ describe('a cluster founded by init', () => {
     const folder = join(dirname(first.folder), 'node-4');
     mkdirSync(folder);
     const token = await makeToken();
-    const child = spawnJoin('node-4', folder, token, `${folder}/node.json`);
+    const child = spawnJoin('node-4', folder, token, `${folder}/node.yaml`);
     const ended = once(child, 'exit');
     await waitFor(
       'the request to be made',
@@ -92,7 +92,7 @@ describe('a cluster founded by init', () => {
     child.kill('SIGKILL');
     await ended;
     expect(existsSync(join(folder, 'identity'))).toBe(false);
-    const joined = await runJoin('node-4', folder, token, `${folder}/node.json`);
+    const joined = await runJoin('node-4', folder, token, `${folder}/node.yaml`);
     expect(joined, joined.stderr).toMatchObject({ code: 0 });
     expect(readIdentity(join(folder, 'identity'))?.nodeName).toBe('node-4');
 
@@ -197,7 +197,7 @@ function spawnJoin(
   name: string,
   folder: string,
   token: string,
-  configFile = join(folder, 'node.json'),
+  configFile = join(folder, 'node.yaml'),
 ) {
   const args = ['join', '--server', first.url, '--config', configFile, '--data', folder];
   return spawn(process.execPath, [CLI, ...args, '--name', name, '--host', '127.0.0.1'], {

@@ -5,6 +5,7 @@ import { readIdentity } from '@countersign/identity';
 import { createTestCluster } from '@countersign/identity/testing';
 import { startOperatorsNats, waitFor, type TestOperatorsNats } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
 import { report } from '../harness/report.ts';
@@ -133,8 +134,8 @@ describe("three nodes whose log is in an operator's NATS of three servers", () =
     mkdirSync(folder, { mode: 0o711 });
     await createTestCluster([{ name: 'stranger', folder: join(folder, 'identity') }]);
     const { clusterId } = readIdentity(join(cluster.nodes[0]!.folder, 'identity'))!;
-    const configFile = join(folder, 'node.json');
-    const config = JSON.parse(readFileSync(cluster.nodes[2]!.configFile, 'utf8'));
+    const configFile = join(folder, 'node.yaml');
+    const config = parse(readFileSync(cluster.nodes[2]!.configFile, 'utf8'));
     const own = { ...config, name: 'stranger', dataDirectory: folder };
     const clusterKeyFile = join(folder, 'cluster.key');
     writeFileSync(clusterKeyFile, readFileSync(config.clusterKeyFile), { mode: 0o600 });

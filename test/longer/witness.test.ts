@@ -64,7 +64,7 @@ describe('two nodes and a witness', () => {
   it('are three log servers as soon as all have joined', async () => {
     const first = cluster.node('node-1');
     await Promise.all([
-      letIn('node-2', ['--config', join(cluster.folder, 'node-2', 'node.json')], []),
+      letIn('node-2', ['--config', join(cluster.folder, 'node-2', 'node.yaml')], []),
       letIn('witness-1', ['--config', witness.configFile], ['--witness']),
     ]);
     const expiring = await leaveLittleOf(join(witness.folder, 'identity'));
@@ -224,7 +224,7 @@ class Witness {
 
   constructor(folder: string) {
     this.folder = folder;
-    this.configFile = join(folder, 'node.json');
+    this.configFile = join(folder, 'node.yaml');
     mkdirSync(folder, { mode: 0o711 });
     const logServers = Object.values(servers);
     writeNodeConfig(this.configFile, {

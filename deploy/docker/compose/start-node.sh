@@ -2,6 +2,6 @@
 # Starts the node that COUNTERSIGN_NODE names.
 set -eu
 umask 077
-config=/run/countersign/node.jsonc
+config=/run/countersign/countersign.yaml
 node /opt/countersign/deploy/docker/compose/write-config.mjs "$COUNTERSIGN_NODE" >"$config"
 exec countersign node --config "$config"

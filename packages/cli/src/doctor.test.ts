@@ -150,7 +150,7 @@ describe('doctor', () => {
   });
 
   it('looks at a machine whose node does not run, by its configuration', async () => {
-    const configFile = join(directory, 'node.json');
+    const configFile = join(directory, 'node.yaml');
     const dataDirectory = join(directory, 'data');
     mkdirSync(dataDirectory, { mode: 0o700 });
     writeFileSync(join(dataDirectory, 'cluster.key'), 'x', { mode: 0o644 });
@@ -185,7 +185,7 @@ describe('doctor', () => {
             {
               name: 'config',
               severity: 'critical',
-              detail: expect.stringContaining('node.json: workers: '),
+              detail: expect.stringContaining('node.yaml: workers: '),
               fix: expect.stringContaining(`then again: countersign doctor --config ${configFile}`),
             },
           ],

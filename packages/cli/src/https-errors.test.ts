@@ -95,7 +95,7 @@ describe.runIf(hasOpenssl)('countersign over HTTPS', () => {
   });
 
   it('starts no node that would speak plain HTTP to a network', async () => {
-    const file = join(directory, 'node.json');
+    const file = join(directory, 'node.yaml');
     const data = join(directory, 'data');
     const http = { host: '0.0.0.0' };
     writeFileSync(file, JSON.stringify({ name: 'node-1', dataDirectory: data, http }));
@@ -105,7 +105,7 @@ describe.runIf(hasOpenssl)('countersign over HTTPS', () => {
     });
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^countersign: .*node\.json: http\.host: 0\.0\.0\.0 is not a loopback .*countersign init.*http\.tls\n$/,
+      /^countersign: .*node\.yaml: http\.host: 0\.0\.0\.0 is not a loopback .*countersign init.*http\.tls\n$/,
     );
     expect(existsSync(data)).toBe(false);
   });

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { parsePort } from './parse-port.ts';
 import { collect } from './setting-arguments.ts';
 
-export const CONFIG_FILE = '/etc/countersign/node.jsonc';
+export const CONFIG_FILE = '/etc/countersign/countersign.yaml';
 const DATA_DIRECTORY = '/var/lib/countersign';
 const HTTPS_PORT = 8443;
 

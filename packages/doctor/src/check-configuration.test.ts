@@ -13,7 +13,7 @@ describe('the configuration of a node that runs', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   it('is told where somebody has changed it since', async () => {
-    const path = join(folder, 'node.json');
+    const path = join(folder, 'node.yaml');
     const text = '{"name": "node-1"}';
     writeFileSync(path, text);
     const file = { path, sha256: createHash('sha256').update(text).digest('hex') };

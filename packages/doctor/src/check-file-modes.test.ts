@@ -17,10 +17,10 @@ beforeEach(() => {
       tls: { certificateFile: join(folder, 'web.pem'), keyFile: join(folder, 'web.key') },
       isHttps: true,
     },
-    file: { path: join(folder, 'node.json'), sha256: '' },
+    file: { path: join(folder, 'node.yaml'), sha256: '' },
   };
   for (const name of ['cluster.key', 'kek', 'nats.conf']) write(name, 0o600);
-  write('node.json', 0o644);
+  write('node.yaml', 0o644);
   mkdirSync(join(folder, 'identity'), { mode: 0o700 });
   write('identity/node.key', 0o600);
   write('web.key', 0o640);
@@ -50,7 +50,7 @@ describe('the files of a node', () => {
     ['identity', 0o755, 'read', '700'],
     ['identity/node.key', 0o660, 'change', '600'],
     ['web.key', 0o644, 'read', 'g-w,o='],
-    ['node.json', 0o666, 'change', 'go-w'],
+    ['node.yaml', 0o666, 'change', 'go-w'],
   ])(
     'are told with what to type where others have a right: %s',
     async (name, mode, may, wanted) => {

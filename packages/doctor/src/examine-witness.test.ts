@@ -14,7 +14,7 @@ let witness: ExaminedNode;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'countersign-doctor-'));
   const [clientPort, routePort] = (await takeFreePorts(2)) as [number, number];
-  const path = join(folder, 'node.json');
+  const path = join(folder, 'node.yaml');
   writeFileSync(path, '{}', { mode: 0o600 });
   // As after a first start.
   writeFileSync(join(folder, 'log-layout.json'), '{}', { mode: 0o600 });

@@ -24,7 +24,7 @@ let told: Certificates[];
 const config = (http: object = {}) =>
   parseNodeConfig(
     JSON.stringify({ name: 'node-1', dataDirectory: folder, http }),
-    join(folder, 'node.json'),
+    join(folder, 'node.yaml'),
   );
 const withOwn = () => config({ tls: { certificateFile: 'web.pem', keyFile: 'web.key' } });
 const open = async (about = withOwn()) => {

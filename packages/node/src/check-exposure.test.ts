@@ -20,7 +20,7 @@ describe('what a node may be reached at', () => {
 
   function check(config: Partial<NodeConfigInput>): void {
     const text = JSON.stringify({ name: 'node-1', dataDirectory: folder, ...config });
-    checkExposure(parseNodeConfig(text, join(folder, 'node.json')), 'node.json');
+    checkExposure(parseNodeConfig(text, join(folder, 'node.yaml')), 'node.yaml');
   }
 
   it.each<[string, Partial<NodeConfigInput>]>([
@@ -32,7 +32,7 @@ describe('what a node may be reached at', () => {
   ])('%s stays on loopback without an identity, and is told how to get one', (_, config) => {
     expect(() => check(config)).toThrow(NodeError);
     expect(() => check(config)).toThrow(
-      /^node\.json: (http|logServers\[0\])\.host: \S+ is not a loopback .*countersign init.*join/,
+      /^node\.yaml: (http|logServers\[0\])\.host: \S+ is not a loopback .*countersign init.*join/,
     );
     mkdirSync(join(folder, 'identity'));
     expect(() => check(config)).not.toThrow();
@@ -57,7 +57,7 @@ describe('what a node may be reached at', () => {
     const url = 'http://node-1.example.org:8080';
     expect(() => check({ url })).not.toThrow();
     expect(() => check({ url, http: { tls: own } })).toThrow(
-      'node.json: url: must begin with https://',
+      'node.yaml: url: must begin with https://',
     );
     mkdirSync(join(folder, 'identity'));
     expect(() => check({ url })).toThrow('url: ');

@@ -15,9 +15,9 @@ import {
   writeNodeConfig,
 } from './config.ts';
 import { NodeError } from './node-error.ts';
-import { stripJsonComments } from './strip-json-comments.ts';
+import { parseYaml } from './parse-yaml.ts';
 
-const exampleFile = new URL('../../../deploy/node.example.jsonc', import.meta.url);
+const exampleFile = new URL('../../../deploy/countersign.yaml', import.meta.url);
 const least = { name: 'node-1', dataDirectory: '/srv/data' };
 const servers = ['node-1', 'node-2', 'node-3'].map((name, index) => ({
   name,
@@ -30,7 +30,7 @@ describe('the configuration file', () => {
   it('must be readable by its owner alone where it holds a password', () => {
     const folder = mkdtempSync(join(tmpdir(), 'countersign-config-'));
     try {
-      const file = join(folder, 'node.json');
+      const file = join(folder, 'node.yaml');
       const url = 'postgres://mfa:topsecret@127.0.0.1/countersign?sslmode=disable';
       writeFileSync(file, JSON.stringify({ ...least, database: { url } }), { mode: 0o644 });
       expect(() => readNodeConfig(file)).toThrow(
@@ -48,7 +48,7 @@ describe('the configuration file', () => {
       name: 'node-1',
       dataDirectory: '/srv/data',
       file: {
-        path: '/etc/countersign/node.jsonc',
+        path: '/etc/countersign/countersign.yaml',
         sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
       },
       keys: {},
@@ -99,7 +99,7 @@ describe('the configuration file', () => {
     [{ ...least, http: { prot: 1 } }, 'http.prot: no such key'],
     [{ ...least, logServers: [{ ...servers[0], x: 1 }] }, 'logServers[0].x: no such key'],
   ])('refuses an unknown key by its name', (config, complaint) => {
-    expect(complaintAbout(config)).toBe(`/etc/countersign/node.jsonc: ${complaint}`);
+    expect(complaintAbout(config)).toBe(`/etc/countersign/countersign.yaml: ${complaint}`);
   });
 
   it.each([
@@ -167,12 +167,29 @@ describe('the configuration file', () => {
       'logServers: gives node-1 one port',
     ],
   ])('refuses %s', (_, config, complaint) => {
-    expect(complaintAbout(config)).toContain(`/etc/countersign/node.jsonc: ${complaint}`);
+    expect(complaintAbout(config)).toContain(`/etc/countersign/countersign.yaml: ${complaint}`);
   });
 
-  it('tells in one line where it is not JSON', () => {
-    const text = '{ // a comment\n  "name":\n nothing }';
-    expect(() => parseNodeConfig(text, 'n.json')).toThrow(/^n\.json is not JSON: .*nothing.*$/);
+  it('is YAML, and so JSON too', () => {
+    const yaml = '# a comment\nname: node-1 # another\ndataDirectory: /srv/data\nworkers: 3\n';
+    const { file: _yaml, ...fromYaml } = parseNodeConfig(yaml, 'n.yaml');
+    const { file: _json, ...fromJson } = parseNodeConfig(
+      JSON.stringify({ ...least, workers: 3 }),
+      'n',
+    );
+    expect(fromYaml).toEqual(fromJson);
+  });
+
+  it.each([
+    ['an open bracket', 'name: [node-1\nurl: postgres://me:topsecret@db/x\n'],
+    ['a key twice', 'name: node-1\nname: topsecret\n'],
+    ['an alias', 'name: &a topsecret\nurl: *a\n'],
+    ['two documents', 'name: node-1\n---\nname: topsecret\n'],
+    ['a tab', 'http:\n\thost: topsecret\n'],
+  ])('tells in one line where it is not YAML, and repeats nothing of it: %s', (_, text) => {
+    const read = () => parseNodeConfig(text, 'n.yaml');
+    expect(read).toThrow(NodeError);
+    expect(read).toThrow(/^n\.yaml is not YAML: (?!.*topsecret)[^\n]+$/);
   });
 
   it('knows its own log server and puts it first for clients', () => {
@@ -188,12 +205,13 @@ describe('the configuration file', () => {
 
 describe('the example configuration', () => {
   const text = readFileSync(exampleFile, 'utf8');
-  const content = JSON.parse(stripJsonComments(text)) as Record<string, unknown>;
-  const [, inComment = ''] = /\n( {2}"nats": [\s\S]*?) \*\//.exec(text)!;
-  const { nats } = JSON.parse(stripJsonComments(`{${inComment}}`)) as { nats: object };
+  const content = parseYaml(text) as Record<string, unknown>;
+  const [inComment = ''] = /^# nats:\n(#.*\n)*/m.exec(text)!;
+  const outOfComment = inComment.replaceAll(/^# ?/gm, '');
+  const { nats } = parseYaml(outOfComment) as { nats: object };
 
   it('is accepted', () => {
-    expect(parseNodeConfig(text, 'node.jsonc').name).toBe('node-1');
+    expect(parseNodeConfig(text, 'countersign.yaml').name).toBe('node-1');
   });
 
   it.each([
@@ -218,11 +236,11 @@ describe('the example configuration', () => {
   });
 
   it('explains every key in a comment', () => {
-    const lines = text.split('\n');
-    const obvious = ['nats', 'keyFile', 'passwordFile', 'http', 'port', 'accountingPort', 'log'];
+    const lines = text.replace(inComment, outOfComment).split('\n');
+    const obvious = ['keyFile', 'passwordFile', 'http', 'port', 'accountingPort', 'log'];
     const unexplained = lines
-      .filter((_, index) => !lines[index - 1]?.trim().startsWith('//'))
-      .flatMap((line) => /^\s*"(\w+)":/.exec(line)?.[1] ?? []);
+      .filter((_, index) => !/^ *#/.test(lines[index - 1] ?? ''))
+      .flatMap((line) => /^ *(\w+):/.exec(line)?.[1] ?? []);
     expect(unexplained).toEqual(obvious);
   });
 
@@ -237,10 +255,10 @@ describe('the example configuration', () => {
       logServers: _servers,
       http: { tls: _tls, ...http },
       ...others
-    } = parseNodeConfig(text, 'node.jsonc');
+    } = parseNodeConfig(text, 'countersign.yaml');
     const shown = { ...others, http };
     const { name, dataDirectory } = shown;
-    const defaults = parseNodeConfig(JSON.stringify({ name, dataDirectory }), 'node.jsonc');
+    const defaults = parseNodeConfig(JSON.stringify({ name, dataDirectory }), 'countersign.yaml');
     expect(defaults).toMatchObject(shown);
     const heard = { ...least, radius: { host: radius!.host } };
     expect(parse(heard).radius).toEqual(radius);
@@ -257,7 +275,7 @@ describe('writing a configuration', () => {
   afterEach(() => rmSync(folder, { recursive: true }));
 
   it('makes a file only its owner can read, which reads back the same', () => {
-    const file = join(folder, 'node.json');
+    const file = join(folder, 'node.yaml');
     writeNodeConfig(file, { ...least, workers: 3 });
     expect(statSync(file).mode & 0o777).toBe(0o600);
     const { file: _file, ...written } = readNodeConfig(file);
@@ -265,14 +283,14 @@ describe('writing a configuration', () => {
   });
 
   it('never writes a wrong one', () => {
-    const file = join(folder, 'node.json');
+    const file = join(folder, 'node.yaml');
     expect(() => writeNodeConfig(file, { ...least, workers: 0 })).toThrow(NodeError);
     expect(() => readNodeConfig(file)).toThrow(/cannot read the configuration .*ENOENT/);
   });
 });
 
 function parse(config: object) {
-  return parseNodeConfig(JSON.stringify(config), '/etc/countersign/node.jsonc');
+  return parseNodeConfig(JSON.stringify(config), '/etc/countersign/countersign.yaml');
 }
 
 function complaintAbout(config: object): string {

@@ -6,12 +6,13 @@ import { dirname, join, resolve } from 'node:path';
 import { NODE_NAME } from '@countersign/cluster';
 import { writePrivateFile } from '@countersign/private-files';
 import { flawOfCiphers, INTERMEDIATE, MODERN, TLS_VERSIONS, type TlsTerms } from '@countersign/tls';
+import { stringify } from 'yaml';
 import { z } from 'zod';
 
 import { flawOfDatabaseUrl } from './database-url.ts';
 import { flawOfNatsUrls, natsAddresses } from './nats-urls.ts';
 import { NodeError } from './node-error.ts';
-import { stripJsonComments } from './strip-json-comments.ts';
+import { parseYaml } from './parse-yaml.ts';
 
 const mebibyte = 1024 * 1024;
 
@@ -107,7 +108,7 @@ const logServer = z.strictObject({
   routePort: port,
 });
 
-/** The node's configuration file. Every key stands in deploy/node.example.jsonc. */
+/** The node's configuration file. Every key stands in deploy/countersign.yaml. */
 export const nodeConfigSchema = z
   .strictObject({
     name: nodeName,
@@ -194,11 +195,11 @@ export type NodeConfig = z.output<typeof nodeConfigSchema> & {
 export type LogServer = z.output<typeof logServer>;
 
 /**
- * Checks the text of a configuration file: JSON, comments allowed. Relative paths count from the
- * file's folder. Throws NodeError naming the file and the key.
+ * Checks the text of a configuration file: YAML. Relative paths count from the file's folder.
+ * Throws NodeError naming the file and the key.
  */
 export function parseNodeConfig(text: string, file: string): NodeConfig {
-  const result = nodeConfigSchema.safeParse(parseJson(text, file));
+  const result = nodeConfigSchema.safeParse(readYaml(text, file));
   if (!result.success) {
     const problems = result.error.issues.slice(0, 3).map(describeIssue).join('; ');
     throw new NodeError(`${file}: ${problems}`);
@@ -265,7 +266,7 @@ export function readNodeConfig(file: string): NodeConfig {
 
 /** Checks a configuration and writes it, readable by its owner only. */
 export function writeNodeConfig(file: string, config: NodeConfigInput): void {
-  const text = `${JSON.stringify(config, null, 2)}\n`;
+  const text = `# deploy/countersign.yaml explains every key.\n${stringify(config)}`;
   parseNodeConfig(text, file);
   writePrivateFile(file, text);
 }
@@ -314,13 +315,11 @@ function checkLogServers(
   if (new Set(ports).size < ports.length) refuse(`gives ${own.name} one port for two purposes`);
 }
 
-function parseJson(text: string, file: string): unknown {
+function readYaml(text: string, file: string): unknown {
   try {
-    return JSON.parse(stripJsonComments(text));
-  } catch (cause) {
-    // The parser quotes the text around the place, line breaks included.
-    const why = (cause as Error).message.replace(/\s+/g, ' ');
-    throw new NodeError(`${file} is not JSON: ${why}`, { cause });
+    return parseYaml(text);
+  } catch (error) {
+    throw new NodeError(`${file} is not YAML: ${(error as Error).message}`);
   }
 }
 

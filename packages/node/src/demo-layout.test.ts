@@ -37,7 +37,7 @@ describe('the layout of a demo', () => {
 
   it('is a valid configuration on loopback only, no port twice', () => {
     const nodes = lay(5, 1_024);
-    const configs = nodes.map((node) => parseNodeConfig(JSON.stringify(node.config), 'node.json'));
+    const configs = nodes.map((node) => parseNodeConfig(JSON.stringify(node.config), 'node.yaml'));
     const ports = [
       ...configs.map(({ http }) => http.port),
       ...(configs[0]?.logServers ?? []).flatMap(({ clientPort, routePort }) => [

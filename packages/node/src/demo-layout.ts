@@ -51,7 +51,7 @@ export function layOutDemo(options: {
     return {
       name,
       folder,
-      configFile: join(folder, 'node.json'),
+      configFile: join(folder, 'node.yaml'),
       runFile: join(folder, 'run.json'),
       url,
       radius: { host, port: authenticationPort },

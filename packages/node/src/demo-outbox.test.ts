@@ -25,7 +25,7 @@ const prepare = (fresh: boolean) =>
 function outboxOf(differs: object = {}): string | null {
   const dataDirectory = join(directory, 'node-1');
   const text = JSON.stringify({ name: 'node-1', dataDirectory, ...differs });
-  return findDemoOutbox(parseNodeConfig(text, join(dataDirectory, 'node.json')));
+  return findDemoOutbox(parseNodeConfig(text, join(dataDirectory, 'node.yaml')));
 }
 
 describe('the outbox of a demo', () => {

@@ -46,7 +46,7 @@ describe('the table of a demo', () => {
     expect(text).toMatch(/node-1 +http:\/\/127\.0\.0\.1:8080 +subordinate/);
     expect(text).toMatch(/node-2 +http:\/\/127\.0\.0\.1:8081 +master/);
     expect(text).toContain('kill -9 4000002 4000012 4000022 4000032 4000042\n');
-    expect(text).toContain('countersign node --config ./demo-data/node-2/node.json\n');
+    expect(text).toContain('countersign node --config ./demo-data/node-2/node.yaml\n');
     expect(text).toContain('countersign promote node-1\n');
     expect(text).toContain(`radclient 127.0.0.1:8201 auth ${'s'.repeat(32)}\n`);
     expect(text).toContain(`oathtool --totp -b ${secret}\n`);
@@ -59,7 +59,7 @@ describe('the table of a demo', () => {
     expect(text).toContain('COUNTERSIGN_API_KEY=$(cat /tmp/d/api-key)');
     const spaced = describeDemo({ ...demo, directory: '/tmp/a tour', isDefaultDirectory: false });
     expect(spaced).toContain("$(cat '/tmp/a tour/api-key')");
-    expect(spaced).toContain("--config '/tmp/a tour/node-2/node.json'\n");
+    expect(spaced).toContain("--config '/tmp/a tour/node-2/node.yaml'\n");
   });
 
   it('does not speak of taking over where there is one node', () => {

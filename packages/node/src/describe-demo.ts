@@ -81,7 +81,7 @@ export function describeDemo(demo: DemoDescription): string {
         `kill -9 ${pidsOf(master).join(' ')}`,
       ]),
       ...step(`Start ${master.name} again`, [
-        `npx countersign node --config ${quote(`${directory}/${master.name}/node.json`)}`,
+        `npx countersign node --config ${quote(`${directory}/${master.name}/node.yaml`)}`,
       ]),
       ...step('Choose the master yourself', [`npx countersign promote ${next.name}`]),
     );

@@ -29,7 +29,7 @@ beforeEach(() => {
   base = mkdtempSync(join(tmpdir(), 'countersign-init-'));
   data = join(base, 'data of node 1');
   identity = join(data, 'identity');
-  configFile = join(base, 'etc', 'node.jsonc');
+  configFile = join(base, 'etc', 'countersign.yaml');
 });
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 

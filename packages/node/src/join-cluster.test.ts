@@ -28,6 +28,7 @@ import { readNodeConfig } from './config.ts';
 import { joinCluster } from './join-cluster.ts';
 import { readLayoutFile } from './layout-file.ts';
 import { clusterKeyContext } from './node-identity.ts';
+import { parseYaml } from './parse-yaml.ts';
 
 const generation = makeGeneration('2026-03-01T12:00:00.000Z');
 const ring = { active: generation.id, generations: [generation] };
@@ -60,7 +61,7 @@ afterAll(() => {
 beforeEach(() => {
   runs += 1;
   data = join(base, `data-${runs}`);
-  configFile = join(base, `node-${runs}.jsonc`);
+  configFile = join(base, `node-${runs}.yaml`);
   answers = [];
   asked.length = 0;
 });
@@ -297,5 +298,5 @@ it('makes a witness without the cluster key', async () => {
   expect(readIdentity(join(data, 'identity'))?.nodeName).toBe('witness-1');
   // Where the log is; it is let in there once the log moves.
   expect(readLayoutFile(join(data, 'log-layout.json'))).toMatchObject({ runsLogServer: false });
-  expect(JSON.parse(readFileSync(configFile, 'utf8'))).not.toHaveProperty('http');
+  expect(parseYaml(readFileSync(configFile, 'utf8'))).not.toHaveProperty('http');
 });

@@ -108,5 +108,5 @@ describe('a key-encryption key', () => {
 
 function configure(more: object) {
   const text = JSON.stringify({ name: 'node-1', dataDirectory, ...more });
-  return parseNodeConfig(text, 'node.json');
+  return parseNodeConfig(text, 'node.yaml');
 }

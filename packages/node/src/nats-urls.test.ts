@@ -86,7 +86,7 @@ it('stays on loopback without an identity, and has no password with one', async 
   expect(own.worker).toMatchObject({ tls: tlsOnly, inboxPrefix: '_INBOX.node-1.worker' });
 
   // What the operator enters: two keys of each node, no witness, nothing of a supervisor.
-  const configFile = join(secured, 'node.json');
+  const configFile = join(secured, 'node.yaml');
   const nats = { urls: far, authorityFile: '/ca.pem' };
   writeFileSync(configFile, JSON.stringify({ name: 'node-1', dataDirectory: secured, nats }));
   const account = describeNatsAccount(configFile);
@@ -104,15 +104,17 @@ it('says why there are no accounts to enter without an identity', () => {
 });
 
 it('never takes a log from servers of the nodes to a NATS of the operator, or back', () => {
-  const file = { path: '/etc/node.jsonc', sha256: '' };
+  const file = { path: '/etc/countersign.yaml', sha256: '' };
   const own = parse({ urls: ['nats://127.0.0.1'] });
   const { layout } = operatorsLayout(own);
   const inNodes = { tag: '1' };
   expect(() => refuseOtherLog({ nats: own.nats, file }, layout)).not.toThrow();
   expect(() => refuseOtherLog({ nats: null, file }, inNodes)).not.toThrow();
   expect(() => refuseOtherLog({ nats: own.nats, file }, inNodes)).toThrow(
-    '/etc/node.jsonc has nats.urls, and the log of this cluster is on servers that its nodes run: ' +
+    '/etc/countersign.yaml has nats.urls, and the log of this cluster is on servers that its nodes run: ' +
       'to change that, make a backup and restore it into a new cluster',
   );
-  expect(() => refuseOtherLog({ nats: null, file }, layout)).toThrow('/etc/node.jsonc has no nats');
+  expect(() => refuseOtherLog({ nats: null, file }, layout)).toThrow(
+    '/etc/countersign.yaml has no nats',
+  );
 });

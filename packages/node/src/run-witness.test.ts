@@ -15,7 +15,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 const server = (name: string) => ({ name, host: '127.0.0.1', clientPort: 4222, routePort: 6222 });
 
 function run(name = 'w', servers = [server('node-1'), server('w')]): Promise<void> {
-  const configFile = join(folder, 'node.json');
+  const configFile = join(folder, 'node.yaml');
   writeNodeConfig(configFile, { name, dataDirectory: folder, logServers: servers });
   return runWitness({ configFile });
 }

@@ -12,7 +12,7 @@ export async function examineHere(configFile: string): Promise<NodeExamination> 
   try {
     node = await readExaminedNode(configFile);
   } catch (error) {
-    const fix = `correct that in the file (every key stands in deploy/node.example.jsonc), then again: countersign doctor --config ${quote(configFile)}`;
+    const fix = `correct that in the file (every key stands in deploy/countersign.yaml), then again: countersign doctor --config ${quote(configFile)}`;
     const checks: Finding[] = [critical('config', explain(error), fix)];
     return { ...whole, node: configFile, checks };
   }

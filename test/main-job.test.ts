@@ -1,4 +1,4 @@
-import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFile, execFileSync, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { takeFreePorts, waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isAlive, signal } from './harness/processes.ts';
 import { report } from './harness/report.ts';
+import { spawnBound } from './harness/spawn-bound.ts';
 
 const PROMOTE_FOR_MS = 20_000;
 const CLI = fileURLToPath(new URL('../packages/cli/src/main.ts', import.meta.url));
@@ -37,11 +38,9 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
     rmSync(folder, { recursive: true });
     mkdirSync(folder, { mode: 0o711 });
     const startedAt = performance.now();
-    demo = spawn(
-      process.execPath,
-      [CLI, 'demo', '--dir', folder, '--base-port', String(await freeBasePort())],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
+    demo = spawnBound([CLI, 'demo', '--dir', folder, '--base-port', String(await freeBasePort())], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     demo.stdout!.on('data', (chunk) => {
       output += String(chunk);
     });

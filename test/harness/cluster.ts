@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import {
   closeSync,
   mkdirSync,
@@ -28,6 +28,7 @@ import { History } from '../history/history.ts';
 import { ApiClient, type ClusterReply } from './api-client.ts';
 import { isAlive, processesIn, signal } from './processes.ts';
 import { Relay } from './relay.ts';
+import { spawnBound } from './spawn-bound.ts';
 
 const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
 // Engines run as another user when the tests run as root, so not below a private folder.
@@ -88,7 +89,7 @@ export class TestNode {
   start(env: NodeJS.ProcessEnv = {}): void {
     const console = openSync(join(this.folder, 'console.log'), 'a', 0o600);
     const program = this.#options.programOf?.(this.name) ?? CLI;
-    this.#child = spawn(process.execPath, [program, 'node', '--config', this.#configFile], {
+    this.#child = spawnBound([program, 'node', '--config', this.#configFile], {
       stdio: ['ignore', console, 'inherit'],
       env: {
         ...process.env,

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ import { enrolPeople, type Person } from '../harness/people.ts';
 import { isAlive } from '../harness/processes.ts';
 import { report } from '../harness/report.ts';
 import { runCli } from '../harness/run-cli.ts';
+import { spawnBound } from '../harness/spawn-bound.ts';
 
 const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
 const MIB = 1 << 20;
@@ -237,7 +238,7 @@ class Witness {
 
   start(): void {
     const console = openSync(join(this.folder, 'console.log'), 'a', 0o600);
-    this.#child = spawn(process.execPath, [CLI, 'witness', '--config', this.configFile], {
+    this.#child = spawnBound([CLI, 'witness', '--config', this.configFile], {
       stdio: ['ignore', console, console],
       env: { ...process.env, GOMAXPROCS: '1' },
     });

@@ -4,11 +4,11 @@ import { writeNodeConfig, type NodeConfigInput } from '@countersign/node';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { TestCluster, type TestNode } from './harness/cluster.ts';
-import { enrolPeople, type Person } from './harness/people.ts';
-import { report } from './harness/report.ts';
-import { quantile, VerificationLoad, WriteLoad, type WriteFigures } from './harness/workload.ts';
-import { expectHistoryHolds } from './history/expect-history-holds.ts';
+import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { enrolPeople, type Person } from '../harness/people.ts';
+import { report } from '../harness/report.ts';
+import { quantile, VerificationLoad, WriteLoad, type WriteFigures } from '../harness/workload.ts';
+import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
 const ROUNDS = 6;
 

@@ -224,14 +224,12 @@ describe('behind the balancer people sign in on, whatever happens to one node:',
       await heal();
     }
     // The balancer may ask a node that has not heard yet that the others went on.
-    await waitFor(
+    const shown = await waitFor(
       'it to hold what it missed',
       () => cluster.cli(alone, 'user', 'show', 'meanwhile'),
-      {
-        timeoutMs: 60_000,
-        everyMs: 500,
-      },
+      { timeoutMs: 60_000, everyMs: 500 },
     );
+    expect(shown).toContain('meanwhile');
     await cluster.untilHealed();
   });
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { parseSetting } from './change-settings.ts';
-import { instant } from './document-fields.ts';
+import { id, instant } from './document-fields.ts';
 import type { SettingValue } from './setting.ts';
 import { applicationName } from './settings-schema.ts';
 import { isOverridable, SettingError } from './settings.ts';
@@ -17,7 +17,7 @@ const overrides = z
 
 /** Who asks for verifications: a RADIUS client, an LDAP client, an API client, a web site. */
 export const applicationDocument = z.strictObject({
-  id: z.uuid().lowercase(),
+  id,
   /** No other application has it, whatever the case of its letters. */
   name: applicationName,
   /** Every verification of one that is not is denied. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { instant, nodeName } from './document-fields.ts';
+import { id, instant, nodeName } from './document-fields.ts';
 
 /** Who belongs to a cluster whose nodes are not all on one machine: what of it stands in the log. */
 
@@ -10,7 +10,6 @@ const MEMBERS_MAX = 64;
 const role = z.enum(['node', 'witness']);
 const clusterId = z.string().regex(/^[0-9a-f]{20}$/);
 const publicNkey = z.string().regex(/^U[A-Z2-7]{55}$/);
-const tokenId = z.uuid().lowercase();
 
 const member = z.strictObject({
   name: nodeName,
@@ -43,7 +42,7 @@ export const membersDocument = z.strictObject({
     signature: z.base64().max(256),
   }),
   /** Used, and not expired when the list was last written. */
-  spentTokens: z.array(z.strictObject({ id: tokenId, expiresAt: instant })).max(SPENT_TOKENS_MAX),
+  spentTokens: z.array(z.strictObject({ id, expiresAt: instant })).max(SPENT_TOKENS_MAX),
   /** When a member was removed that knows the cluster key, until the key is changed. */
   rotationDueSince: instant.nullable(),
   /** A node was removed that may be hostile: people's sessions count again under a key made later. */
@@ -52,7 +51,7 @@ export const membersDocument = z.strictObject({
 export type MembersDocument = z.infer<typeof membersDocument>;
 
 export const joinTokenDocument = z.strictObject({
-  id: tokenId,
+  id,
   role,
   /** Ed25519 (base64url): it says nothing of the secret that its bearer signs with. */
   publicKey: z.string().regex(/^[\w-]{43}$/),

@@ -14,7 +14,7 @@ export default defineConfig({
           globalSetup: [startsPostgres],
           // Most of them wait more than they compute.
           maxWorkers: 2,
-          testTimeout: 20_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 1 },
         },

@@ -634,7 +634,7 @@ describe('a join', () => {
           server.ports.commands.some(({ args }) => {
             return (args.request as { tokenId?: string } | undefined)?.tokenId === known;
           }),
-        { timeoutMs: 5000 },
+        { timeoutMs: 10_000 },
       );
       held.resolve();
       expect((await joiner).status).toBe(200);

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import type { RadiusSeen, RadiusWatchLine } from './ports.ts';
 import { MemoryRadius, startApi } from './testing/index.ts';
 
+const patience = { timeout: 10_000 };
 let server: Awaited<ReturnType<typeof startApi>>;
 
 beforeAll(async () => {
@@ -149,7 +150,7 @@ describe('watching RADIUS', () => {
     return { response, lines, ended: read().catch(() => undefined), stop: () => stopping.abort() };
   }
   const untilNobodyWatches = () =>
-    expect.poll(() => server.ports.radiusFront.watchers, { timeout: 5000 }).toBe(0);
+    expect.poll(() => server.ports.radiusFront.watchers, patience).toBe(0);
 
   it('tells one client’s lines as they come, and forgets who went away', async () => {
     const watching = await watch('?client=GATEWAY');
@@ -157,7 +158,7 @@ describe('watching RADIUS', () => {
     for (const client of ['gateway', 'other', null]) server.ports.radiusFront.tell(seen(client));
     server.ports.radiusFront.tell({ kind: 'quiet' });
     await expect
-      .poll(() => watching.lines)
+      .poll(() => watching.lines, patience)
       .toEqual([
         { kind: 'watching', node: 'node-1', workers: 2, silent: [] },
         seen('gateway'),
@@ -180,7 +181,7 @@ describe('watching RADIUS', () => {
     const watching = await watch('', 'short');
     vi.advanceTimersByTime(15_000);
     server.ports.radiusFront.tell(seen('gateway'));
-    await expect.poll(() => watching.lines.length).toBe(2);
+    await expect.poll(() => watching.lines.length, patience).toBe(2);
     server.ports.keys.delete('short');
     vi.advanceTimersByTime(15_000);
     await watching.ended;
@@ -192,7 +193,7 @@ describe('watching RADIUS', () => {
     socket.write(
       'GET /api/v1/radius/watch HTTP/1.1\r\nhost: x\r\nauthorization: Bearer events\r\n\r\n',
     );
-    await expect.poll(() => server.ports.radiusFront.watchers).toBe(1);
+    await expect.poll(() => server.ports.radiusFront.watchers, patience).toBe(1);
     const long = seen('gateway', 'x'.repeat(5000));
     // More than what the kernel and the server keep.
     const told = 8000;
@@ -200,7 +201,7 @@ describe('watching RADIUS', () => {
     let text = '';
     socket.on('data', (data) => (text += String(data)));
     socket.resume();
-    await expect.poll(() => /"lost","count":\d+/.exec(text)?.[0], { timeout: 5000 }).toBeDefined();
+    await expect.poll(() => /"lost","count":\d+\}/.exec(text)?.[0], patience).toBeDefined();
     const lost = Number(/"lost","count":(\d+)/.exec(text)![1]);
     const received = text.split('"kind":"seen"').length - 1;
     expect(lost).toBeGreaterThan(1000);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { INTERMEDIATE, MODERN, type CertificatePair, type TlsTerms } from '@countersign/tls';
 import { hasOpenssl, makeTestCertificate, waitFor } from '@countersign/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { serveCertificate, type ApiTls } from './serve-tls.ts';
 import { startApi } from './testing/index.ts';
 
@@ -138,6 +138,7 @@ describe.runIf(hasOpenssl)('the API over TLS', () => {
     await using server = await startClosing(INTERMEDIATE);
     const agent = new Agent({ keepAlive: true, maxSockets: 4 });
     const stopped = new AbortController();
+    onTestFinished(() => stopped.abort());
     const seen: unknown[] = [];
     const client = async (options: RequestOptions) => {
       while (!stopped.signal.aborted) {
@@ -168,7 +169,8 @@ describe.runIf(hasOpenssl)('the API over TLS', () => {
     half.write(Buffer.from([22, 3, 1, 2, 0, 1]));
     const began = performance.now();
     await Promise.all([closed(silent), closed(half)]);
-    expect(performance.now() - began).toBeLessThan(3_000);
+    // Without that bound of its own it would be 5 s.
+    expect(performance.now() - began).toBeLessThan(4_500);
   });
 
   it('ends connections that ask nothing after the handshake', async () => {
@@ -178,7 +180,8 @@ describe.runIf(hasOpenssl)('the API over TLS', () => {
     await new Promise((resolve) => socket.once('secureConnect', resolve));
     const began = performance.now();
     await closed(socket);
-    expect(performance.now() - began).toBeLessThan(3_000);
+    // Without that bound of its own it would be 10 s.
+    expect(performance.now() - began).toBeLessThan(8_000);
     await server.close();
   });
 

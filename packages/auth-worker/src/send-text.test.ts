@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createOutbox } from '@countersign/delivery';
 import { hasKannel, startTestKannel, waitFor, type TestKannel } from '@countersign/testing';
 import type { Settings, UserDocument } from '@countersign/verification';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WorkerMetrics } from './metrics.ts';
 import { TEXT_DEADLINE_MS, TextSending, type SendTextsOptions } from './send-text.ts';
 import { settingsWithProviders } from './testing/settings-with-providers.ts';
@@ -212,8 +212,14 @@ describe('sending texts', () => {
     const settings = settingsWithProviders(seedKey, []);
     settings.texts = { ...settings.texts, perPrefixAndHour: 10 };
     const outcomes = [];
-    for (let i = 0; i < 6; i += 1) {
-      outcomes.push(await texts.send(textTo(settings, { number: `+3161234567${i}` })));
+    // All in one hour.
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-01-05T10:05:00Z') });
+    try {
+      for (let i = 0; i < 6; i += 1) {
+        outcomes.push(await texts.send(textTo(settings, { number: `+3161234567${i}` })));
+      }
+    } finally {
+      vi.useRealTimers();
     }
     expect(outcomes.map(({ sent }) => sent)).toEqual([true, true, true, true, true, false]);
     expect(outcomes[5]?.details).toMatchObject({ error: 'text_budget_prefix' });

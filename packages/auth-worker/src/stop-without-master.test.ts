@@ -205,8 +205,8 @@ describe('with a master', () => {
       heartbeats.send(heartbeat);
       return path.membership.master() !== null;
     };
-    await waitFor('the master', isHeard, { timeoutMs: 5000 });
     const user = await test.addUser(seedKey, randomBytes(20));
+    await waitFor('the master', isHeard, { timeoutMs: 5000 });
     const reply = await runCommand(path, { ...block(user.username), timeoutMs }, () => ({}));
     expect(reply.kind).toBe(becomes);
     const facts = await listStopFactsOfUser(path.db, user.id);

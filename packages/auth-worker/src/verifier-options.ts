@@ -23,6 +23,8 @@ export type VerifierOptions = {
     PurposeKey
   >;
   incarnation: ChallengeBinding['incarnation'];
+  /** Waiting for the quorum ends after this, whatever happens; missing: 700 ms. */
+  quorumWaitMs?: number;
   /** Sends a code; null: this node cannot. It has a deadline of its own. */
   sendText: SendText | null;
   /** Whether there is anything to send one through; missing: wherever one can be sent. */

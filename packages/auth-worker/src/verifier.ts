@@ -87,7 +87,7 @@ import type { VerifierOptions } from './verifier-options.ts';
 import { Waits, type WaitedQuestion, type WaitEnd } from './waits.ts';
 
 /** Waiting for the quorum ends after this, whatever happens. */
-export const QUORUM_WAIT_MS = 700;
+const QUORUM_WAIT_MS = 700;
 /** A node whose clock is further from the cluster's median does not verify. */
 export const CLOCK_LIMIT_MS = 20_000;
 const MAX_LOST_CAS = 4;
@@ -101,6 +101,7 @@ const PASSWORD_ITEM = 'password';
 /** `verify(attempt)`: the one function behind every protocol. No verdict leaves before it is recorded. */
 export class Verifier {
   readonly #options: VerifierOptions;
+  readonly #quorumWaitMs: number;
   /** By what is typed: so many guesses at one name, whoever has it, wait here. */
   readonly #typed = new UserQueue();
   /** By user, for a user has several names. Whoever is in turn here waits for no other turn. */
@@ -115,6 +116,7 @@ export class Verifier {
   constructor(options: VerifierOptions) {
     this.#options = options;
     const { db, gate } = options;
+    this.#quorumWaitMs = options.quorumWaitMs ?? QUORUM_WAIT_MS;
     this.#read = new Batcher((wanted) => gate.pass(() => readForVerification(db, wanted)), 100);
     this.#records = new AttemptRecords(options);
     this.#waits = new Waits(options);
@@ -323,7 +325,7 @@ export class Verifier {
       if (proof.target) {
         step.event.details[passwordTarget ? 'target' : 'directory'] = proof.target.name;
       }
-      step.quorumUntil = performance.now() + QUORUM_WAIT_MS;
+      step.quorumUntil = performance.now() + this.#quorumWaitMs;
     }
     // Until a wrong one is counted the next has to wait.
     if (step.proof.judged.kind !== 'wrong') await this.#records.withdraw(step);
@@ -460,7 +462,7 @@ export class Verifier {
       ids,
       event,
       startedAt,
-      quorumUntil: performance.now() + QUORUM_WAIT_MS,
+      quorumUntil: performance.now() + this.#quorumWaitMs,
       user: withStopFacts(user.document, user.stopFacts, Date.now()),
       settings: settingsFor(company, application, user.document),
       publicLanguage: settingsFor(company, application).company.language,

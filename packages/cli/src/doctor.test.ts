@@ -9,7 +9,6 @@ import { isSafeText } from '@countersign/verification';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
-
 let server: Awaited<ReturnType<typeof startApi>>;
 let directory: string;
 beforeAll(async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildApi, type RadiusSeen, type RadiusTestReport } from '@countersign/api';
 import { MemoryPorts, MemoryRadius, silentLogger, startApi } from '@countersign/api/testing';
+import { takeFreePorts } from '@countersign/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runCountersign, type Run } from './testing/run-countersign.ts';
 
@@ -233,7 +234,7 @@ describe('countersign radius watch', () => {
       '',
     ]);
     expect(await interrupt()).toBe(0);
-    await expect.poll(() => radiusFront.watchers, { timeout: 5000 }).toBe(0);
+    await expect.poll(() => radiusFront.watchers, { timeout: 15_000 }).toBe(0);
   });
 
   it('shows attributes where it is asked to, and JSON lines of one client', async () => {
@@ -252,15 +253,23 @@ describe('countersign radius watch', () => {
   });
 
   it('asks again where the node went away, and ends where it is refused', async () => {
-    const first = await startApi();
-    const { printed, poll, interrupt } = await watch([], first.url);
-    first.api.server.closeAllConnections();
+    // Kept from others between the two.
+    const [port = 0] = await takeFreePorts(1);
+    const startThere = async () => {
+      const ports = new MemoryPorts();
+      ports.addKey('all');
+      const api = buildApi(ports, { logger: silentLogger() });
+      await api.listen({ host: '127.0.0.1', port });
+      return api;
+    };
+    const first = await startThere();
+    const { printed, poll, interrupt } = await watch([], `http://127.0.0.1:${port}`);
+    // Whoever comes again before it is gone would keep it from ending.
+    first.server.close();
+    first.server.closeAllConnections();
     await first.close();
     await poll(() => printed.error).toMatch(/trying again\n$/);
-    const ports = new MemoryPorts();
-    ports.addKey('all');
-    const second = buildApi(ports, { logger: silentLogger() });
-    await second.listen({ host: '127.0.0.1', port: first.port });
+    const second = await startThere();
     await poll(() => printed.error).toMatch(/trying again\n.*watching node-1/s);
     expect(await interrupt()).toBe(0);
     await second.close();

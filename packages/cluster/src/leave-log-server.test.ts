@@ -35,7 +35,8 @@ it('no stream is led by a server that is about to stop, and writes go on at once
     return !(await Promise.all(streams.map(leaderOf))).includes(node);
   };
   await waitFor('other leaders', haveMoved, { timeoutMs: 30_000 });
-  const outcome = await publish(link, 'FIRST.x', Buffer.from('1'), 1000);
+  // An election would take 4 s and more.
+  const outcome = await publish(link, 'FIRST.x', Buffer.from('1'), 3500);
   expect(outcome.kind).toBe('stored');
 }, 90_000);
 

@@ -21,10 +21,10 @@ describe('a link to the log servers', () => {
   it('goes back to its own server when that is there again', { timeout: 60_000 }, async () => {
     const home = nats.urls[0]!.replace('nats://', '');
     await using link = connect();
-    await waitFor('the connection', () => link.server === home, { timeoutMs: 10_000 });
+    await waitFor('the connection', () => link.server === home, { timeoutMs: 20_000 });
     await nats.kill(0);
     await waitFor('another server', () => link.server !== null && link.server !== home, {
-      timeoutMs: 10_000,
+      timeoutMs: 20_000,
     });
     await nats.restart(0);
     await waitFor('its own server', () => link.server === home, { timeoutMs: 30_000 });

@@ -7,7 +7,7 @@ import { NatsLink } from './nats-link.ts';
 import { PARKED_MAX_BYTES, ParkedEntries } from './parked-entries.ts';
 
 const limits = { changesBytes: 1 << 20, statesBytes: 1 << 20, eventsBytes: 1 << 20 };
-const WAIT_MS = 2000;
+const WAIT_MS = 10_000;
 
 describe('parked entries', () => {
   let nats: TestNats;

@@ -53,7 +53,7 @@ async function untilDecided(giveUp: () => Promise<void>): Promise<PromiseSettled
     const isOpen = outcome.status === 'rejected' && outcome.reason instanceof SilenceError;
     return isOpen ? null : outcome;
   };
-  return waitFor('a decision', decide, { timeoutMs: 5000 });
+  return waitFor('a decision', decide, { timeoutMs: 20_000 });
 }
 
 function change(id: string) {

@@ -10,6 +10,7 @@ import { StopFacts } from './stop-facts.ts';
 type Fact = { id: string; reason: string };
 
 const silent: Log = { info() {}, warn() {} };
+const WAIT_MS = 10_000;
 /** Opens only what it sealed in the same place. */
 const sealer: Sealer = {
   seal: (bytes, context) => Buffer.concat([Buffer.from(`${context}\n`), bytes]),
@@ -84,7 +85,7 @@ describe('telling stop facts', () => {
     const everyone = [first, second, third, own];
     const link = connect();
     await waitFor('everyone', () => [...everyone, { link }].every((one) => one.link.isUp), {
-      timeoutMs: 5000,
+      timeoutMs: 10_000,
     });
     await Promise.all(everyone.map((one) => roundTrip(one.link)));
     link.publish(STOP_FACTS_SUBJECT, 'nonsense');
@@ -102,7 +103,7 @@ describe('telling stop facts', () => {
     expect(third.facts[0]!.reason).toBe('beside a wrong one');
     expect(third.malformed).toBe(4);
     await waitFor('the other', () => first.facts.length + second.facts.length >= 3, {
-      timeoutMs: 5000,
+      timeoutMs: 10_000,
     });
     expect(first.facts.length + second.facts.length).toBe(3);
     expect(own.facts).toEqual([]);
@@ -118,12 +119,12 @@ describe('the bucket of stop facts', () => {
     await waitFor('the streams', () => create().then(() => true), { timeoutMs: 15_000 });
     const stopFacts = stopFactsOf(link, number);
     const first = fact('first');
-    expect(await stopFacts.store(first, 1000)).toBe(true);
-    expect(await stopFacts.store({ ...first, reason: 'another' }, 1000)).toBe(true);
+    expect(await stopFacts.store(first, WAIT_MS)).toBe(true);
+    expect(await stopFacts.store({ ...first, reason: 'another' }, WAIT_MS)).toBe(true);
     const misplaced = sealer.seal(Buffer.from(JSON.stringify(first)), `stop-facts|${first.id}`);
-    await link.request(namesOf(number).stopFact(randomUUID()), misplaced, { timeoutMs: 1000 });
+    await link.request(namesOf(number).stopFact(randomUUID()), misplaced, { timeoutMs: WAIT_MS });
     const last = fact('last');
-    expect(await stopFacts.store(last, 1000)).toBe(true);
+    expect(await stopFacts.store(last, WAIT_MS)).toBe(true);
 
     const seen: Fact[] = [];
     let position = 0;
@@ -140,14 +141,14 @@ describe('the bucket of stop facts', () => {
       log: silent,
     });
     await waitFor('the last one', () => seen.some(({ id }) => id === last.id), {
-      timeoutMs: 5000,
+      timeoutMs: 10_000,
     });
     stop.abort();
     await following;
     expect(seen).toEqual([first, last]);
     expect(malformed).toBe(1);
     const names = namesOf(number);
-    const kept = await readLast(link, names.stops, names.stopFact(first.id), 1000);
+    const kept = await readLast(link, names.stops, names.stopFact(first.id), WAIT_MS);
     expect(kept).toMatchObject({ kind: 'found', message: { sequence: 1 } });
   });
 

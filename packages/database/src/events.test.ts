@@ -20,7 +20,9 @@ import { useTestPostgres } from './testing/use-test-postgres.ts';
 const postgres = useTestPostgres();
 const migrated = () => postgres.cleanDatabase();
 const DAY_MS = 86_400_000;
-const dayFromNow = (days: number) => new Date(Date.now() + days * DAY_MS);
+// The same day from the first test to the last, also around midnight.
+const startedAt = Date.now();
+const dayFromNow = (days: number) => new Date(startedAt + days * DAY_MS);
 const isoDay = (date: Date) => date.toISOString().slice(0, 10);
 
 async function partitionSizes(db: Database) {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { openDatabase, pingDatabase } from './open-database.ts';
 import type { Database } from './open-database.ts';
 import { startTestPostgres } from './testing/start-postgres.ts';
@@ -53,10 +53,13 @@ describe('a pool', () => {
   });
 
   it('answers a ping with false, and in time, while the server cannot answer', async () => {
-    const db = postgres.open(await postgres.emptyDatabase(), { max: 1 });
+    const name = await postgres.emptyDatabase();
+    const [db, other] = [postgres.open(name, { max: 1 }), postgres.open(name, { max: 1 })];
     expect(await pingDatabase(db, 5000)).toBe(true);
-    const busy = db.sql`select pg_sleep(0.3)`.execute();
+    await other.sql`select pg_advisory_lock(1)`;
+    const busy = db.sql`select pg_advisory_lock(1)`.execute();
     expect(await pingDatabase(db, 20)).toBe(false);
+    await other.sql`select pg_advisory_unlock(1)`;
     await busy;
   });
 
@@ -96,6 +99,7 @@ describe('when the server dies', () => {
     const acknowledged: number[] = [];
     const lastOkAt = Array.from({ length: 24 }, () => 0);
     const stop = new AbortController();
+    onTestFinished(() => stop.abort());
     const clients = lastOkAt.map((_, client) =>
       writeUntil(stop.signal, db, client, (id) => {
         acknowledged.push(id);

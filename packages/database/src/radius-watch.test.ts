@@ -28,6 +28,6 @@ it('what is told reaches all who watch this database, in order, and nobody later
   await watching[1]!.end();
   await waitFor('the lock to go', async () => !(await isRadiusWatched(db)));
   expect(await isRadiusWatched(other)).toBe(true);
-  expect(watching[1]!.lost.aborted).toBe(true);
+  await waitFor('the end to be told', () => watching[1]!.lost.aborted);
   await watching[2]!.end();
 });

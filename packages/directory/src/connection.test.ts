@@ -8,6 +8,13 @@ import { parseServer } from './open-socket.ts';
 import { parseFilter } from './parse-filter.ts';
 import { startFaultyServer } from './testing/faulty-servers.ts';
 
+const SETTINGS = {
+  certificates: { authorities: null, pinned: [], serverName: null },
+  startTls: false,
+  connectMs: 10_000,
+  answerMs: 10_000,
+  pageSize: 10,
+};
 const QUERY = { scope: 'sub' as const, filter: '(objectClass=*)', attributes: ['uid'] };
 
 /** Answers the requests in turn; what is said last is said again. */
@@ -23,9 +30,7 @@ async function openTo(answers: ((id: number) => Buffer[])[]) {
       for (const bytes of answer(id)) socket.write(bytes);
     });
   });
-  const certificates = { authorities: null, pinned: [], serverName: null };
-  const settings = { certificates, startTls: false, connectMs: 500, answerMs: 500, pageSize: 10 };
-  const connection = await Connection.open(parseServer(server.url), settings);
+  const connection = await Connection.open(parseServer(server.url), SETTINGS);
   const end = async () => {
     connection.close();
     await server[Symbol.asyncDispose]();
@@ -89,8 +94,7 @@ it('one answer drop by drop is waited for no longer than one at once', async () 
       timers.push(setInterval(() => socket.write(whole.subarray(at, (at += 1))), 50));
     });
   });
-  const certificates = { authorities: null, pinned: [], serverName: null };
-  const settings = { certificates, startTls: false, connectMs: 500, answerMs: 500, pageSize: 10 };
+  const settings = { ...SETTINGS, answerMs: 500 };
   const connection = await Connection.open(parseServer(server.url), settings);
   await expect(connection.search('', QUERY)).rejects.toThrow(/no answer within 500 ms/);
   expect(connection.isOpen).toBe(false);

@@ -270,7 +270,7 @@ describe.skipIf(!hasSlapd)('a directory that is an OpenLDAP', () => {
       kind: 'accepted',
     });
     relay.cut();
-    await waitFor('no connection', () => relay.open() === 0, { timeoutMs: 2_000 });
+    await waitFor('no connection', () => relay.open() === 0, { timeoutMs: 10_000 });
     expect(await cut.signIn({ name: 'alice' }, slapd.personPassword)).toMatchObject({
       kind: 'accepted',
     });
@@ -289,8 +289,8 @@ function configOf(slapd: TestSlapd, change: Partial<DirectoryConfig> = {}): Dire
     account: slapd.reader,
     baseDn: slapd.baseDn,
     defaultCountry: 'NL',
-    connectMs: 2_000,
-    answerMs: 5_000,
+    connectMs: 10_000,
+    answerMs: 10_000,
     ...change,
   };
 }

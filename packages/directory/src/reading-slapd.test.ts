@@ -170,7 +170,7 @@ describe.skipIf(!hasSlapd)('reading OpenLDAP', () => {
   }, 30_000);
 
   it('a server that falls silent in the middle ends the reading with an error', async () => {
-    const hasty = readingOf({ ...config, answerMs: 500, pageSize: 100 });
+    const hasty = readingOf({ ...config, answerMs: 3_000, pageSize: 100 });
     const pages = readPeople(hasty, signal);
     await pages.next();
     slapd.pause();
@@ -251,7 +251,7 @@ describe.skipIf(!hasSlapd)('reading OpenLDAP', () => {
         await slapd.modify(replaceAttributes(dnOf('alice'), { givenName: `A${Date.now()}` }));
         return (await since()).changed.length > 0;
       };
-      await waitFor('a later change', modifyAgain, { timeoutMs: 5000 });
+      await waitFor('a later change', modifyAgain, { timeoutMs: 15_000 });
       expect(cursor).not.toEqual(at);
     });
 

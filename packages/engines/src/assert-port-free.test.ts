@@ -1,15 +1,16 @@
 import { createSocket } from 'node:dgram';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { once } from 'node:events';
 
 import { expect, it } from 'vitest';
 
 import { assertPortFree } from './assert-port-free.ts';
+import { takeFreePort } from './engine-trial.ts';
 
 it('a taken port is told with its purpose and a way out, and a freed one passes', async () => {
-  const server = createServer().listen(0, '127.0.0.1');
+  const port = await takeFreePort();
+  const server = createServer().listen(port, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
   const check = () => assertPortFree({ host: '127.0.0.1', port, what: 'nats-server of node-1' });
   await expect(check()).rejects.toThrow(
     `port ${port} on 127.0.0.1 (nats-server of node-1) is taken by another program: ` +
@@ -21,9 +22,9 @@ it('a taken port is told with its purpose and a way out, and a freed one passes'
 });
 
 it('a port of UDP is another one than that of TCP', async () => {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  const port = await takeFreePort();
+  const socket = createSocket('udp4').bind(port, '127.0.0.1');
   await once(socket, 'listening');
-  const { port } = socket.address();
   const about = { host: '127.0.0.1', port, what: 'RADIUS of node-1' };
   await expect(assertPortFree({ ...about, transport: 'udp' })).rejects.toThrow('RADIUS of node-1');
   await expect(assertPortFree(about)).resolves.toBeUndefined();

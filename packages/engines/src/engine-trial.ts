@@ -1,10 +1,10 @@
-import { once } from 'node:events';
+import { randomInt } from 'node:crypto';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { tryToBind } from './assert-port-free.ts';
 import type { NatsOptions } from './start-nats-server.ts';
 
 // What the tests of this package share; the package `testing` builds on this one.
@@ -25,13 +25,16 @@ export async function makeTrialFolder(): Promise<{ path: string } & AsyncDisposa
   };
 }
 
+/** Below the ports the kernel gives to outgoing connections, which would take a freed one. */
 export async function takeFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    const port = randomInt(10_000, 32_000);
+    const codes = (['tcp', 'udp'] as const).map((transport) =>
+      tryToBind({ host: '127.0.0.1', port, transport }),
+    );
+    if ((await Promise.all(codes)).every((code) => code === undefined)) return port;
+  }
+  throw new Error('no free loopback port');
 }
 
 export async function singleNatsServer(folder: string, binary: string): Promise<NatsOptions> {

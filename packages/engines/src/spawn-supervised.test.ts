@@ -37,7 +37,7 @@ it('a process that ignores its stop signal is killed after the time-out', async 
     stopSignal: 'SIGTERM',
     stopTimeoutMs: 100,
   });
-  await expect.poll(() => readFile(logFile, 'utf8'), { timeout: 5_000 }).toContain('up');
+  await expect.poll(() => readFile(logFile, 'utf8'), { timeout: 15_000 }).toContain('up');
   await child.stop();
   expect(await child.exited).toEqual({ code: null, signal: 'SIGKILL' });
 });

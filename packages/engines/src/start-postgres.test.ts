@@ -9,7 +9,7 @@ import { acceptsPostgresConnection } from './accepts-postgres-connection.ts';
 import { isRoot, makeTrialFolder } from './engine-trial.ts';
 import { isRunning } from './running-process.ts';
 import type { ProcessExit } from './spawn-supervised.ts';
-import { startPostgres, type PostgresOptions } from './start-postgres.ts';
+import { startPostgres, type PostgresEngine, type PostgresOptions } from './start-postgres.ts';
 
 function trialPostgres(folder: string): PostgresOptions {
   return {
@@ -17,6 +17,11 @@ function trialPostgres(folder: string): PostgresOptions {
     logFile: join(folder, 'log', 'postgres.log'),
     settings: { fsync: 'off' },
   };
+}
+
+/** One try gives up after a second. */
+async function expectAccepted(connection: PostgresEngine['connection']): Promise<void> {
+  await expect.poll(() => acceptsPostgresConnection(connection), { timeout: 10_000 }).toBe(true);
 }
 
 describe('PostgreSQL', () => {
@@ -43,7 +48,7 @@ describe('PostgreSQL', () => {
     const madeAt = (await stat(join(options.dataDirectory, 'PG_VERSION'))).birthtimeMs;
     const second = await startPostgres(options);
     expect((await stat(join(options.dataDirectory, 'PG_VERSION'))).birthtimeMs).toBe(madeAt);
-    expect(await acceptsPostgresConnection(second.connection)).toBe(true);
+    await expectAccepted(second.connection);
     await second.stop();
   });
 
@@ -89,7 +94,7 @@ describe('PostgreSQL', () => {
     await expect(startPostgres({ ...options, dataDirectory })).rejects.toThrow(
       /^the socket .*\.s\.PGSQL\.5432 is in use by another program/,
     );
-    expect(await acceptsPostgresConnection(server.connection)).toBe(true);
+    await expectAccepted(server.connection);
     await server.stop();
   });
 
@@ -115,7 +120,7 @@ describe('PostgreSQL', () => {
     const server = await startPostgres(own);
     const { host } = server.connection;
     expect(Buffer.byteLength(host)).toBeLessThan(77);
-    expect(await acceptsPostgresConnection(server.connection)).toBe(true);
+    await expectAccepted(server.connection);
     await server.stop();
     await expect(stat(host)).rejects.toThrow('ENOENT');
   });

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 
 import { createTestCluster } from '@countersign/identity/testing';
 import { hasOpenssl, makeTestCertificate, waitFor } from '@countersign/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { CertificateWatch, type Certificates } from './certificate-watch.ts';
 import { parseNodeConfig } from './config.ts';
 import { NodeError } from './node-error.ts';
 
 const everyMs = 20;
-const patience = { timeoutMs: 5_000 };
+const patience = { timeoutMs: 10_000 };
 const library = mkdtempSync(join(tmpdir(), 'countersign-certificates-'));
 const made = (name: string, file: string) => join(library, name, file);
 
@@ -61,6 +61,7 @@ describe.runIf(hasOpenssl)('the certificates of a node', () => {
     putPair('first');
   });
   afterEach(() => {
+    vi.useRealTimers();
     watch?.close();
     rmSync(folder, { recursive: true, force: true });
   });
@@ -140,14 +141,16 @@ describe.runIf(hasOpenssl)('the certificates of a node', () => {
   });
 
   it('of the cluster are missed when their renewal is overdue', async () => {
-    const lifeMs = 5_000;
+    const lifeMs = 3_600_000;
     await createTestCluster([{ name: 'node-1', folder: join(folder, 'identity'), lifeMs }]);
+    const madeAt = Date.now();
     await open(config());
     expect(problemOf('node')).toBeNull();
-    const overdue = await waitFor('a warning', () => problemOf('node'), { timeoutMs: 10_000 });
+    // Only the time of day: the looks go on as before.
+    vi.setSystemTime(madeAt + 0.9 * lifeMs);
+    const overdue = await waitFor('a warning', () => problemOf('node'), patience);
     expect(overdue).toMatch(/should have been renewed by now, expires in less than 2 hours/);
-    await waitFor('its end', () => problemOf('node')?.includes('has expired'), {
-      timeoutMs: 5_000,
-    });
+    vi.setSystemTime(madeAt + lifeMs + 1_000);
+    await waitFor('its end', () => problemOf('node')?.includes('has expired'), patience);
   });
 });

@@ -85,7 +85,7 @@ async function startHolder(): Promise<{ child: ChildProcess; answer: string }> {
   const module = new URL('./lock-folder.ts', import.meta.url).href;
   const script = `
     const { lockFolder } = await import(${JSON.stringify(module)});
-    const answer = await lockFolder({ folder: process.argv[1], kind: 'supervisor', patienceMs: 1000 })
+    const answer = await lockFolder({ folder: process.argv[1], kind: 'supervisor', patienceMs: 3000 })
       .then(() => 'locked', (error) => error.message);
     process.send(answer);
     setInterval(() => {}, 1000);

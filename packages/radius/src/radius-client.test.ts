@@ -59,7 +59,8 @@ describe('a request', () => {
       seen.push(packet.bytes);
       if (seen.length === 3) reply(signed(packet));
     });
-    await using client = makeClient([server]);
+    // The third answer is waited for 3 s.
+    await using client = makeClient([server], { firstWaitMs: 800, longestWaitMs: 10_000 });
     expect(await client.send(alice)).toMatchObject({ kind: 'answered', code: 2 });
     expect(seen).toHaveLength(3);
     expect(seen[1]).toEqual(seen[0]);
@@ -182,13 +183,14 @@ describe('servers in order', () => {
     const states: string[] = [];
     await using client = makeClient(
       [first, second],
-      { triesPerServer: 1 },
+      {},
       { onServerState: (server, state) => states.push(`${server} ${state}`) },
     );
     for (let count = 0; count < 5; count += 1) {
       expect(await client.send(alice)).toMatchObject({ kind: 'answered', server: 'server-2' });
     }
-    expect(asked).toBe(2);
+    // Two requests of three packets each.
+    expect(asked).toBe(6);
     expect(states).toEqual(['server-1 dead']);
     isSilent = false;
     await waitFor('the revival', () => states.at(-1) === 'server-1 alive', { timeoutMs: 5_000 });
@@ -200,7 +202,7 @@ describe('servers in order', () => {
       if (findText(packet.attributes, 'User-Name') === 'alice') reply(signed(packet));
     });
     await using second = await startServer({ name: 'server-2' });
-    await using client = makeClient([first, second], { triesPerServer: 1 });
+    await using client = makeClient([first, second]);
     const mallory = { code: 1, attributes: [makeAttribute('User-Name', 'mallory')] };
     const silent = Array.from({ length: 5 }, () => client.send(mallory));
     expect(await client.send(alice)).toMatchObject({ server: 'server-1' });
@@ -249,11 +251,7 @@ describe('servers in order', () => {
     await using first = await openFake((packet, reply) => {
       if (!isSilent) reply(signed(packet));
     });
-    await using client = makeClient([first], {
-      triesPerServer: 1,
-      deadAfter: 1,
-      probeEveryMs: 1e6,
-    });
+    await using client = makeClient([first], { deadAfter: 1, probeEveryMs: 1e6 });
     expect(await client.send(alice)).toMatchObject({ kind: 'unanswered' });
     expect(client.servers()).toEqual([{ name: 'server-1', isDead: true }]);
     isSilent = false;

@@ -80,7 +80,7 @@ describe('a node that rejoins', () => {
   it('saves every change that it has acknowledged, also at the last moment, and acknowledges none after', async () => {
     const master = await startTestMaster(test);
     const { mastership, command, incarnation, keys } = master;
-    const add = (username: string) => mastership.handle(command('user.add', { username }, 2000));
+    const add = (username: string) => mastership.handle(command('user.add', { username }, 6000));
     await add('known-to-both');
     const { revision } = master.replica.applied;
     const left = { id: incarnation.id, number: incarnation.number, revision, epoch: 1 };
@@ -112,8 +112,10 @@ describe('a node that rejoins', () => {
     await waitFor('writes', () => acknowledged.length > 3, { timeoutMs: 10_000 });
 
     const { disaster } = disasterAt(master);
-    const { token } = await disaster.describeRejoin();
-    const { file, layout } = await disaster.rejoin(token);
+    // Whoever is silent for a second is not found.
+    const found = { timeoutMs: 15_000 };
+    const { token } = await waitFor('the other', () => disaster.describeRejoin(), found);
+    const { file, layout } = await waitFor('the other', () => disaster.rejoin(token), found);
     expect((await add('too-late')).kind).not.toBe('done');
     await writing;
     expect(layout).toEqual(elsewhere);
@@ -141,8 +143,14 @@ describe('a forced promotion', () => {
       `use countersign promote ${nameOf(own)} without --force`;
     expect(await disaster.describePromotion()).toMatchObject({ answering: [], refused: hanging });
     await test.nats().kill(first);
-    // Until the two that are left have elected another.
-    expect((await disaster.describePromotion()).refused).toBe(hanging);
+    // Until the two that are left have elected another, for which it waits 10 s.
+    const afterElection = async () => {
+      const askedAt = performance.now();
+      const { refused } = await disaster.describePromotion();
+      return refused ?? (performance.now() - askedAt > 10_000 ? null : 'not waited for');
+    };
+    const verdict = await waitFor('the election', afterElection, { timeoutMs: 60_000 });
+    expect(verdict).toBe(hanging);
 
     await test.nats().kill(second);
     await other.close();
@@ -155,7 +163,7 @@ describe('a forced promotion', () => {
     const { layout } = await again.disaster.promote(token);
     expect(layout.servers.map(({ name }) => name)).toEqual([nameOf(own)]);
     expect(again.begunAgain()).toBe(0);
-  }, 60_000);
+  }, 120_000);
 });
 
 function openReplica({ link, incarnation, keys }: Master, db: Database): Promise<Replica> {

@@ -39,7 +39,15 @@ async function start() {
     db,
     incarnation,
     sealer,
-    states: new UserStates(link, incarnation.number),
+    async writeState(userId: string, bytes: Uint8Array): Promise<void> {
+      const { kind } = await new UserStates(link, incarnation.number).write(
+        userId,
+        bytes,
+        0,
+        10_000,
+      );
+      if (kind !== 'written') throw new Error(kind);
+    },
     async write(kind: string, document: { id: string; username?: string }): Promise<void> {
       const envelope = { epoch: 1, changeId: randomUUID(), commandId: null, actor: 'test' };
       const at = new Date().toISOString();
@@ -52,7 +60,7 @@ async function start() {
       end = outcome.sequence;
     },
     async findLeader(): Promise<string> {
-      const state = await readStreamState(link, changes, 2000);
+      const state = await readStreamState(link, changes, 10_000);
       return state!.servers[0]!.name;
     },
     async untilAt(index: number): Promise<void> {
@@ -105,15 +113,15 @@ beforeAll(async () => {
   await compacted.write('user', { ...alice, username: 'alice-2' });
   await compacted.write('user', { ...alice, username: 'alice-3' });
   for (const { id } of [alice, carol]) {
-    await compacted.states.write(id, encodeState(emptyState()), 0, 2000);
+    await compacted.writeState(id, encodeState(emptyState()));
   }
-  await compacted.states.write(bob.id, Buffer.from('not a state'), 0, 2000);
+  await compacted.writeState(bob.id, Buffer.from('not a state'));
 
   unreadable = await start();
   await unreadable.write('user', alice);
   await unreadable.write('node', { id: randomUUID() });
   await unreadable.write('user', bob);
-  await unreadable.states.write(bob.id, encodeState(emptyState()), 0, 2000);
+  await unreadable.writeState(bob.id, encodeState(emptyState()));
 
   const settings = [compacted, unreadable];
   const leaders = await Promise.all(settings.map((setting) => setting.findLeader()));

@@ -134,7 +134,7 @@ async function untilSettled(db: Database): Promise<void> {
     ];
     return open.length === 0;
   };
-  await waitFor('no open stop fact', isDone, { timeoutMs: 5000 });
+  await waitFor('no open stop fact', isDone, { timeoutMs: 10_000 });
 }
 
 describe('stop facts of a cluster', () => {
@@ -152,7 +152,7 @@ describe('stop facts of a cluster', () => {
     ];
     await keepStopFacts(other.db, facts);
     await waitFor('all on the master', async () => (await readStopFacts(master.db)).length === 3, {
-      timeoutMs: 5000,
+      timeoutMs: 10_000,
     });
     await untilSettled(master.db);
     const blocked = await documentOf(master.db, 'alice');
@@ -164,7 +164,7 @@ describe('stop facts of a cluster', () => {
     expect(master.commands.toSorted()).toEqual(facts.map(({ id }) => id).toSorted());
     expect(other.commands).toEqual([]);
     const isPublished = async () => (await listUnpublishedStopFacts(other.db, 1)).length === 0;
-    await waitFor('the other to note that', isPublished, { timeoutMs: 5000 });
+    await waitFor('the other to note that', isPublished, { timeoutMs: 10_000 });
   });
 
   it('are lifted by unblocking and do not come back, while a later one counts again', async () => {

@@ -79,15 +79,15 @@ function used(step: number, second: number, failures = 0): UserState {
 }
 
 async function write(states: UserStates, userId: string, state: UserState): Promise<number> {
-  const read = await states.readThroughLeader(userId, 2000);
+  const read = await states.readThroughLeader(userId, 10_000);
   const expected = read.kind === 'found' ? read.revision : 0;
-  const outcome = await states.write(userId, encodeState(state), expected, 2000);
+  const outcome = await states.write(userId, encodeState(state), expected, 10_000);
   if (outcome.kind !== 'written') throw new Error(outcome.kind);
   return outcome.revision;
 }
 
 async function inBucket(states: UserStates, userId: string): Promise<UserState | null> {
-  const read = await states.readThroughLeader(userId, 2000);
+  const read = await states.readThroughLeader(userId, 10_000);
   return read.kind === 'found' ? parseState(read.bytes) : null;
 }
 
@@ -141,7 +141,7 @@ describe('user states that the bucket has lost', () => {
       ],
       aliceAt + 2,
     );
-    for (let i = 0; i < 5; i += 1) expect(await states.probe('test', 2000)).toBe(true);
+    for (let i = 0; i < 5; i += 1) expect(await states.probe('test', 10_000)).toBe(true);
     await write(states, ids.carol, used(31, 40));
     follow(one, states);
     follow(other, states);
@@ -167,7 +167,7 @@ describe('user states kept over a rebuild', () => {
       await unplaceUserStates(db);
     }
     await write(states, ids.alice, used(100, 0));
-    await states.probe('test', 2000);
+    await states.probe('test', 10_000);
     for (const db of databases) follow(db, states);
     await untilEverywhere(setting, ids.alice, 102);
     await untilEverywhere(setting, ids.bob, 200);

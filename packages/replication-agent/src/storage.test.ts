@@ -61,18 +61,18 @@ async function fillStates(link: NatsLink, number: number, part: number): Promise
 
 it('a stream is an alarm from 80 % and takes only removals and blocks from 90 %', async () => {
   const { link, number, storage, healths } = await startStorage();
-  await waitFor('a first look', () => healths.includes('working'), { timeoutMs: 5000 });
+  await waitFor('a first look', () => healths.includes('working'), { timeoutMs: 10_000 });
   expect(storage.problems()).toEqual([]);
   expect(storage.refusalOf('user.add', add)).toBeNull();
 
   await fillStates(link, number, 0.81);
-  await waitFor('the alarm', () => storage.problems().length === 1, { timeoutMs: 5000 });
+  await waitFor('the alarm', () => storage.problems().length === 1, { timeoutMs: 10_000 });
   expect(storage.problems()[0]).toMatch(/user states is 8\d % full: raise limits.statesBytes/);
   expect(storage.refusalOf('user.add', add)).toBeNull();
 
   await fillStates(link, number, 0.91);
   const refusal = await waitFor('the refusal', () => storage.refusalOf('user.add', add), {
-    timeoutMs: 5000,
+    timeoutMs: 10_000,
   });
   expect(refusal).toMatchObject({ status: 507, code: 'log_full' });
   expect(storage.refusalOf('user.remove', remove)).toBeNull();
@@ -83,7 +83,7 @@ it('a stream is an alarm from 80 % and takes only removals and blocks from 90 %'
 it('a raised limit is in force once the master has looked, and one that is too small is told', async () => {
   const { link, number, storage } = await startStorage();
   await fillStates(link, number, 0.91);
-  await waitFor('the refusal', () => storage.refusalOf('user.add', add), { timeoutMs: 5000 });
+  await waitFor('the refusal', () => storage.refusalOf('user.add', add), { timeoutMs: 10_000 });
 
   const raised = new LimitKeeper({
     link,
@@ -92,7 +92,7 @@ it('a raised limit is in force once the master has looked, and one that is too s
   });
   await raised.tend(number);
   expect(raised.problems).toEqual([]);
-  await waitFor('room', () => storage.refusalOf('user.add', add) === null, { timeoutMs: 5000 });
+  await waitFor('room', () => storage.refusalOf('user.add', add) === null, { timeoutMs: 10_000 });
 
   const cut = { ...limits, statesBytes: 64 * 1024, eventsBytes: 2 * MIB };
   const tooSmall = new LimitKeeper({ link, limits: cut, log: silent });
@@ -100,8 +100,8 @@ it('a raised limit is in force once the master has looked, and one that is too s
   expect(tooSmall.problems).toHaveLength(1);
   expect(tooSmall.problems[0]).toContain('limits.statesBytes is not in force');
   const { states, events } = namesOf(number);
-  expect((await readStreamState(link, states, 2000))?.maxBytes).toBe(2 * MIB);
-  expect((await readStreamState(link, events, 2000))?.maxBytes).toBe(2 * MIB);
+  expect((await readStreamState(link, states, 10_000))?.maxBytes).toBe(2 * MIB);
+  expect((await readStreamState(link, events, 10_000))?.maxBytes).toBe(2 * MIB);
 });
 
 it('a master whose PostgreSQL has no room says so, and is not fit', async () => {

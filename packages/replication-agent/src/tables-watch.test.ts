@@ -343,12 +343,11 @@ describe('examining the tables', () => {
     const applying = apply();
     const watching = watch(db);
     const before = revision;
-    for (let round = 0; round < 3; round += 1) {
+    for (let round = 0; round < 3 || revision === before; round += 1) {
       expect((await watching.examine()).problems).toEqual([]);
     }
     isDone = true;
     await applying;
-    expect(revision).toBeGreaterThan(before);
   });
 
   it('leaves an event when damage is found and when it is gone, and remembers it across a restart', async () => {

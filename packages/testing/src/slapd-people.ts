@@ -60,16 +60,25 @@ export function writeSlapdTree(about: {
   const memberOf = invert(groups, dnOfGroup);
   const addMemberOf = (dn: string) => ({ memberOf: memberOf.get(dn) ?? [] });
 
+  // All in one second, however long it takes to load them.
+  const madeAt = new Date().toISOString().replaceAll(/[-:T]|\.\d+/g, '');
+  const entry = (dn: string, attributes: LdifAttributes) =>
+    contentEntry(dn, { ...attributes, createTimestamp: madeAt, modifyTimestamp: madeAt });
+  const unit = (dn: string) => entry(dn, { objectClass: 'organizationalUnit' });
   const userPassword = hashPassword(slapdPersonPassword);
   const entries = [
-    writeDomain(suffix),
-    ...[`ou=services,${suffix}`, `ou=groups,${suffix}`, `ou=people,${suffix}`].map(writeUnit),
-    ...units.map((_unit, index) => writeUnit(dnOfUnit(index))),
-    contentEntry(reader.name, {
+    entry(suffix, {
+      objectClass: ['organization', 'dcObject'],
+      dc: /^dc=([^,]+)/i.exec(suffix)![1]!,
+      o: 'Test',
+    }),
+    ...[`ou=services,${suffix}`, `ou=groups,${suffix}`, `ou=people,${suffix}`].map(unit),
+    ...units.map((_unit, index) => unit(dnOfUnit(index))),
+    entry(reader.name, {
       objectClass: ['organizationalRole', 'simpleSecurityObject'],
       userPassword: hashPassword(reader.password),
     }),
-    contentEntry(`cn=policy,ou=services,${suffix}`, {
+    entry(`cn=policy,ou=services,${suffix}`, {
       objectClass: ['organizationalRole', 'pwdPolicy'],
       pwdAttribute: 'userPassword',
       // Without it a locked account is not; nobody is locked for wrong passwords.
@@ -78,7 +87,7 @@ export function writeSlapdTree(about: {
       pwdMustChange: 'TRUE',
     }),
     ...members.map((member, index) =>
-      contentEntry(member.dn, {
+      entry(member.dn, {
         objectClass: 'inetOrgPerson',
         uid: member.uid,
         cn: member.cn,
@@ -94,7 +103,7 @@ export function writeSlapdTree(about: {
     ),
     ...[...groups].map(([cn, member]) =>
       // The class demands a member.
-      contentEntry(dnOfGroup(cn), {
+      entry(dnOfGroup(cn), {
         objectClass: 'groupOfNames',
         member: member.length > 0 ? member : [reader.name],
         ...addMemberOf(dnOfGroup(cn)),
@@ -119,18 +128,6 @@ function invert(
     for (const dn of members) memberOf.set(dn, [...(memberOf.get(dn) ?? []), dnOfGroup(cn)]);
   }
   return memberOf;
-}
-
-function writeDomain(suffix: string): string {
-  return contentEntry(suffix, {
-    objectClass: ['organization', 'dcObject'],
-    dc: /^dc=([^,]+)/i.exec(suffix)![1]!,
-    o: 'Test',
-  });
-}
-
-function writeUnit(dn: string): string {
-  return contentEntry(dn, { objectClass: 'organizationalUnit' });
 }
 
 function hashPassword(password: string): string {

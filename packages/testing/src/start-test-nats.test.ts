@@ -23,7 +23,7 @@ function greets(url: string): Promise<boolean> {
 }
 
 async function untilGreeted(url: string): Promise<void> {
-  await waitFor(`a greeting of ${url}`, () => greets(url), { timeoutMs: 5_000 });
+  await waitFor(`a greeting of ${url}`, () => greets(url), { timeoutMs: 15_000 });
 }
 
 it('three servers run; one can be killed, restarted, paused and resumed; stop ends all', async () => {
@@ -38,7 +38,7 @@ it('three servers run; one can be killed, restarted, paused and resumed; stop en
 
   await nats.pause(1);
   await waitFor('the paused server to fall silent', async () => !(await greets(second)), {
-    timeoutMs: 5_000,
+    timeoutMs: 15_000,
   });
   await nats.resume(1);
   await untilGreeted(second);

@@ -89,7 +89,8 @@ describe.skipIf(!hasSlapd)('OpenLDAP', () => {
   it('an expired certificate is shown, and refused by who looks', async () => {
     const expired = await startTestSlapd({ certificate: 'expired' });
     const port = Number(new URL(expired.ldapsUrl).port);
-    expect(await certificateAt('127.0.0.1', port)).toBe(expired.sha256);
+    const shown = () => certificateAt('127.0.0.1', port);
+    expect(await waitFor('a certificate', shown, { timeoutMs: 10_000 })).toBe(expired.sha256);
     await expect(searchAsReader(expired, '(uid=alice)')).rejects.toThrow(
       "Can't contact LDAP server",
     );
@@ -100,11 +101,11 @@ describe.skipIf(!hasSlapd)('OpenLDAP', () => {
     const trial = await startTestSlapd();
     const port = Number(new URL(trial.ldapsUrl).port);
     const answers = async () => (await certificateAt('127.0.0.1', port)) === trial.sha256;
-    expect(await answers()).toBe(true);
+    await waitFor('an answer', answers, { timeoutMs: 10_000 });
     trial.pause();
     expect(await answers()).toBe(false);
     trial.resume();
-    await waitFor('an answer after the pause', answers, { timeoutMs: 5_000 });
+    await waitFor('an answer after the pause', answers, { timeoutMs: 10_000 });
     const alice = trial.people[0]!.dn;
     await trial.modify(replaceAttributes(alice, { mail: 'kept@example.test' }));
     const first = trial.pid();
@@ -125,7 +126,7 @@ describe.skipIf(!hasSlapd)('OpenLDAP', () => {
       await server.modifyAs(server.reader.name, server.reader.password, '');
       return server;
     }`);
-    await waitFor('the server to be gone', () => !isRunning(pid), { timeoutMs: 5_000 });
+    await waitFor('the server to be gone', () => !isRunning(pid), { timeoutMs: 10_000 });
     await rm(folder, { recursive: true, force: true });
   });
 });

@@ -6,7 +6,7 @@ import { useTestStates } from '../testing/use-test-states.ts';
 
 const test = useTestStates();
 const door = useTestFronts(test);
-const ANSWER_MS = 2000;
+const ANSWER_MS = 5000;
 
 describe.skipIf(!hasFreeradius || !hasSlapd)(
   'a directory of two servers behind the RADIUS front door (needs slapd, freeradius-utils)',
@@ -32,7 +32,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)(
         const startedAt = performance.now();
         const typed = pap('alice', `${RIGHT_PASSWORD},${door.code(counter)}`);
         counter += 1;
-        expect(await door.send('127.0.0.1', typed)).toContain(ACCEPT);
+        expect(await door.send('127.0.0.1', typed, { waitMs: 14_000 })).toContain(ACCEPT);
         return Math.round(performance.now() - startedAt);
       };
       await signInMs();
@@ -45,7 +45,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)(
       );
       expect(tookMs[0]).toBeGreaterThan(ANSWER_MS * 0.9);
       expect(tookMs[0]).toBeLessThan(ANSWER_MS * 1.9);
-      expect(Math.max(...tookMs.slice(1))).toBeLessThan(ANSWER_MS / 2);
+      expect(Math.max(...tookMs.slice(1))).toBeLessThan(ANSWER_MS * 0.8);
     });
   },
 );

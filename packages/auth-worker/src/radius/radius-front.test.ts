@@ -189,7 +189,10 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     for (const output of all) expect(output).toContain(ACCEPT);
     expect(await send('eva', typed, { at: two!, station: 'phone' })).toContain(REJECT);
     expect(await send('eva', typed, { at: one!, from: '127.0.0.5' })).toContain(REJECT);
-    const denied = (await eventsOf(user)).filter(({ result }) => result === 'denied');
+    // A node that came second may have said so, and was asked again.
+    const denied = (await eventsOf(user)).filter(
+      ({ result, reason }) => result === 'denied' && reason !== 'busy',
+    );
     expect(denied).toEqual([
       { result: 'denied', reason: 'replayed' },
       { result: 'denied', reason: 'replayed' },
@@ -303,7 +306,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
       }),
     );
     await expect
-      .poll(() => send(user.username, code(0), { from: '127.0.0.10', waitMs: 500 }), {
+      .poll(() => send(user.username, code(0), { from: '127.0.0.10', waitMs: 2000 }), {
         timeout: 8000,
       })
       .toContain(ACCEPT);
@@ -331,7 +334,7 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
   it('says honestly what it does not do, and records it', async () => {
     const chap = await runTool({
       command: 'radclient',
-      args: ['-x', '-r', '1', '-t', '4', `127.0.0.1:${fronts[0]!.ports[0]}`, 'auth', SHARED],
+      args: ['-x', '-r', '1', '-t', '8', `127.0.0.1:${fronts[0]!.ports[0]}`, 'auth', SHARED],
       input: 'User-Name="alice",CHAP-Password="x",Message-Authenticator=0x00',
     });
     expect(chap).toContain(REJECT);
@@ -396,8 +399,9 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
     } finally {
       isReady = true;
     }
+    // A denial may be held for 3 s.
     await expect
-      .poll(() => send('nobody', RIGHT, { waitMs: 1000 }), { timeout: 8000 })
+      .poll(() => send('nobody', RIGHT, { waitMs: 6000 }), { timeout: 12_000 })
       .toContain(REJECT);
   });
 
@@ -408,11 +412,13 @@ describe.skipIf(!hasFreeradius || !hasSlapd)('RADIUS (needs slapd, freeradius-ut
       input: 'User-Name="alice",User-Password="x",Message-Authenticator=0x00',
     });
     expect(unsigned).not.toContain('Received');
-    const { text: told } = await opened[0]!.metrics.render();
-    expect(told).toMatch(/countersign_radius_answered_total\{[^}]*\} [1-9]/);
-    expect(told).toMatch(
-      /refused_total\{client="client 127.0.0.1",reason="message_authenticator_invalid"[^}]*\} 1/,
-    );
+    const told = async () => (await opened[0]!.metrics.render()).text;
+    expect(await told()).toMatch(/countersign_radius_answered_total\{[^}]*\} [1-9]/);
+    await expect
+      .poll(told, { timeout: 8000 })
+      .toMatch(
+        /refused_total\{client="client 127.0.0.1",reason="message_authenticator_invalid"[^}]*\} 1/,
+      );
   });
 
   it('answers accounting, and records a status of a session once, of whoever the name means', async () => {

@@ -20,7 +20,7 @@ function targetAt(port: number, fields: Partial<RadiusTargetDocument> = {}): Rad
     name: 'nps',
     sealedSecret: sealRadiusSecret(seedKey, place, secret),
     messageAuthenticator: 'require',
-    timeoutMs: 1000,
+    timeoutMs: 10_000,
     passAttributes: [],
     createdAt: at,
     updatedAt: at,
@@ -66,7 +66,7 @@ describe('RADIUS targets', () => {
     };
     await askOf(document);
     await askOf({ ...document, name: 'other', passAttributes: ['Class'] });
-    await askOf({ ...document, timeoutMs: 1500 });
+    await askOf({ ...document, timeoutMs: 15_000 });
     const [first, second, third] = server.seen.map(({ port }) => port);
     expect(second).toBe(first);
     expect(third).not.toBe(first);

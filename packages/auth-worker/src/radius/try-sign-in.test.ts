@@ -28,7 +28,7 @@ const appended = clientAt(['10.5.0.1'], {
 });
 const disabled = clientAt(['10.6.0.1'], { name: 'disabled', enabled: false });
 const moved = { ...clientAt(['10.7.0.1'], { name: 'moved' }), addresses: ['10.7.0.9'] };
-const calling = clientAt(['10.9.0.1'], { name: 'calling', application: 'calls', waitSeconds: 5 });
+const calling = clientAt(['10.9.0.1'], { name: 'calling', application: 'calls', waitSeconds: 8 });
 const observed = clientAt(['10.8.0.1'], { name: 'observed', messageAuthenticator: 'observe' });
 
 /** A telephone, which the test holds in its hand. */

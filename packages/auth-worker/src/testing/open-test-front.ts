@@ -1,10 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { ParkedEntries } from '@countersign/cluster';
 import type { PurposeKey } from '@countersign/keys';
 import { sealRadiusSecret } from '@countersign/operations';
 import type { RadiusClientDocument } from '@countersign/verification';
 import { pino } from 'pino';
-import { DatabaseGate } from '../database-gate.ts';
 import { WorkerEvents } from '../events.ts';
 import { FirstFactor, type DirectoriesToAsk } from '../first-factor.ts';
 import { WorkerMetrics } from '../metrics.ts';
@@ -12,8 +10,13 @@ import { RadiusFront, type RadiusFrontOptions } from '../radius/radius-front.ts'
 import type { TextToSend } from '../verifier-options.ts';
 import type { Verifier } from '../verifier.ts';
 import type { MethodsElsewhere } from '../waits.ts';
-import { makeTestKeys, makeTestVerifier, startTestAsks } from './start-test-verifier.ts';
-import type { useTestStates } from './use-test-states.ts';
+import {
+  makeTestKeys,
+  makeTestVerifier,
+  patientGate,
+  startTestAsks,
+} from './start-test-verifier.ts';
+import { PatientParkedEntries, type useTestStates } from './use-test-states.ts';
 
 export const SHARED = 'shared with a test';
 
@@ -66,7 +69,7 @@ export async function openTestFront(
     workers = 1,
     isReady = async () => true,
     onText = () => undefined,
-    parkedEntries = () => new ParkedEntries(test.link(), 1),
+    parkedEntries = () => new PatientParkedEntries(test.link(), 1),
     log = pino({ level: 'silent' }),
   }: {
     node: string;
@@ -102,7 +105,7 @@ export async function openTestFront(
     workers,
     listen: { hosts: ['127.0.0.1'], authenticationPort: 0, accountingPort: 0 },
     db,
-    gate: new DatabaseGate(() => db.sql`select 1`),
+    gate: patientGate(db),
     keys,
     verify: (attempt) => verifier.verify(attempt),
     awaitAnswer: (attempt, asked, options) => verifier.awaitAnswer(attempt, asked, options),

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Asks } from '@countersign/cluster';
+import type { Database } from '@countersign/database';
 import { encodeState, type UserState } from '@countersign/verification';
 import { pino } from 'pino';
 import { Circuit } from '../circuit.ts';
@@ -46,19 +47,25 @@ export function startTestAsks(
   return asks;
 }
 
-/** Of node-1; it sends no texts, changes no PINs and asks no directories unless it is told how. */
+/** It gives no statement up because something stands still for seconds. */
+export function patientGate(db: Database): DatabaseGate {
+  return new DatabaseGate(() => db.sql`select 1`, 15_000);
+}
+
+/** Of node-1, as patient as what it asks; it sends no texts, changes no PINs and asks no directories unless it is told how. */
 export function makeTestVerifier(
   test: TestStates,
   options: Pick<VerifierOptions, 'keys' | 'asks'> & Partial<VerifierOptions>,
 ): Verifier {
   const db = test.db();
   const log = pino({ level: 'silent' });
-  const gate = new DatabaseGate(() => db.sql`select 1`);
+  const gate = patientGate(db);
   return new Verifier({
     node: 'node-1',
     db,
     gate,
     states: test.states(),
+    quorumWaitMs: 15_000,
     circuit: new Circuit({ db, gate, events: new WorkerEvents(db, 'node-1'), log }),
     incarnation: { number: 0, id: 'one' },
     sendText: null,

@@ -74,7 +74,7 @@ export function useAskedFronts() {
 export async function askOnce(
   port: number,
   request: ClientRequest,
-  { secret = SHARED, timeoutMs = 5000 } = {},
+  { secret = SHARED, timeoutMs = 10_000 } = {},
 ): Promise<ClientResult> {
   await using client = new RadiusClient({
     servers: [

@@ -2,7 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureStreams, namesOf, NatsLink, UserStates, type Log } from '@countersign/cluster';
+import {
+  ensureStreams,
+  namesOf,
+  NatsLink,
+  ParkedEntries,
+  UserStates,
+  type Log,
+} from '@countersign/cluster';
 import { makeMembers, makeSigner } from '@countersign/cluster/testing';
 import {
   applyChanges,
@@ -40,6 +47,34 @@ const incarnation = {
   by: null,
   disasterAt: null,
 };
+
+const PATIENT_MS = 15_000;
+
+/** They are waited for though a server stands still for seconds: tests of the product's deadlines bring their own. */
+export class PatientStates extends UserStates {
+  override write(userId: string, bytes: Uint8Array, expectedRevision: number) {
+    return super.write(userId, bytes, expectedRevision, PATIENT_MS);
+  }
+
+  override readThroughLeader(userId: string) {
+    return super.readThroughLeader(userId, PATIENT_MS);
+  }
+
+  override readDirect(userId: string) {
+    return super.readDirect(userId, PATIENT_MS);
+  }
+}
+
+/** The same of what is parked. */
+export class PatientParkedEntries extends ParkedEntries {
+  override write(id: string, bytes: Uint8Array) {
+    return super.write(id, bytes, PATIENT_MS);
+  }
+
+  override read(id: string) {
+    return super.read(id, PATIENT_MS);
+  }
+}
 
 /**
  * A real nats-server with a bucket of user states, and a node's real PostgreSQL, for one test file. The server is
@@ -117,7 +152,7 @@ export function useTestStates() {
     otherLink: () => otherLink,
     /** For what only the agent of node-1 may do. */
     agentLink: () => agentLink,
-    states: () => new UserStates(link, 1),
+    states: (): UserStates => new PatientStates(link, 1),
     apply,
     /** Runs at the end, before what was opened earlier is closed. */
     atEnd: (close: () => Promise<unknown>) => void closing.push(close),
@@ -145,7 +180,7 @@ export function useTestStates() {
     /** What remains when all log servers have lost their storage. */
     async loseAllStates(): Promise<void> {
       const verb = `$JS.API.STREAM.DELETE.${namesOf(1).states}`;
-      await agentLink.request(verb, '', { timeoutMs: 2000 });
+      await agentLink.request(verb, '', { timeoutMs: PATIENT_MS });
       await createStreams();
     },
     /** A user with one HOTP authenticator, as if applied from the log. */

@@ -19,6 +19,8 @@ export function runCountersign(
     timeout: 30_000,
     killSignal: 'SIGKILL',
   });
+  // It may end before it has read that.
+  child.stdin.on('error', () => {});
   child.stdin.end(stdin);
   const run: Run = { code: null, stdout: '', stderr: '' };
   child.stdout.on('data', (data) => (run.stdout += String(data)));

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll } from 'vitest';
+import { untilAnswering } from '../claim-database.ts';
 import { migrate } from '../migrate.ts';
 import { openDatabase } from '../open-database.ts';
 import type { Database, DatabaseOptions } from '../open-database.ts';
@@ -17,7 +18,10 @@ export function useTestPostgres() {
 
   beforeAll(async () => {
     server = await startTestPostgres();
-    admin = openDatabase({ ...server.connection, max: 1, applicationName: 'test admin' });
+    const connection = { ...server.connection, max: 1, applicationName: 'test admin' };
+    // Copying a database takes a slow disk its time.
+    admin = openDatabase({ ...connection, statementTimeoutMs: 30_000 });
+    await untilAnswering(admin, { timeoutMs: 30_000 });
   });
 
   afterAll(async () => {
@@ -39,6 +43,7 @@ export function useTestPostgres() {
   async function createTemplate(): Promise<string> {
     const name = await createDatabase('template0');
     await using db = open(name);
+    await untilAnswering(db, { timeoutMs: 30_000 });
     await migrate(db);
     return name;
   }
@@ -62,7 +67,10 @@ export function useTestPostgres() {
     migratedDatabase,
     /** The file's own database with its tables emptied: quicker, but one test at a time. */
     async cleanDatabase(): Promise<Database> {
-      shared ??= open(await migratedDatabase());
+      if (!shared) {
+        shared = open(await migratedDatabase());
+        await untilAnswering(shared, { timeoutMs: 30_000 });
+      }
       await shared.sql`truncate documents, users, user_names, removed_users, settings_groups, applications,
         api_keys, administrators, nodes, directories, directory_syncs, radius_clients, radius_targets, epochs, command_results, applied, examination, erasures, user_states, positions, events, outbox, reservations, stop_facts`;
       await shared.sql`update circuit set open = false`;

@@ -268,7 +268,7 @@ it('a server that hangs, vanishes or babbles after it had the mail leaves it unk
   ];
   for (const [index, ending] of endings.entries()) {
     await using server = await listen((socket) => takeMail(socket, ending));
-    const result = await send({ port: server.port, security: 'plain' }, {}, 400);
+    const result = await send({ port: server.port, security: 'plain' }, {}, 4_000);
     expect([index, result]).toEqual([index, expect.objectContaining({ outcome: 'unknown' })]);
   }
 });

@@ -226,13 +226,13 @@ describe.skipIf(!hasSlapd)('the synchronisation of an OpenLDAP', () => {
     expect(last?.outcome).toBe('held');
     expect(held).toMatchObject({ count: 7, of: 30, decision: null });
     expect(sync.engine().problems()).toEqual([expect.stringContaining('7 users')]);
-    const [told] = (await listEvents(sync.db, { limit: 50 })).filter(
-      ({ type }) => type === 'directory.held',
-    );
-    expect(told?.details).toMatchObject({ count: 7, limit: 5, hash: held!.hash });
+    const findTold = async () =>
+      (await listEvents(sync.db, { limit: 50 })).find(({ type }) => type === 'directory.held');
+    const told = await waitFor('the event', findTold, { timeoutMs: 10_000 });
+    expect(told.details).toMatchObject({ count: 7, limit: 5, hash: held!.hash });
     const company = { ...defaultSettings.mail, administrators: ['desk@example.test'] };
     const mails = await planMails(
-      { ...told!, userId: null, username: null, incarnation: 1, arrival: 1 },
+      { ...told, userId: null, username: null, incarnation: 1, arrival: 1 },
       {
         db: sync.db,
         keys: sync.keys,
@@ -565,12 +565,26 @@ describe.skipIf(!hasSlapd)('the synchronisation of many', () => {
     const slapd = await startTestSlapd({ people: 2500, tls: false });
     test.atEnd(() => slapd.stop());
     const sync = await startSync(slapd);
+    const isGone = Promise.withResolvers<void>();
+    sync.around.open = (reader) => {
+      let count = 0;
+      const readPeople: typeof reader.readPeople = async function* (...given) {
+        for await (const page of Directory.prototype.readPeople.apply(reader, given)) {
+          yield page;
+          count += page.length;
+          if (count > 1200) await isGone.promise;
+        }
+      };
+      return Object.assign(reader, { readPeople });
+    };
     await sync.engine().ask(sync.directory, { full: true, dryRun: false });
     await waitFor('half of them', async () => (await sync.users()).length > 800, {
       timeoutMs: 60_000,
     });
     sync.term.abort();
+    isGone.resolve();
     await sync.engine().untilIdle(sync.directory.id);
+    sync.around.open = (reader) => reader;
     const half = await sync.users();
     expect(half.length).toBeLessThan(2500);
     await sync.restart();

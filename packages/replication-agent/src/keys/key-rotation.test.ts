@@ -205,6 +205,7 @@ it('everything comes under the new key and opens as before, and what is sealed u
   const { digest, stored } = await recomputeDigest(db);
   expect(digest).toBe(stored);
   await waitFor('the ring', () => own.report().generations[0]!.isRetired, waits);
+  await waitFor('the events', () => cluster.told.length >= 3, waits);
   expect(cluster.told).toEqual(['began', 'activated', 'retired']);
 
   const alice = await findUser(db, 'alice');
@@ -322,6 +323,8 @@ it('a second wish is met by the change under way, unless somebody may have got h
     },
     waits,
   );
+  // Told after it was written.
+  await waitFor('the events', () => cluster.told.length >= 6, waits);
   expect(cluster.told).toEqual([
     ...['began', 'activated', 'retired'],
     ...['began', 'activated', 'retired'],

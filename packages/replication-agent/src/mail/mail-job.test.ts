@@ -78,6 +78,29 @@ async function addUser(email?: string, more: object = {}): Promise<string> {
 const set = (changes: object) => run('settings.set', { changes });
 const phone = (number = '+31612345678') => ({ type: 'phone', number });
 
+let tellings = 0;
+/** Events of a job, which writes them while it goes on. */
+function jobEvents(): MailJobOptions['events'] {
+  const events = new AgentEvents(master.db, 'node-1', (error) => {
+    throw error;
+  });
+  const counted = <T>(tell: (about: T) => void) => {
+    return (about: T) => {
+      tellings += 1;
+      tell(about);
+    };
+  };
+  return {
+    mailHandled: counted((about) => events.mailHandled(about)),
+    mailsSkipped: counted((about) => events.mailsSkipped(about)),
+    mailTurnedOff: counted((about) => events.mailTurnedOff(about)),
+    mailUnusable: counted((about) => events.mailUnusable(about)),
+  };
+}
+
+const countJobEvents = async () =>
+  (await master.db.sql`select from events where type like 'mail.%'`).length;
+
 /** Everything that happened has come back through the stream. */
 async function settled(): Promise<void> {
   const stream = new EventStream(
@@ -88,6 +111,7 @@ async function settled(): Promise<void> {
   await waitFor(
     'the events',
     async () =>
+      (await countJobEvents()) >= tellings &&
       (await outboxSize(master.db)) === 0 &&
       (await readPosition(master.db, 'events')) === (await stream.readEnd(1000)),
     { timeoutMs: 10_000 },
@@ -104,9 +128,7 @@ function startJob(more: Partial<MailJobOptions> = {}): MailJob {
     readJob: () => readMailJob(db, sealer),
     writeJob: (document) =>
       mastership.write({ kind: 'job', id: 'mail', document, touches: ['job mail'] }),
-    events: new AgentEvents(db, 'node-1', (error) => {
-      throw error;
-    }),
+    events: jobEvents(),
     log: silent,
     ...more,
   });
@@ -374,7 +396,7 @@ describe.skipIf(!hasSmtpServer)('mail (needs python3-aiosmtpd and openssl)', () 
     await settled();
     const stop = new AbortController();
     const { db, keys, sealer, mastership } = master;
-    const events = new AgentEvents(db, 'node-1', () => undefined);
+    const events = jobEvents();
     const shared = { db, keys, sealer, events, outbox: null, log: silent, signal: stop.signal };
     const write = () => Promise.reject(new Error('a subordinate writes'));
     const asSubordinate = runMailJob({

@@ -511,6 +511,7 @@ describe('a founded cluster', () => {
       expect(await isMember(duty, name)).toBe(true);
 
       const servers = ['node-1', name];
+      membership.send(heartbeatOf(name));
       const reply = await remove(name, { evenOnline: true, servers });
       expect(resultOf(reply)).toMatchObject({ removed: name, isOnline: true, isLogServer: true });
       expect(await isMember(duty, name)).toBe(false);

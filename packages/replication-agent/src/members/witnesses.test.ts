@@ -79,8 +79,8 @@ beforeAll(async () => {
   closing.push(() => line[Symbol.asyncDispose]());
   const server = { name: 'node-1', host, clientPort: Number(clientPort), routePort: 1 };
   line.connect([server]);
-  await link.waitUntilUp(5000);
-  await waitFor('the line', () => line.connected === 1, { timeoutMs: 5000 });
+  await link.waitUntilUp(10_000);
+  await waitFor('the line', () => line.connected === 1, { timeoutMs: 10_000 });
 });
 afterAll(async () => {
   for (const close of closing.toReversed()) await close();
@@ -113,7 +113,7 @@ async function tell(differs: Partial<WitnessBeat> = {}): Promise<WitnessWord> {
       line.send(beat);
       return words.find(({ word }) => nonces.includes((JSON.parse(word) as WitnessWord).nonce));
     },
-    { timeoutMs: 5000, everyMs: 250 },
+    { timeoutMs: 10_000, everyMs: 250 },
   );
   expect(signed.by).toBe(publicKeyOfSeed(node.agentSeed));
   expect(isSignedByUser(signed.by, signed.word, signed.signature)).toBe(true);
@@ -166,7 +166,7 @@ it('has its certificate renewed by the master alone, once', async () => {
   const renewed = await waitFor(
     'the certificate',
     async () => (await tell({ certificateRequest })).certificatePem,
-    { timeoutMs: 5000 },
+    { timeoutMs: 15_000 },
   );
   const { serial, name } = readNodeCertificate(renewed, witness);
   expect(name).toBe('w');

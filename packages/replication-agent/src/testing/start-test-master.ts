@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { ChangeLog, Lease, namesOf, readStreamState, type Command } from '@countersign/cluster';
+import {
+  ChangeLog,
+  Lease,
+  LEASE_TIMES,
+  namesOf,
+  readStreamState,
+  type Command,
+} from '@countersign/cluster';
 import { sealerOf } from '@countersign/operations';
 import { waitFor } from '@countersign/testing';
 import { authoriseCommand, proveSocket } from '../authorise.ts';
@@ -54,6 +61,8 @@ export async function startTestMaster(
     onGain: (term) => mastership.begin(term),
     onLoss: () => mastership.end(),
     onMoved() {},
+    // A log that answers late costs no term.
+    times: { ...LEASE_TIMES, requestTimeoutMs: 3000 },
     log: silent,
   });
   const changeLog = new ChangeLog(link, incarnation, sealer);
@@ -116,8 +125,8 @@ export async function startTestMaster(
   }
 
   const readLogEnd = async () => {
-    const state = await readStreamState(link, namesOf(incarnation.number).changes, 2000);
-    return state?.lastSequence ?? 0;
+    const read = () => readStreamState(link, namesOf(incarnation.number).changes, 2000);
+    return (await waitFor('the end of the log', read, { timeoutMs: 10_000 })).lastSequence;
   };
 
   /** As an agent does it before a log is left. */

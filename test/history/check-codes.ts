@@ -16,7 +16,10 @@ export function checkCodes(
   return [
     ...approvals.filter(({ item }) => item === 'not issued').map(tellNotIssued),
     ...checkRedelivery(approvals),
-    ...checkOnce(firstOfEach(approvals), faults),
+    ...checkOnce(
+      firstOfEach(approvals),
+      (one, other) => wereApart(one, other, faults) || wasUnheard(one, other, replicas),
+    ),
     ...replicas.flatMap((replica) => checkStates(approvals, replica)),
     ...replicas.flatMap((replica) => checkEvents(attempts, replica)),
   ];
@@ -49,10 +52,13 @@ function firstOfEach(approvals: Approval[]): Approval[] {
 }
 
 /** Each counter is approved once and they only grow, except on sides that could not reach each other. */
-function checkOnce(approvals: Approval[], faults: readonly Fault[]): Contradiction[] {
+function checkOnce(
+  approvals: Approval[],
+  wereTwoSides: (one: Approval, other: Approval) => boolean,
+): Contradiction[] {
   const found: Contradiction[] = [];
   const tell = (says: string, one: Approval, other: Approval) => {
-    if (wereApart(one, other, faults) && (one.degraded || other.degraded)) return;
+    if ((one.degraded || other.degraded) && wereTwoSides(one, other)) return;
     found.push({ rule: 4, says, records: [one, other] });
   };
   for (const same of Map.groupBy(approvals, (one) => `${one.username} ${one.item}`).values()) {
@@ -106,6 +112,18 @@ function wereApart(one: Attempt, other: Attempt, faults: readonly Fault[]): bool
       attempt.to >= fault.from && attempt.from <= (fault.to ?? Infinity);
     return sideOf(one) !== sideOf(other) && isDuring(one) && isDuring(other);
   });
+}
+
+/** One asked while the other stood still for longer than it has to answer, and its event says so. */
+function wasUnheard(one: Approval, other: Approval, replicas: readonly ReplicaDump[]): boolean {
+  const asked = (asker: Approval, silent: Approval) =>
+    asker.degraded &&
+    replicas.some(({ events }) =>
+      events.some(
+        (event) => event.verification === asker.id && event.unanswered.includes(silent.node),
+      ),
+    );
+  return asked(one, other) || asked(other, one);
 }
 
 /** Once all is quiet, every node knows the highest counter that was approved. */

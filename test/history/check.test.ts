@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { describeContradictions, findContradictions } from './check.ts';
-import type { Attempt, DumpedDocument, DumpedUser, Fault, ReplicaDump, Write } from './records.ts';
+import type {
+  Attempt,
+  DumpedDocument,
+  DumpedUser,
+  DumpedEvent,
+  Fault,
+  ReplicaDump,
+  Write,
+} from './records.ts';
 
 const NODES = ['node-1', 'node-2', 'node-3'];
 
@@ -78,6 +86,11 @@ function write(from: number, more: Partial<Write> = {}): Write {
     code: null,
     ...more,
   };
+}
+
+function eventOf(verification: string, more: Partial<DumpedEvent> = {}): DumpedEvent {
+  const event = { verification, node: 'node-1', result: 'approved', degraded: false };
+  return { ...event, unanswered: [], ...more };
 }
 
 function cutOff(node: string, from: number, to: number): Fault {
@@ -328,6 +341,13 @@ describe('promise 4, a code lets in once', () => {
       everywhere(),
     ],
     [
+      'another by a node that was not answered in time, and says so',
+      [attempt(10), attempt(20, { ...degraded, id: 'alone' })],
+      everywhere({
+        events: [eventOf('alone', { ...degraded, unanswered: ['node-1'] })],
+      }),
+    ],
+    [
       'a used code that every node knows of',
       [attempt(1)],
       everywhere({ users: [userThere('alice', 129, { accepted: { token: 1 } })] }),
@@ -335,6 +355,15 @@ describe('promise 4, a code lets in once', () => {
   ]);
   finds(4, [
     ['a code used twice', [attempt(1), attempt(100)], everywhere(), /hotp 1 was approved twice/, 2],
+    [
+      'a code used twice where only a third node did not answer',
+      [attempt(10), attempt(20, { ...degraded, id: 'alone' })],
+      everywhere({
+        events: [eventOf('alone', { ...degraded, unanswered: ['node-2'] })],
+      }),
+      /hotp 1 was approved twice/,
+      2,
+    ],
     [
       'a counter behind one that was used',
       [attempt(1, { item: 'hotp 2' }), attempt(100)],
@@ -382,7 +411,7 @@ describe('promise 4, a code lets in once', () => {
       'an approval that its event calls a denial',
       [attempt(1, { id: 'a' })],
       everywhere({
-        events: [{ verification: 'a', node: 'node-1', result: 'denied', degraded: false }],
+        events: [eventOf('a', { result: 'denied' })],
       }),
       /other than the event/,
       2,
@@ -391,7 +420,7 @@ describe('promise 4, a code lets in once', () => {
       'a degraded approval that its event does not mark',
       [attempt(1, { id: 'a', degraded: true })],
       everywhere({
-        events: [{ verification: 'a', node: 'node-1', result: 'approved', degraded: false }],
+        events: [eventOf('a')],
       }),
       /other than the event/,
       2,
@@ -408,7 +437,7 @@ describe('promise 5, a node that can verify does', () => {
   saysNothing([
     [
       'a late verdict on a slow machine',
-      [...slow, attempt(99_000, { item: 'hotp 99', to: 102_400 })],
+      [...slow, attempt(99_000, { item: 'hotp 99', to: 104_400 })],
       everywhere(),
     ],
     ['a failure on a node that was killed', [down, attempt(10, failed)], everywhere()],
@@ -436,12 +465,12 @@ describe('promise 5, a node that can verify does', () => {
       /node-2 gave no verdict/,
       1,
     ],
-    ['a late verdict', [attempt(1, { to: 2600 })], everywhere(), /took 2599 ms/, 1],
+    ['a late verdict', [attempt(1, { to: 4600 })], everywhere(), /took 4599 ms/, 1],
     [
       'a verdict later than others on a slow machine',
-      [...slow, attempt(99_000, { item: 'hotp 99', to: 102_600 })],
+      [...slow, attempt(99_000, { item: 'hotp 99', to: 104_600 })],
       everywhere(),
-      /took 3600 ms for a verdict \(3500 allowed\)/,
+      /took 5600 ms for a verdict \(5500 allowed\)/,
       1,
     ],
   ]);

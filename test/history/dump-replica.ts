@@ -33,8 +33,15 @@ function dumpSnapshot(db: Database, node: string): Promise<Omit<ReplicaDump, 're
     const users = await tx<{ document: UserDocument; revision: number; state: UserState | null }[]>`
       select document, u.revision, s.state from users u left join user_states s on s.user_id = u.id`;
     const events = await tx<DumpedEvent[]>`
-      select details ->> 'verification' as verification, node, result, degraded
-      from events where type = 'verification' and details ? 'verification'`;
+      select details ->> 'verification' as verification, node, result, degraded,
+        coalesce(details -> 'unanswered', '[]') as unanswered
+      from (
+        select type, node, result, degraded, details from events
+        union all
+        select event ->> 'type', event ->> 'node', event ->> 'result',
+          (event ->> 'degraded')::boolean, event -> 'details' from outbox where final
+      ) as told
+      where type = 'verification' and details ? 'verification'`;
     return { node, ...applied, documents, epochs, events, users: users.map(viewUser) };
   }, 'isolation level repeatable read read only');
 }

@@ -99,4 +99,6 @@ export type DumpedEvent = {
   node: string;
   result: string;
   degraded: boolean;
+  /** Nodes that lived and did not say whether they had approved the same. */
+  unanswered: string[];
 };

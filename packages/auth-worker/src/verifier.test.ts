@@ -257,6 +257,25 @@ describe('verifying', () => {
     }
   });
 
+  it('says which node lives and did not answer: that one may have approved the same', async () => {
+    const user = await test.addUser(keys.seed, secret);
+    const asks = startAsks('node-1', () => null);
+    startAsks('node-2', () => null);
+    await waitFor('node-2', () => asks.liveNodes().includes('node-2'), { timeoutMs: 5000 });
+    // Nothing comes within its 150 ms.
+    asks.broadcast = async () => [];
+    await openCircuit(test.db(), 'test');
+    try {
+      const outcome = await startVerifier({}, asks).verify(attempt(user.username, 0));
+      expect(outcome).toMatchObject({ approved: true, degraded: true });
+    } finally {
+      await closeCircuit(test.db());
+    }
+    const told = (await takeFinalOutbox(test.db(), 1000)).map(({ event }) => event);
+    const [approved] = told.filter(({ username }) => username === user.username);
+    expect(approved?.details.unanswered).toEqual(['node-2']);
+  });
+
   it('goes on while a move of the log keeps states out, and what it accepts is merged after that', async () => {
     const user = await test.addUser(keys.seed, secret);
     const authenticatorId = user.authenticators[0]!.id;

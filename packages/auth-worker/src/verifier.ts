@@ -677,6 +677,9 @@ export class Verifier {
       if (refusal) return this.#records.deny(step, refusal, true);
     }
     const answers = await asks.broadcast(key);
+    // They live, and may have approved the same: whoever reads the event has to know.
+    const unanswered = asks.liveNodes().filter((live) => !answers.some((one) => one.node === live));
+    if (unanswered.length > 0) step.event.details.unanswered = unanswered;
     const refusedBy = answers.find((answer) => !answer.isGranted)?.refusedBy;
     if (refusedBy) {
       if (hasPendingWrite) {

@@ -19,6 +19,7 @@ const KEPT_DETAILS = [
   'skipped',
   'stopFact',
   'type',
+  'unanswered',
   'verification',
 ];
 /** Rows changed in one statement. */

@@ -1,5 +1,6 @@
 import { execFile, execFileSync, type ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -9,7 +10,7 @@ import { isAlive, signal } from './harness/processes.ts';
 import { report } from './harness/report.ts';
 import { spawnBound } from './harness/spawn-bound.ts';
 
-const PROMOTE_FOR_MS = 20_000;
+const PROMOTE_FOR_MS = 60_000;
 const CLI = fileURLToPath(new URL('../packages/cli/src/main.ts', import.meta.url));
 
 type DemoFile = {
@@ -63,9 +64,11 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
       'a status without problems',
       async () =>
         (await countersign(['status'])).stdout.includes('OK: verification and changes work'),
-      { timeoutMs: 15_000, everyMs: 100 },
+      { timeoutMs: 30_000, everyMs: 100 },
     );
-    await countersign(['settings', 'set', 'failover.mode', 'manual']);
+    const isSet = async () =>
+      (await countersign(['settings', 'set', 'failover.mode', 'manual'])).code === 0;
+    await waitFor('the mode to be set', isSet, { timeoutMs: 30_000, everyMs: 100 });
 
     const first = await verifyFresh(before.user);
     expect(first.stdout).toContain('approved');
@@ -75,6 +78,13 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
 
     const cluster = JSON.parse((await countersign(['status', '--json'])).stdout);
     const master = before.nodes.find(({ name }) => name === cluster.master)!;
+    const heir = before.nodes.find(({ name }) => name !== master.name)!;
+    // What only a dead node knows is told when it is back.
+    const isTold = async () => {
+      const { stdout } = await countersign(['events', '--user', before.user.username], [heir.url]);
+      return stdout.includes('denied (replayed)');
+    };
+    await waitFor('the replay in the events', isTold, { timeoutMs: 20_000, everyMs: 100 });
     const pids = [
       master.supervisorPid,
       master.agentPid,
@@ -89,17 +99,31 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
 
     const degraded = await verifyFresh(before.user);
     expect(degraded.stdout).toContain('approved');
-    const refused = await countersign(['user', 'add', 'bob']);
+    // What the dead master's connection has not told yet may stay open once.
+    const refused = await waitFor(
+      'a write to be refused',
+      async () => {
+        const told = await countersign(['user', 'add', 'bob']);
+        return told.stderr.includes('outcome_unknown') ? null : told;
+      },
+      { timeoutMs: 30_000 },
+    );
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain('master_offline');
 
-    const heir = before.nodes.find(({ name }) => name !== master.name)!;
     const promoted = await promote(heir.name);
     expect(promoted.stdout, promoted.stderr).toContain(`${heir.name} is the master`);
-    const added = await countersign(['user', 'add', 'bob']);
+    // Another node hears of the next master by its heartbeat.
+    const added = await waitFor(
+      'a master for the write',
+      async () => {
+        const told = await countersign(['user', 'add', 'bob']);
+        return told.stderr.includes('master_offline') ? null : told;
+      },
+      { timeoutMs: 30_000, everyMs: 100 },
+    );
     expect(added.code, added.stderr).toBe(0);
-    const events = await countersign(['events', '--user', before.user.username]);
-    expect(events.stdout).toContain('denied (replayed)');
+    expect(await isTold()).toBe(true);
     expect((await verifyFresh(before.user)).stdout).toContain('approved');
   });
 
@@ -128,7 +152,7 @@ describe.skipIf(!hasOathtool)('the demo, with oathtool as the authenticator', ()
     demo.kill('SIGTERM');
     await exited;
     await waitFor('everything to end', () => pids.every((pid) => !pid || !isAlive(pid)), {
-      timeoutMs: 5000,
+      timeoutMs: 15_000,
     });
     expect(output).toContain('Everything has stopped');
   });
@@ -163,16 +187,17 @@ async function promote(name: string) {
   const until = performance.now() + PROMOTE_FOR_MS;
   for (;;) {
     const promoted = await countersign(['promote', name]);
-    const mayCome = /no_quorum|master_alive/.test(promoted.stderr);
+    const mayCome = /no_quorum|master_alive|not_active_yet|outcome_unknown/.test(promoted.stderr);
     if (!mayCome || performance.now() > until) return promoted;
   }
 }
 
-async function countersign(args: string[]) {
+/** Asks the first of these addresses that answers; all nodes' when left out. */
+async function countersign(args: string[], urls?: string[]) {
   const { apiKey, nodes } = readDemo();
   const env = {
     ...process.env,
-    COUNTERSIGN_SERVER: nodes.map(({ url }) => url).join(','),
+    COUNTERSIGN_SERVER: (urls ?? nodes.map(({ url }) => url)).join(','),
     COUNTERSIGN_API_KEY: apiKey,
   };
   try {
@@ -188,9 +213,26 @@ function readDemo(): DemoFile {
   return JSON.parse(readFileSync(join(folder, 'demo.json'), 'utf8')) as DemoFile;
 }
 
+/** Of which all ports are free that the demo's nodes listen at. */
 async function freeBasePort(): Promise<number> {
-  const [port] = await takeFreePorts(1);
-  return port!;
+  const offsets = [0, 101, 121, 131, 201].flatMap((first) => [first, first + 1, first + 2]);
+  return waitFor(
+    'free ports for a demo',
+    async () => {
+      const [port] = await takeFreePorts(1);
+      const ports = offsets.map((offset) => ({ port: port! + offset, host: '127.0.0.1' }));
+      return (await Promise.all(ports.map(isFree))).every(Boolean) ? port : null;
+    },
+    { timeoutMs: 20_000 },
+  );
+}
+
+function isFree(at: { port: number; host: string }): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(at, () => server.close(() => resolve(true)));
+  });
 }
 
 function spawnable(command: string): boolean {

@@ -24,7 +24,7 @@ describe('a single node', () => {
         const seen = await cluster.api(node!).cluster();
         return seen.quorum ? seen : null;
       },
-      { timeoutMs: 15_000 },
+      { timeoutMs: 30_000 },
     );
     expect(view.logReplicas).toBe(1);
   });
@@ -37,7 +37,7 @@ describe('a single node', () => {
     const pids = node!.allPids;
     await node!.stop();
     await waitFor('every process to end', () => pids.every((pid) => !isAlive(pid)), {
-      timeoutMs: 5000,
+      timeoutMs: 15_000,
     });
     node!.start();
     await node!.untilReady();
@@ -47,7 +47,7 @@ describe('a single node', () => {
         const view = await api.cluster();
         return view.master === 'node-1' ? view : null;
       },
-      { timeoutMs: 20_000 },
+      { timeoutMs: 40_000 },
     );
     expect(after.incarnation).toEqual(before.incarnation);
     expect(after.epoch).toBeGreaterThan(before.epoch);

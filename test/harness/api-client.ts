@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, request, type Dispatcher } from 'undici';
 import type { History } from '../history/history.ts';
 
@@ -38,10 +40,21 @@ export type VerificationReply = {
 
 export type Reply<T> = { status: number; body: T & { code?: string; detail?: string } };
 
-const agent = new Agent({ connections: 256, pipelining: 1, keepAliveTimeout: 10_000 });
+// Idle connections end here well before the server ends them: no request is sent into a closing one.
+const agent = new Agent({
+  connections: 256,
+  pipelining: 1,
+  keepAliveTimeout: 10_000,
+  keepAliveMaxTimeout: 10_000,
+});
 
 /** Every request on a connection of its own: they spread over all workers of a node. */
 export const freshConnections = new Agent({ pipelining: 0 });
+
+/** Answers to a write after which it is repeated under its key: docs/failover.md. */
+const REPEATED_AFTER = ['master_offline', 'busy', 'outcome_unknown', 'target_behind'];
+const REPEATED_FOR_MS = 30_000;
+const REPEATED_EVERY_MS = 250;
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 type CallOptions = {
@@ -128,12 +141,27 @@ export class ApiClient {
     return this.call('POST', '/api/v1/verifications', { body, ...options });
   }
 
-  /** As {@link call}, but anything except success throws. */
-  async done<T = Record<string, unknown>>(method: Method, path: string, body?: object): Promise<T> {
-    const reply = await this.call<T>(method, path, body ? { body } : {});
-    if (reply.status >= 300) {
-      throw new Error(`${method} ${path}: ${reply.status} ${reply.body.code} ${reply.body.detail}`);
+  /**
+   * As {@link call}, but anything except success throws. A write that finds no master for a moment is repeated, under
+   * its key, as its answer asks.
+   */
+  async done<T = Record<string, unknown>>(
+    method: Method,
+    path: string,
+    body?: object,
+    { idempotencyKey = randomUUID() as string } = {},
+  ): Promise<T> {
+    const isWrite = method !== 'GET' && !path.startsWith('/api/v1/verifications');
+    const options = { ...(body && { body }), ...(isWrite && { idempotencyKey }) };
+    const until = performance.now() + REPEATED_FOR_MS;
+    for (;;) {
+      const { status, body: told } = await this.call<T>(method, path, options);
+      if (status < 300) return told;
+      const mayCome = isWrite && REPEATED_AFTER.includes(told.code ?? '');
+      if (!mayCome || performance.now() > until) {
+        throw new Error(`${method} ${path}: ${status} ${told.code} ${told.detail}`);
+      }
+      await sleep(REPEATED_EVERY_MS);
     }
-    return reply.body;
   }
 }

@@ -1,8 +1,9 @@
+import { STANDSTILL_MS } from '../harness/standstill.ts';
 import type { Contradiction } from './contradiction.ts';
 import type { Attempt, Fault } from './records.ts';
 
-/** 700 ms for the quorum, the asks, and some work. */
-const SLOWEST_MS = 2500;
+/** 700 ms for the quorum, the asks, some work, and a process that stands still meanwhile. */
+const SLOWEST_MS = 2500 + STANDSTILL_MS;
 /** A verdict passes through so many processes: each waits as a verdict without any fault does here. */
 const HOPS = 5;
 const SAMPLE = 2000;

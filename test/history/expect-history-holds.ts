@@ -34,7 +34,7 @@ export async function expectHistoryHolds(cluster: TestCluster, note = ''): Promi
 async function whenQuiet(cluster: TestCluster): Promise<unknown> {
   try {
     await waitFor('replicas that have followed everything', () => hasFollowed(cluster), {
-      timeoutMs: 20_000,
+      timeoutMs: 40_000,
       everyMs: 100,
     });
     return null;

@@ -1,18 +1,15 @@
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
-import { fileURLToPath } from 'node:url';
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { runUntilStep } from '../harness/kill-at-steps.ts';
 import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from '../harness/people.ts';
 import { report } from '../harness/report.ts';
 import { runCli } from '../harness/run-cli.ts';
 import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
-
-const CLI = fileURLToPath(new URL('../../packages/cli/src/main.ts', import.meta.url));
 
 let cluster: TestCluster;
 let folder: string;
@@ -40,18 +37,14 @@ afterAll(async () => {
   delete process.env.COUNTERSIGN_BACKUP_PASSPHRASE;
 });
 
-/** Kills the command as soon as `begun` says it is under way. */
-async function killAmidst(args: string[], begun: () => boolean, socket?: string): Promise<void> {
-  const env = { ...process.env, ...(socket && { COUNTERSIGN_SOCKET: socket }) };
-  const child = spawn(process.execPath, [CLI, ...args], { env, stdio: 'ignore' });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  try {
-    await waitFor('the command to be under way', begun, { timeoutMs: 60_000, everyMs: 5 });
-    expect(child.exitCode).toBeNull();
-  } finally {
-    child.kill('SIGKILL');
-    await ended;
-  }
+/** The command, killed -9 before that step of those on paths with `part` in them. */
+async function killAmidst(
+  args: string[],
+  { step, part, socket }: { step: number; part: string; socket?: string },
+): Promise<void> {
+  const env = { COUNTERSIGN_TEST_DIE_PATH: part, ...(socket && { COUNTERSIGN_SOCKET: socket }) };
+  const run = await runUntilStep(args, { step, env });
+  expect(run, run.stderr).toMatchObject({ killed: true });
 }
 
 /** With a token made at that node, which may have to become the master first. */
@@ -121,8 +114,8 @@ describe('a cluster that is lost with all its machines', () => {
 
     const file = join(folder, 'cluster.backup');
     const socket = join(subordinate.folder, 'countersign.sock');
-    const isUnderWay = () => readdirSync(folder).some((name) => name.endsWith('.partial'));
-    await killAmidst(['backup', file], isUnderWay, socket);
+    await killAmidst(['backup', file], { step: 2, part: '.partial', socket });
+    expect(readdirSync(folder).some((name) => name.endsWith('.partial'))).toBe(true);
     expect(readdirSync(folder)).not.toContain('cluster.backup');
     const backupAt = performance.now();
     const made = await runCli(subordinate, ['backup', file, '--events', '--json']);
@@ -158,7 +151,8 @@ describe('a cluster that is lost with all its machines', () => {
     // Somebody has what let it into the lost cluster.
     second.deleteData();
     const restore = ['restore', file, '--config', first.configFile, '--host', '127.0.0.1'];
-    await killAmidst(restore, () => readdirSync(first.folder).includes('postgres.new'));
+    await killAmidst(restore, { step: 3, part: 'postgres.new' });
+    expect(readdirSync(first.folder)).toContain('postgres.new');
     const half = await runCli(first, ['node', '--config', first.configFile]);
     expect(half).toMatchObject({ code: 1, stderr: expect.stringContaining('was not finished') });
     const restoreAt = performance.now();
@@ -256,5 +250,5 @@ describe('a cluster that is lost with all its machines', () => {
       sizeBytes: bytes.length,
     });
     expect(verified.failed).toEqual([]);
-  });
+  }, 480_000);
 });

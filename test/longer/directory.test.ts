@@ -23,6 +23,8 @@ const SYNC_PATH = '/api/v1/directories/corp/sync';
 const INTERVAL_MS = 60_000;
 
 type SyncStatus = {
+  masterAnswers: boolean;
+  lastFullAt: string | null;
   running: { done: number; of: number | null } | null;
   last: { outcome: string; problem: string | null; counts: Record<string, number> } | null;
 };
@@ -86,7 +88,16 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
     await untilIdle(cluster.api(node));
     const before = await cluster.api(node).cluster();
     const from = before.nodes.find(({ name }) => name === node.name)!.revision;
+    const { lastFullAt } = await cluster.api(node).done<SyncStatus>('GET', SYNC_PATH);
     await syncNow(cluster.api(node), { full: true });
+    await waitFor(
+      'the full run to be over',
+      async () => {
+        const status = await cluster.api(node).done<SyncStatus>('GET', SYNC_PATH);
+        return status.lastFullAt !== lastFullAt && (await finished(cluster.api(node)));
+      },
+      { timeoutMs: 60_000, everyMs: 100 },
+    );
     expect(await changesSince(node, from, 'user')).toEqual([]);
   });
 
@@ -142,7 +153,7 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
         missing = Object.entries(isThere).flatMap(([what, is]) => (is ? [] : [what]));
         return missing.length === 0 ? { now } : null;
       },
-      { timeoutMs: INTERVAL_MS + 15_000, everyMs: 250 },
+      { timeoutMs: INTERVAL_MS + 45_000, everyMs: 250 },
     ).catch((error: unknown) => {
       throw new Error(`still missing: ${missing.join(', ')}`, { cause: error });
     });
@@ -162,7 +173,7 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
         (await readDirectoryUsers(node)).some(
           (user) => user.directory!.object === object && user.enabled,
         ),
-      { timeoutMs: 20_000 },
+      { timeoutMs: INTERVAL_MS + 45_000 },
     );
   });
 
@@ -242,12 +253,12 @@ async function countUsers(node: TestNode): Promise<number> {
 }
 
 async function finished(api: ApiClient): Promise<boolean> {
-  const { running, last } = await api.done<SyncStatus>('GET', SYNC_PATH);
-  return running === null && last?.outcome === 'done';
+  const { masterAnswers, running, last } = await api.done<SyncStatus>('GET', SYNC_PATH);
+  return masterAnswers && running === null && last?.outcome === 'done';
 }
 
 async function untilIdle(api: ApiClient): Promise<void> {
-  await waitFor('the synchronisation to rest', () => finished(api), { timeoutMs: 30_000 });
+  await waitFor('the synchronisation to rest', () => finished(api), { timeoutMs: 60_000 });
 }
 
 async function syncNow(api: ApiClient, body: object): Promise<void> {

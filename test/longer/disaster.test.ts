@@ -1,8 +1,10 @@
 import { waitFor } from '@countersign/testing';
+import { totpStep } from '@countersign/verification';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { enrolPeople, enrolTotpPeople, type Person, type TotpPerson } from '../harness/people.ts';
 import { report } from '../harness/report.ts';
+import { STANDSTILL_MS } from '../harness/standstill.ts';
 import { runCli } from '../harness/run-cli.ts';
 import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
 import { expectHistoryHolds } from '../history/expect-history-holds.ts';
@@ -47,6 +49,7 @@ describe('two of three nodes whose data are gone', () => {
       everyMs: 100,
     });
     const forcedAt = performance.now();
+    const earlyStep = totpStep(Date.now(), 30);
     const earlyCode = totp.codeNow();
     const forced = await runCli(survivor, ['promote', survivor.name, '--force', '--yes']);
     const masterMs = performance.now() - forcedAt;
@@ -62,10 +65,13 @@ describe('two of three nodes whose data are gone', () => {
     const { body: again } = await api.verify(spent);
     expect(again.reason).toBe('replayed');
     const { body: early } = await api.verify({ username: totp.username, code: earlyCode });
-    expect(early).toMatchObject({ status: 'denied', reason: 'replayed' });
+    // A code that is two steps old by now is no code any more.
+    const isStill = totpStep(Date.now(), 30) <= earlyStep + 1;
+    const reason = isStill ? 'replayed' : expect.stringMatching(/^(replayed|wrong_code)$/);
+    expect(early).toMatchObject({ status: 'denied', reason });
 
     await using writes = new WriteLoad({ clients: [api], prefix: 'after', everyMs: 100 });
-    await waitFor('writes', () => writes.acknowledged > 3, { timeoutMs: 10_000 });
+    await waitFor('writes', () => writes.acknowledged > 3, { timeoutMs: 30_000 });
     for (const node of lost) node.start();
     await waitFor(
       'three log servers',
@@ -93,7 +99,7 @@ describe('two of three nodes whose data are gone', () => {
       writePauseMs: written.longestPauseMs,
     });
     expect(verified.failed).toEqual([]);
-    expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
+    expect(verified.longestGapMs).toBeLessThanOrEqual(1500 + STANDSTILL_MS);
     expect(written.longestPauseMs).toBeLessThanOrEqual(30_000);
     await expectHistoryHolds(cluster);
     for (const node of cluster.nodes) {
@@ -115,7 +121,7 @@ describe('a user removed while one node was down', () => {
     await waitFor(
       'the removal to arrive',
       async () => (await api.call('GET', '/api/v1/users/leaver')).status === 404,
-      { timeoutMs: 10_000 },
+      { timeoutMs: 30_000 },
     );
     await master.killAll();
     master.deleteData();

@@ -13,7 +13,9 @@ import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { report } from '../harness/report.ts';
 
 const DAY_MS = 86_400_000;
-const soon = { timeoutMs: 15_000, everyMs: 100 };
+/** Long enough to be seen before it ends. */
+const BRIEF_MS = 30_000;
+const soon = { timeoutMs: 30_000, everyMs: 100 };
 const trusted = [...getCACertificates('default')];
 // Of what has expired only the text is wanted.
 const anyCertificate = new Agent({ connect: { rejectUnauthorized: false }, pipelining: 0 });
@@ -52,7 +54,7 @@ function serialShown(): Promise<string> {
       resolve(socket.getPeerCertificate().serialNumber);
       socket.destroy();
     });
-    socket.setTimeout(2_000, () => socket.destroy(new Error('no handshake')));
+    socket.setTimeout(10_000, () => socket.destroy(new Error('no handshake')));
     socket.once('error', reject);
   });
 }
@@ -137,11 +139,14 @@ describe('a node with a certificate of its own', () => {
   });
 
   it('tells its end in status and metrics before and after, until it is replaced', async () => {
-    put(node.folder, await makePair('brief', 16_000));
+    put(node.folder, await makePair('brief', BRIEF_MS));
     await waitFor('the new certificate', async () => (await serialShown()) !== shown, soon);
     const warning = /^its HTTPS certificate \S+web\.pem expires in less than 2 hours \(/;
     for (const said of [warning, /^its HTTPS certificate \S+web\.pem has expired \(/]) {
-      await waitFor(String(said), async () => said.test((await problem()) ?? ''), soon);
+      await waitFor(String(said), async () => said.test((await problem()) ?? ''), {
+        ...soon,
+        timeoutMs: 2 * BRIEF_MS,
+      });
     }
     await expect(cluster.api(node, freshConnections).cluster()).rejects.toThrow('expired');
     const metrics = await fetchMetrics();

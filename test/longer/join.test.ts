@@ -14,7 +14,9 @@ import {
 import { waitFor } from '@countersign/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
+import { DIE_AT_STEP } from '../harness/kill-at-steps.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
+import { promoteTo } from '../harness/promote.ts';
 import { report } from '../harness/report.ts';
 import { runCli } from '../harness/run-cli.ts';
 import { VerificationLoad } from '../harness/workload.ts';
@@ -65,7 +67,8 @@ describe('a cluster founded by init', () => {
     await waitFor(
       'three log servers',
       async () => (await cluster.api(first).cluster()).logServers.length === 3,
-      { timeoutMs: 60_000, everyMs: 200 },
+      // A move of the log that came to nothing is tried again after a minute.
+      { timeoutMs: 120_000, everyMs: 200 },
     );
     await cluster.untilWhole();
     const grownMs = Math.round(performance.now() - startedAt);
@@ -82,15 +85,14 @@ describe('a cluster founded by init', () => {
     const folder = join(dirname(first.folder), 'node-4');
     mkdirSync(folder);
     const token = await makeToken();
-    const child = spawnJoin('node-4', folder, token, `${folder}/node.yaml`);
-    const ended = once(child, 'exit');
-    await waitFor(
-      'the request to be made',
-      () => existsSync(join(folder, 'identity.joining', 'request.json')),
-      { timeoutMs: 20_000, everyMs: 5 },
-    );
-    child.kill('SIGKILL');
-    await ended;
+    // When it has been answered, and before it has written down anything of that.
+    const child = spawnJoin('node-4', folder, token, `${folder}/node.yaml`, {
+      NODE_OPTIONS: `--import=${DIE_AT_STEP}`,
+      COUNTERSIGN_TEST_DIE_AT: '1',
+      COUNTERSIGN_TEST_DIE_PATH: 'log-layout.json',
+    });
+    expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+    expect(existsSync(join(folder, 'identity.joining', 'request.json'))).toBe(true);
     expect(existsSync(join(folder, 'identity'))).toBe(false);
     const joined = await runJoin('node-4', folder, token, `${folder}/node.yaml`);
     expect(joined, joined.stderr).toMatchObject({ code: 0 });
@@ -113,8 +115,8 @@ describe('a cluster founded by init', () => {
       name: node.name,
       hosts: ['127.0.0.1'],
       otherNodes: members.members.map(({ name }) => name).filter((name) => name !== node.name),
-      lifeMs: 300_000,
-      nowMs: Date.now() - 240_000,
+      lifeMs: 900_000,
+      nowMs: Date.now() - 640_000,
     });
     replaceCertificate(folder, certificatePem);
     node.start();
@@ -126,7 +128,8 @@ describe('a cluster founded by init', () => {
         const certificate = readNodeCertificate(now.certificatePem, now);
         return certificate.endsAtMs > Date.now() + 80 * DAY_MS ? certificate : null;
       },
-      { timeoutMs: 30_000, everyMs: 200 },
+      // What finds no master for a moment is tried again after a minute.
+      { timeoutMs: 120_000, everyMs: 200 },
     );
     await waitFor(
       'its serial on the list of the others',
@@ -134,14 +137,14 @@ describe('a cluster founded by init', () => {
         const list = readIdentity(join(first.folder, 'identity'))!.members.members;
         return list.some(({ certificateSerial }) => certificateSerial === renewed.serial);
       },
-      { timeoutMs: 10_000, everyMs: 100 },
+      { timeoutMs: 30_000, everyMs: 100 },
     );
     await cluster.untilWhole();
   });
 
   it('shuts out a node that runs: it stops by itself and is not let in again', async () => {
     const [leaving, staying] = [cluster.node('node-3'), cluster.node('node-2')];
-    await cluster.api(first).done('POST', '/api/v1/cluster/promote', { node: first.name });
+    await promoteTo(cluster, first);
     const clients = [first, staying].map((node) => ({ name: node.name, api: cluster.api(node) }));
     await using load = new VerificationLoad({ clients, people, everyMs: 250 });
     const refused = await runCli(first, ['node', 'remove', leaving.name]);
@@ -157,7 +160,7 @@ describe('a cluster founded by init', () => {
     leaving.start();
     const said = () => readFileSync(join(leaving.folder, 'logs', 'supervisor.log'), 'utf8');
     await waitFor('a word of why it does not start', () => said().includes('was removed from'), {
-      timeoutMs: 15_000,
+      timeoutMs: 30_000,
       everyMs: 100,
     });
     for (const node of [first, staying]) await untilMembers(node, ['node-1', 'node-2']);
@@ -169,7 +172,7 @@ describe('a cluster founded by init', () => {
           (await cluster.api(staying).call('POST', '/api/v1/users', { body: user })).status === 201
         );
       },
-      { timeoutMs: 20_000, everyMs: 500 },
+      { timeoutMs: 40_000, everyMs: 500 },
     );
     const { failed, approved, longestGapMs } = await load.stop();
     report('a running node is removed', { approved, failed: failed.length, longestGapMs });
@@ -198,10 +201,11 @@ function spawnJoin(
   folder: string,
   token: string,
   configFile = join(folder, 'node.yaml'),
+  env: NodeJS.ProcessEnv = {},
 ) {
   const args = ['join', '--server', first.url, '--config', configFile, '--data', folder];
   return spawn(process.execPath, [CLI, ...args, '--name', name, '--host', '127.0.0.1'], {
-    env: { ...process.env, COUNTERSIGN_JOIN_TOKEN: token },
+    env: { ...process.env, COUNTERSIGN_JOIN_TOKEN: token, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
 }
@@ -222,6 +226,6 @@ async function untilMembers(node: TestNode, names: string[]): Promise<void> {
       const { members } = JSON.parse(readFileSync(file, 'utf8')) as { members: { name: string }[] };
       return members.map(({ name }) => name).join() === names.join();
     },
-    { timeoutMs: 15_000, everyMs: 100 },
+    { timeoutMs: 30_000, everyMs: 100 },
   );
 }

@@ -4,11 +4,12 @@ import type { Reply } from '../harness/api-client.ts';
 import { TestCluster, type TestNode } from '../harness/cluster.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
 import { report } from '../harness/report.ts';
+import { STANDSTILL_MS } from '../harness/standstill.ts';
 import { findStreamLeader } from '../harness/stream-leader.ts';
 import { VerificationLoad, WriteLoad } from '../harness/workload.ts';
 import { expectHistoryHolds } from '../history/expect-history-holds.ts';
 
-const PROMOTE_FOR_MS = 20_000;
+const PROMOTE_FOR_MS = 60_000;
 
 let cluster: TestCluster;
 let people: Person[];
@@ -54,16 +55,18 @@ describe('the whole master node killed -9', () => {
       prefix: 'auto',
       everyMs: 50,
     });
-    await waitFor('writes', () => writes.acknowledged > 20, { timeoutMs: 20_000 });
+    await waitFor('writes', () => writes.acknowledged > 20, { timeoutMs: 40_000 });
 
     await master.killAll();
     const killedAt = performance.now();
     const before = writes.acknowledged;
+    const leaderAt = whenLogHasLeader(others[0]!);
     await waitFor('the next acknowledged write', () => writes.acknowledged > before + 3, {
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
     const writePauseMs = performance.now() - killedAt;
-    await waitFor('more writes', () => writes.acknowledged > before + 30, { timeoutMs: 20_000 });
+    await waitFor('more writes', () => writes.acknowledged > before + 30, { timeoutMs: 40_000 });
+    const next = await cluster.api(await cluster.master(others)).cluster();
     master.start();
     await master.untilReady();
     const written = await writes.stop();
@@ -79,9 +82,12 @@ describe('the whole master node killed -9', () => {
       acknowledged: written.acknowledged.length,
     });
     expect(verified.failed).toEqual([]);
-    expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
-    expect(writePauseMs).toBeLessThanOrEqual(15_000);
-    expect(view.master).not.toBe(master.name);
+    expect(verified.longestGapMs).toBeLessThanOrEqual(1500 + STANDSTILL_MS);
+    // 15 s hold while the log's own elections take their usual 4-8.5 s; behind longer ones a candidate waits 6 s more.
+    const allowedMs = Math.max(15_000, (await leaderAt) - killedAt + 6000 + 3000);
+    expect(writePauseMs).toBeLessThanOrEqual(allowedMs + STANDSTILL_MS);
+    expect(next.master).not.toBe(master.name);
+    expect(view.epoch > next.epoch || view.master === next.master).toBe(true);
     await expectHistoryHolds(cluster);
   });
 
@@ -105,7 +111,7 @@ describe('the whole master node killed -9', () => {
           .call('POST', '/api/v1/users', { body: { username: 'nobody' }, timeoutMs: 15_000 });
         return body.code === 'master_offline';
       },
-      { timeoutMs: 15_000 },
+      { timeoutMs: 30_000 },
     );
     const refusedAfterMs = performance.now() - killedAt;
     const askedAt = performance.now();
@@ -136,12 +142,12 @@ describe('the whole master node killed -9', () => {
       writesAfterKillMs: Math.round(writesAfterMs),
     });
     expect(verified.failed).toEqual([]);
-    expect(verified.longestGapMs).toBeLessThanOrEqual(1500);
-    expect(refusedInMs).toBeLessThanOrEqual(1000);
+    expect(verified.longestGapMs).toBeLessThanOrEqual(1500 + STANDSTILL_MS);
+    expect(refusedInMs).toBeLessThanOrEqual(1000 + STANDSTILL_MS);
     // 12 s hold while the log's own elections take their usual 4-8.5 s. After longer ones a candidate may first have
     // to see the lease stand still for ttl and skew, 4.5 s, and 3 s are ours.
     const allowedMs = Math.max(12_000, (await leaderAt) - killedAt + 4500 + 3000);
-    expect(writesAfterMs).toBeLessThanOrEqual(allowedMs);
+    expect(writesAfterMs).toBeLessThanOrEqual(allowedMs + STANDSTILL_MS);
     expect(view.master).toBe(target.name);
     const { status } = await cluster.api(first).call('GET', '/api/v1/users/nobody');
     expect(status).toBe(404);

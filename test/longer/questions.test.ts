@@ -6,7 +6,9 @@ import { TestCluster } from '../harness/cluster.ts';
 import { keepNatsDead } from '../harness/keep-dead.ts';
 import { enrolPeople, type Person } from '../harness/people.ts';
 import { report } from '../harness/report.ts';
+import { STANDSTILL_MS } from '../harness/standstill.ts';
 import { TextGateway } from '../harness/text-gateway.ts';
+import { quantile } from '../harness/workload.ts';
 
 const IS_LONG = process.env.COUNTERSIGN_LONG === '1';
 const ROUNDS = IS_LONG ? 200 : 24;
@@ -28,15 +30,15 @@ beforeAll(async () => {
   });
   const api = cluster.api(await cluster.master());
   const providers = JSON.stringify([gateway.provider]);
-  await done(api.call('PATCH', '/api/v1/settings', { body: { 'text.providers': providers } }));
+  await api.done('PATCH', '/api/v1/settings', { 'text.providers': providers });
   const texts = { 'texts.perUserAndHour': 40, 'texts.perUserAndDay': 40 };
-  await done(api.call('PATCH', '/api/v1/settings', { body: texts }));
+  await api.done('PATCH', '/api/v1/settings', texts);
   people = await enrolPeople(api, 'asked', 40);
   for (const [index, { username }] of people.entries()) {
     const number = `+3161000${String(index).padStart(4, '0')}`;
     numbers.set(username, number);
     const body = { type: 'phone', number, use: 'primary' };
-    await done(api.call('POST', `/api/v1/users/${username}/authenticators`, { body }));
+    await api.done('POST', `/api/v1/users/${username}/authenticators`, body);
   }
   await cluster.untilWhole();
   apis = cluster.nodes.map((node) => cluster.api(node));
@@ -53,7 +55,7 @@ describe.each(['oath', 'text'] as const)('a question of the method %s', (method)
     expect(await poll(apis[2]!, asked)).toMatchObject({ status: 'challenge' });
     const answered = await answer(apis[1]!, asked, codeOf(person, method));
     expect(answered).toMatchObject({ status: 'approved', id: asked.id });
-    expect(await poll(apis[2]!, asked)).toMatchObject({ status: 'approved', id: asked.id });
+    await untilApproved(apis[2]!, asked);
     const again = await answer(apis[0]!, asked, codeOf(person, method));
     expect(again).toMatchObject({ status: 'denied' });
   });
@@ -119,7 +121,7 @@ describe('wrong answers', () => {
 describe('a stranger', () => {
   it(`cannot tell by the time who is a user: medians of ${SAMPLES} denials each`, async () => {
     const body = { name: 'a stranger', scopes: ['verify'] };
-    const { key } = await done(apis[0]!.call('POST', '/api/v1/api-keys', { body }));
+    const { key } = await apis[0]!.done('POST', '/api/v1/api-keys', body);
     const stranger = cluster.nodes.map((node) => cluster.apiWith(node, String(key)));
     const { username } = people.pop()!;
     await waitFor(
@@ -128,7 +130,7 @@ describe('a stranger', () => {
         const probes = stranger.map((api) => api.call('POST', PATH, { body: { username: 'x' } }));
         return (await Promise.all(probes)).every(({ status }) => status === 200);
       },
-      { timeoutMs: 10_000 },
+      { timeoutMs: 20_000 },
     );
     const times = { known: [] as number[], unknown: [] as number[] };
     const texts = new Set<string>();
@@ -143,7 +145,8 @@ describe('a stranger', () => {
     };
     const waiting = Array.from({ length: 2 * SAMPLES }, (_, index) => index).values();
     await Promise.all(
-      Array.from({ length: 40 }, async () => {
+      // So few that none of them waits for the others longer than to the next mark.
+      Array.from({ length: 8 }, async () => {
         for (const index of waiting) await sample(index);
       }),
     );
@@ -165,7 +168,7 @@ describe('a gateway for texts', () => {
         const reply = await begin(apis[0]!, { username: person.username, method: 'text' });
         const waitedMs = performance.now() - startedAt;
         expect(reply).toMatchObject({ status: 'denied', reason: 'not_delivered' });
-        expect(waitedMs).toBeLessThan(10_000);
+        expect(waitedMs).toBeLessThan(10_000 + STANDSTILL_MS);
         const code = person.nextCode();
         expect(await begin(apis[0]!, { username: person.username, code })).toMatchObject({
           status: 'approved',
@@ -178,14 +181,20 @@ describe('a gateway for texts', () => {
   );
 
   it('that hangs leaves the wait of others as it was', async () => {
-    const quiet = await p99Of(people[0]!);
     gateway.manner = 'hangs';
-    const hanging = people
-      .slice(1, 4)
-      .map(({ username }) => begin(apis[0]!, { username, method: 'text' }));
-    const beside = await p99Of(people[0]!);
-    gateway.manner = 'delivers';
-    await Promise.all(hanging);
+    const isOver = new AbortController();
+    const hanging = people.slice(1, 4).map(async ({ username }) => {
+      while (!isOver.signal.aborted) await begin(apis[0]!, { username, method: 'text' });
+    });
+    let figures: { beside: number; quiet: number };
+    try {
+      figures = await p95OfTwo();
+    } finally {
+      isOver.abort();
+      gateway.manner = 'delivers';
+      await Promise.all(hanging);
+    }
+    const { quiet, beside } = figures;
     report('codes of tokens beside a gateway that hangs', { quietMs: quiet, besideMs: beside });
     // 1.5 times, and what one slow moment of a shared machine adds.
     expect(beside).toBeLessThanOrEqual(quiet * 1.5 + 50);
@@ -196,25 +205,24 @@ describe('PINs', () => {
   it('checked 20 times a second leave the wait of others as it was', async () => {
     const person = people.pop()!;
     const path = `/api/v1/users/${person.username}`;
-    await done(apis[0]!.call('PUT', `${path}/pin`, { body: { pin: '8024', mustChange: false } }));
+    await apis[0]!.done('PUT', `${path}/pin`, { pin: '8024', mustChange: false });
     const modes = { oath: 'code+pin' };
-    const { revision } = await done(apis[0]!.call('PATCH', path, { body: { modes } }));
+    const { revision } = await apis[0]!.done('PATCH', path, { modes });
     await untilApplied(Number(revision));
-    const quiet = await p99Of(people[0]!);
     let checked = 0;
     const isOver = new AbortController();
     const checking = (async () => {
-      for (let n = 0; !isOver.signal.aborted; n += 1) {
-        const api = apis[n % apis.length]!;
+      while (!isOver.signal.aborted) {
         const body = { username: person.username, code: person.nextCode(), pin: '8024' };
-        expect(await begin(api, body)).toMatchObject({ status: 'approved' });
+        expect(await begin(apis[0]!, body)).toMatchObject({ status: 'approved' });
         checked += 1;
         await sleep(50);
       }
     })();
-    const beside = await p99Of(people[0]!);
-    isOver.abort();
-    await checking;
+    const [{ quiet, beside }] = await Promise.all([
+      p95OfTwo().finally(() => isOver.abort()),
+      checking,
+    ]);
     report('codes of tokens beside PINs', { quietMs: quiet, besideMs: beside, checked });
     expect(checked).toBeGreaterThan(10);
     // Twice, and what one slow moment of a shared machine adds.
@@ -231,7 +239,7 @@ describe.each(['oath', 'text'] as const)('while things are down, a question of %
     await master.killAll();
     const answered = await answer(one!, asked, codeOf(person, method));
     expect(answered).toMatchObject({ status: 'approved' });
-    expect(await poll(two!, asked)).toMatchObject({ status: 'approved' });
+    await untilApproved(two!, asked);
     master.start();
     await master.untilReady();
     await cluster.untilWhole();
@@ -300,28 +308,26 @@ async function attemptsOf(kind: Kind, user: Person): Promise<(api: ApiClient) =>
       return async (api) => isApproved(await answer(api, asked, code));
     }
     case 'bypass': {
-      const { revision } = await done(
-        apis[0]!.call('POST', `${users}/bypass`, { body: { reason: 'a test' } }),
-      );
+      const { revision } = await apis[0]!.done('POST', `${users}/bypass`, { reason: 'a test' });
       await untilApplied(Number(revision));
       return async (api) => (await begin(api, { username })).skipped === 'bypass';
     }
     case 'recovery': {
-      const { codes, revision } = await done(
-        apis[0]!.call('POST', `${users}/recovery-codes`, { body: { count: 2 } }),
-      );
+      const { codes, revision } = await apis[0]!.done('POST', `${users}/recovery-codes`, {
+        count: 2,
+      });
       await untilApplied(Number(revision));
       const [code] = codes as string[];
       return async (api) => isApproved(await begin(api, { username, code: code! }));
     }
     case 'enrolment': {
-      const { code } = await done(apis[0]!.call('POST', `${users}/enrolment-code`, { body: {} }));
+      const { code } = await apis[0]!.done('POST', `${users}/enrolment-code`, {});
       const body = { username, enrolmentCode: code, type: 'totp' };
       return async (api) => {
         const { status, body: reply } = await api.call('POST', '/api/v1/enrolments', { body });
         if (status !== 201) return false;
         const token = `${users}/authenticators/${(reply as { id: string }).id}`;
-        await done(api.call('DELETE', token));
+        await api.done('DELETE', token);
         return true;
       };
     }
@@ -335,7 +341,7 @@ async function untilApplied(revision: number): Promise<void> {
       const { nodes } = await apis[0]!.cluster();
       return nodes.every((node) => node.revision >= revision);
     },
-    { timeoutMs: 10_000, everyMs: 20 },
+    { timeoutMs: 20_000, everyMs: 20 },
   );
 }
 
@@ -355,6 +361,19 @@ async function answer(
   code: string,
 ): Promise<VerificationReply> {
   return done(api.call('POST', `${PATH}/${id}/answer`, { body: { challenge, code } }));
+}
+
+/** As whoever waits for it asks again and again. */
+async function untilApproved(api: ApiClient, asked: VerificationReply): Promise<void> {
+  const seen = await waitFor(
+    'the answer to be seen',
+    async () => {
+      const reply = await poll(api, asked);
+      return ['challenge', 'pending'].includes(reply.status) ? null : reply;
+    },
+    { timeoutMs: 15_000, everyMs: 100 },
+  );
+  expect(seen).toMatchObject({ status: 'approved', id: asked.id });
 }
 
 async function poll(
@@ -382,13 +401,24 @@ function medianOf(times: number[]): number {
   return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]!;
 }
 
-async function p99Of(person: Person): Promise<number> {
-  const times: number[] = [];
-  for (let count = 0; count < 100; count += 1) {
+/**
+ * How long codes take on the first node, which has something else to do, and on the second: in turn, so that whatever
+ * slows down the whole machine slows down both. Of each 95 % are faster.
+ */
+async function p95OfTwo(): Promise<{ beside: number; quiet: number }> {
+  const times: [number[], number[]] = [[], []];
+  for (let count = 0; count < 200; count += 1) {
+    const which = (count % 2) as 0 | 1;
+    // One whom nobody else asks about meanwhile.
+    const person = people[which === 0 ? 0 : 4]!;
     const startedAt = performance.now();
-    const reply = await begin(apis[0]!, { username: person.username, code: person.nextCode() });
+    const reply = await begin(apis[which]!, {
+      username: person.username,
+      code: person.nextCode(),
+    });
     expect(reply.status).toBe('approved');
-    times.push(performance.now() - startedAt);
+    times[which].push(performance.now() - startedAt);
   }
-  return Math.round(times.toSorted((a, b) => a - b)[98]!);
+  const [beside, quiet] = times.map((each) => Math.round(quantile(each, 0.95)));
+  return { beside: beside!, quiet: quiet! };
 }

@@ -26,6 +26,8 @@ const MIB = 1 << 20;
 const DAY_MS = 86_400_000;
 const limits = { changesBytes: 256 * MIB, statesBytes: 128 * MIB, eventsBytes: 64 * MIB };
 const soon = { timeoutMs: 40_000, everyMs: 200 };
+/** A move of the log that came to nothing is tried again after a minute, and so is a renewal. */
+const aMove = { timeoutMs: 120_000, everyMs: 200 };
 
 type ClusterWithWitnesses = { witnesses?: { certificateExpiresAt: string }[] };
 type Server = NonNullable<NodeConfigInput['logServers']>[number];
@@ -75,7 +77,7 @@ describe('two nodes and a witness', () => {
     await waitFor('the witness to run', () => witness.console().includes('waits'), soon);
     const second = runCli(first, ['witness', '--config', witness.configFile]);
     await node.untilReady();
-    await waitFor('three log servers', () => isWhole(first), { ...soon, timeoutMs: 60_000 });
+    await waitFor('three log servers', () => isWhole(first), aMove);
     await cluster.untilWhole();
     report('two nodes and a witness', { wholeMs: Math.round(performance.now() - startedAt) });
     const stdout = await waitFor(
@@ -97,7 +99,7 @@ describe('two nodes and a witness', () => {
         const now = readNodeCertificate(identity.certificatePem, identity);
         return now.endsAtMs > expiring + DAY_MS ? now : null;
       },
-      soon,
+      aMove,
     );
     await waitFor(
       'word of it',
@@ -108,12 +110,12 @@ describe('two nodes and a witness', () => {
       soon,
     );
     expect((await second).stderr).toContain('is in use by another supervisor');
-  }, 120_000);
+  });
 
   it('let the witness see and say nothing of the log', async () => {
     const master = await cluster.master();
-    const view = await cluster.api(master).cluster();
-    const names = namesOf(view.incarnation.number);
+    const { incarnation } = await cluster.api(master).cluster();
+    const names = namesOf(incarnation.number);
     const folder = join(witness.folder, 'identity');
     await using link = new NatsLink({
       seed: readIdentity(folder)!.supervisorSeed,
@@ -127,21 +129,32 @@ describe('two nodes and a witness', () => {
       name: 'thief',
       log: { info() {}, warn() {} },
     });
-    expect(await link.waitUntilUp(5000)).toBe(true);
+    expect(await link.waitUntilUp(15_000)).toBe(true);
     const mayAsk = await link.request('$JS.API.STREAM.INFO.KV_CLUSTER', '', { timeoutMs: 5000 });
     expect(mayAsk.json<{ config?: { name: string } }>().config?.name).toBe('KV_CLUSTER');
-    const refused = [
+    const subjects = [
       names.change('user', 'mallory'),
       names.leaseKey,
       names.state('mallory'),
       `$JS.API.STREAM.MSG.GET.${names.states}`,
       `$JS.API.STREAM.MSG.GET.${names.changes}`,
       `$JS.API.CONSUMER.CREATE.${names.changes}`,
-    ].map((subject) => link.request(subject, '{}', { timeoutMs: 1500 }));
-    const outcomes = await Promise.allSettled(refused);
-    expect(outcomes.map(({ status }) => status)).toEqual(refused.map(() => 'rejected'));
-    const after = await cluster.api(master).cluster();
-    expect(after).toMatchObject({ master: master.name, epoch: view.epoch });
+    ];
+    const done: string[] = [];
+    // An epoch may end by itself, but none ends each time that the witness sends something.
+    await waitFor(
+      'a try that has changed nothing',
+      async () => {
+        const before = await cluster.api(master).cluster();
+        const tries = subjects.map((subject) => link.request(subject, '{}', { timeoutMs: 1500 }));
+        const outcomes = await Promise.allSettled(tries);
+        done.push(...subjects.filter((_, i) => outcomes[i]!.status === 'fulfilled'));
+        const after = await cluster.api(master).cluster();
+        return after.master === before.master && after.epoch === before.epoch;
+      },
+      soon,
+    );
+    expect(done).toEqual([]);
   });
 
   it('go on without the witness, which catches up when it is back', async () => {
@@ -160,7 +173,7 @@ describe('two nodes and a witness', () => {
     witness.start();
     await waitFor('three log servers', () => isWhole(first), soon);
     await cluster.untilWhole();
-  }, 90_000);
+  });
 
   it('have a master after one of them is killed, by the vote of the witness', async () => {
     const master = await cluster.master();
@@ -186,7 +199,7 @@ describe('two nodes and a witness', () => {
     await master.untilReady();
     await cluster.untilWhole();
     await cluster.untilDigestsEqual();
-  }, 120_000);
+  });
 
   it('shut out the witness when it is removed, and move the log to a lone server', async () => {
     const master = await cluster.master();
@@ -208,13 +221,13 @@ describe('two nodes and a witness', () => {
         const view = await cluster.api(master).cluster();
         return view.logReplicas === 1 && view.quorum && view.master !== null;
       },
-      soon,
+      aMove,
     );
     const members = readIdentity(join(master.folder, 'identity'))!.members.members;
     expect(members.map(({ name }) => name)).toEqual(['node-1', 'node-2']);
     await waitFor('a write', () => wasWritten(master, 'after-removal'), soon);
     await verifyEverywhere();
-  }, 120_000);
+  });
 });
 
 /** The process of `countersign witness`. */

@@ -24,7 +24,6 @@ const INTERVAL_MS = 60_000;
 
 type SyncStatus = {
   masterAnswers: boolean;
-  lastFullAt: string | null;
   running: { done: number; of: number | null } | null;
   last: { outcome: string; problem: string | null; counts: Record<string, number> } | null;
 };
@@ -88,16 +87,7 @@ describe.skipIf(!hasSamba)('2,500 people of an Active Directory', { timeout: 240
     await untilIdle(cluster.api(node));
     const before = await cluster.api(node).cluster();
     const from = before.nodes.find(({ name }) => name === node.name)!.revision;
-    const { lastFullAt } = await cluster.api(node).done<SyncStatus>('GET', SYNC_PATH);
     await syncNow(cluster.api(node), { full: true });
-    await waitFor(
-      'the full run to be over',
-      async () => {
-        const status = await cluster.api(node).done<SyncStatus>('GET', SYNC_PATH);
-        return status.lastFullAt !== lastFullAt && (await finished(cluster.api(node)));
-      },
-      { timeoutMs: 60_000, everyMs: 100 },
-    );
     expect(await changesSince(node, from, 'user')).toEqual([]);
   });
 
@@ -263,7 +253,12 @@ async function untilIdle(api: ApiClient): Promise<void> {
 
 async function syncNow(api: ApiClient, body: object): Promise<void> {
   await api.done('POST', SYNC_PATH, body);
-  await sleep(200);
+  // A run that changes nothing leaves no trace: it is seen, or was over before anybody looked.
+  const giveUpAt = performance.now() + 5000;
+  while (performance.now() < giveUpAt) {
+    if ((await api.done<SyncStatus>('GET', SYNC_PATH)).running !== null) break;
+    await sleep(20);
+  }
   await untilIdle(api);
 }
 

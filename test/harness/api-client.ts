@@ -149,10 +149,13 @@ export class ApiClient {
     method: Method,
     path: string,
     body?: object,
-    { idempotencyKey = randomUUID() as string } = {},
+    { idempotencyKey }: { idempotencyKey?: string } = {},
   ): Promise<T> {
     const isWrite = method !== 'GET' && !path.startsWith('/api/v1/verifications');
-    const options = { ...(body && { body }), ...(isWrite && { idempotencyKey }) };
+    const options = {
+      ...(body && { body }),
+      ...(isWrite && { idempotencyKey: idempotencyKey ?? randomUUID() }),
+    };
     const until = performance.now() + REPEATED_FOR_MS;
     for (;;) {
       const { status, body: told } = await this.call<T>(method, path, options);
